@@ -1,0 +1,136 @@
+"""The shape of a gradient aggregation rule, and the one finite mask before every rule.
+
+A rule is any callable from submissions [n, d] to an update [d]; a lambda works in `run`. The classes here add
+what the package's own rules share: validation, the finite mask, the worker constraint and, for rules that have
+them, per-worker weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.errors import GaaError, TooFewWorkers
+
+
+class Server(Protocol):
+    """What the trusted server knows at one step, besides the submissions."""
+
+    step: int
+    lr: float
+    parameters: Tensor  # [d], theta_t
+
+    def qv_loss(self, parameters: Tensor | None = None) -> float:
+        """f_B: mean loss on the quasi-validation set, at theta_t or at other parameters [d]."""
+
+    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
+        """The gradient of f_B, [d]."""
+
+
+class Aggregator(ABC):
+    """A gradient aggregation rule: submissions [n, d] -> update [d].
+
+    Subclasses are frozen dataclasses of hyper-parameters and implement `aggregate` on finite rows. A rule that
+    tolerates a declared number of Byzantine workers calls it `f` and states its constraint in `needs`.
+
+    Calling the rule raises `GaaError` for a wrong shape or dtype and `TooFewWorkers` when n breaks the
+    constraint. A submission with a NaN or an infinity is Byzantine by definition: it is taken out, it uses up one of the `f`,
+    and the rule sees the rest. When no submission is finite the update is zero.
+    """
+
+    #: Where the rule stands: "paper", "reconstruction" or "ours", and its source. For tables and docs.
+    source: ClassVar[str] = ""
+
+    def needs(self) -> int:
+        """The least number of workers this rule accepts (for its `f`, where it has one)."""
+        return 1
+
+    @abstractmethod
+    def aggregate(self, gradients: Tensor) -> Tensor:
+        """The update [d] from finite submissions [n, d]."""
+
+    def __call__(self, gradients: Tensor) -> Tensor:
+        return self.decide(gradients)[0]
+
+    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The update [d], and who was trusted [n] where the rule has weights (else None), in one pass."""
+        rule, _, kept = self._admit(gradients)
+        if len(kept) == 0:
+            return gradients.new_zeros(gradients.shape[1]), None
+        return rule.aggregate(kept), None
+
+    def _admit(self, gradients: Tensor) -> tuple[Aggregator, Tensor, Tensor]:
+        """Validate, mask: (the rule for what is left, bool mask [n], finite rows [k, d])."""
+        if not isinstance(gradients, Tensor) or gradients.ndim != 2 or 0 in gradients.shape:
+            found = tuple(gradients.shape) if isinstance(gradients, Tensor) else type(gradients).__name__
+            raise GaaError(f"{self!r} needs a tensor of shape [workers, parameters]; found {found}.")
+        if gradients.dtype not in (torch.float32, torch.float64):
+            raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
+        if len(gradients) < self.needs():
+            raise TooFewWorkers(self, self.needs(), len(gradients))
+        finite = kernels.finite_rows(gradients)  # [n]
+        dropped = int((~finite).sum())
+        if dropped == 0:
+            return self, finite, gradients
+        rule = self._without(dropped)
+        kept = gradients[finite]
+        if 0 < len(kept) < rule.needs():
+            raise TooFewWorkers(rule, rule.needs(), len(kept))
+        return rule, finite, kept
+
+    def _without(self, dropped: int) -> Aggregator:
+        """The same rule after `dropped` workers gave themselves away: that many fewer are still hidden."""
+        f = getattr(self, "f", None)
+        return self if f is None else dataclasses.replace(self, f=max(0, f - dropped))
+
+
+class WeightedAggregator(Aggregator):
+    """A rule whose update is a weighted sum of submissions: implement `weigh` on finite rows."""
+
+    @abstractmethod
+    def weigh(self, gradients: Tensor) -> Tensor:
+        """Weights [n] of finite submissions [n, d]."""
+
+    def aggregate(self, gradients: Tensor) -> Tensor:
+        return self.combine(self.weigh(gradients), gradients)
+
+    def combine(self, weights: Tensor, gradients: Tensor) -> Tensor:
+        """The update [d] from this rule's own weights [n]; rules that pick few rows override it."""
+        return weights @ gradients
+
+    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        rule, finite, kept = self._admit(gradients)
+        weights = gradients.new_zeros(len(gradients))
+        if len(kept) == 0:
+            return gradients.new_zeros(gradients.shape[1]), weights
+        weights[finite] = rule.weigh(kept)
+        return rule.combine(weights[finite], kept), weights
+
+    def weights(self, gradients: Tensor) -> Tensor:
+        """Who was trusted: [n], zero for non-finite submissions."""
+        rule, finite, kept = self._admit(gradients)
+        weights = gradients.new_zeros(len(gradients))
+        if len(kept):
+            weights[finite] = rule.weigh(kept)
+        return weights
+
+
+class LearningAggregator(Aggregator):
+    """A rule with a memory and eyes on the quasi-validation set. It has state only after `reset`.
+
+    The simulator calls `reset` once, `observe` before each aggregation (at theta_t) and once more after the last
+    update (at theta_T). Subclasses override `decide`, which also gives the credits [n] of this step.
+    """
+
+    @abstractmethod
+    def reset(self, n: int, d: int, generator: torch.Generator) -> None:
+        """Forget everything; prepare for n workers and d parameters."""
+
+    @abstractmethod
+    def observe(self, server: Server) -> None:
+        """See the state at theta_t before the submissions of step t are aggregated."""
