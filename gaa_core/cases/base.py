@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Generator, Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,9 +16,25 @@ class Split:
 
     inputs: Tensor
     targets: Tensor
+    raw: Any = None  # the samples as a person reads them: a list of sentences, a table's rows; None for images
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def to(self, device: str) -> Split:
+        """The same samples on another device; no copy where they are there already."""
+        return Split(self.inputs.to(device), self.targets.to(device))
+
+    def take(self, index: Tensor) -> Split:
+        """The samples at these positions (indices or a mask), in this order, with their raw form."""
+        if index.dtype == torch.bool:
+            index = index.nonzero().flatten()
+        raw = self.raw
+        if isinstance(raw, list):
+            raw = [raw[position] for position in index.tolist()]
+        elif raw is not None:
+            raw = raw.iloc[index.numpy()]
+        return Split(self.inputs[index], self.targets[index], raw)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +47,7 @@ class CaseData:
     source: str  # one phrase for captions and tables, e.g. "MNIST, 60,000 + 10,000 (GAA_DATA)"
     fingerprint: str  # digest of the data, part of every cached result's key
     stand_in: bool = False  # True where the data is not what the paper's case names
+    encode: Callable[[Any], Tensor] | None = None  # raw samples -> inputs, where the case has raw samples
 
 
 @dataclass(frozen=True)
@@ -53,3 +72,5 @@ class CaseStudy:
     settings: Settings
     similar: Callable[[CaseData], Split] | None = None  # samples of a similar, not identical, domain for the QV set
     similar_title: str = ""  # what they are, e.g. "8x8 digits of scikit-learn, upscaled"
+    shift: Callable[[CaseData, Split, Generator], Split] | None = None  # the same samples, restyled or corrupted
+    shift_title: str = ""  # how, e.g. "moved, blurred and noisy"

@@ -1,0 +1,5 @@
+"""Where data comes from and how it is read safely. Loading never downloads; `fetch` does, when a person asks for it."""
+
+from gaa_core.datasets.sources import Source, cache_folder, data_folder, fingerprint, locate, stamp
+
+__all__ = ["Source", "cache_folder", "data_folder", "fingerprint", "locate", "stamp"]

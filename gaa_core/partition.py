@@ -1,0 +1,86 @@
+"""Who gets which samples: train / test splits, and the training set shared out over the workers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gaa_core import seeding
+from gaa_core.errors import GaaError, UnknownName
+
+KINDS = ("iid", "dirichlet", "label_skew")
+
+
+def partition(
+    targets: Tensor, n: int, kind: str = "iid", *, alpha: float = 0.5, labels_each: int = 2, seed: int
+) -> list[Tensor]:
+    """One index tensor per worker; together they are all samples, each once, and no worker is empty.
+
+    `iid`: shuffled and dealt out evenly. `dirichlet`: each class is shared out in proportions drawn from
+    Dirichlet(alpha); a small alpha gives most of a class to one worker (Hsu et al. 2019, arXiv:1909.06335).
+    `label_skew`: sorted by class and cut into `n * labels_each` shards, `labels_each` of them to a worker
+    (McMahan et al. 2017, section 3), so a worker sees about that many classes.
+    """
+    if kind not in KINDS:
+        raise UnknownName("partition", kind, KINDS)
+    if not 1 <= n <= len(targets):
+        raise GaaError(f"partition needs 1 to {len(targets)} workers for {len(targets)} samples; found n={n}.")
+    generator = seeding.generator(seed, "partition", n)
+    if kind == "iid":
+        return list(torch.randperm(len(targets), generator=generator).tensor_split(n))
+    if kind == "dirichlet":
+        return _dirichlet(targets, n, alpha, seed, generator)
+    return _label_skew(targets, n, labels_each, generator)
+
+
+def _dirichlet(targets: Tensor, n: int, alpha: float, seed: int, generator: torch.Generator) -> list[Tensor]:
+    import numpy
+
+    if not alpha > 0:
+        raise GaaError(f"partition(kind='dirichlet') needs alpha > 0; found {alpha}.")
+    draws = numpy.random.default_rng(seeding.derive(seed, "partition dirichlet", n))
+    parts: list[list[Tensor]] = [[] for _ in range(n)]
+    for label in targets.unique():
+        members = _shuffled((targets == label).nonzero().flatten(), generator)
+        shares = draws.dirichlet([alpha] * n).cumsum()[:-1]
+        for worker, members_of_worker in enumerate(members.tensor_split((shares * len(members)).astype(int).tolist())):
+            parts[worker].append(members_of_worker)
+    return _fill_empty([_shuffled(torch.cat(part), generator) for part in parts])
+
+
+def _fill_empty(parts: list[Tensor]) -> list[Tensor]:
+    """The same parts, with one sample of the largest part moved to each empty one."""
+    for worker in range(len(parts)):
+        if len(parts[worker]) == 0:
+            largest = max(range(len(parts)), key=lambda other: len(parts[other]))
+            parts[worker], parts[largest] = parts[largest][:1], parts[largest][1:]
+    return parts
+
+
+def _label_skew(targets: Tensor, n: int, labels_each: int, generator: torch.Generator) -> list[Tensor]:
+    if not 1 <= labels_each <= len(targets) // n:
+        most = len(targets) // n
+        raise GaaError(f"partition(kind='label_skew') needs labels_each from 1 to {most}; found {labels_each}.")
+    shuffled = torch.randperm(len(targets), generator=generator)
+    by_class = shuffled[targets[shuffled].argsort(stable=True)]
+    shards = by_class.tensor_split(n * labels_each)
+    dealt = torch.randperm(len(shards), generator=generator).view(n, labels_each).tolist()
+    return [_shuffled(torch.cat([shards[shard] for shard in mine]), generator) for mine in dealt]
+
+
+def _shuffled(index: Tensor, generator: torch.Generator) -> Tensor:
+    return index[torch.randperm(len(index), generator=generator)]
+
+
+def stratified(targets: Tensor, test_share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Indices of a fixed train / test split with the same share of every class in both, shuffled."""
+    generator = seeding.generator(seed, "train/test split")
+    train, test = [], []
+    for label in targets.unique():
+        members = (targets == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=generator)]
+        cut = round(len(members) * test_share)
+        test.append(members[:cut])
+        train.append(members[cut:])
+    train, test = torch.cat(train), torch.cat(test)
+    return train[torch.randperm(len(train), generator=generator)], test[torch.randperm(len(test), generator=generator)]

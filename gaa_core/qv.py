@@ -1,0 +1,116 @@
+"""The quasi-validation set: the few samples by which the server judges updates, and where they may come from.
+
+Whatever the source, samples that were drawn are neither trained on nor tested on: `draw_qv` returns which training
+samples remain, and never looks at the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor
+
+from gaa_core.errors import GaaError, UnknownName
+
+if TYPE_CHECKING:
+    from gaa_core.cases.base import CaseData, CaseStudy, Split
+
+SOURCES = ("golden", "similar", "shifted", "missing_classes", "wrong_labels")
+
+
+def draw_qv(
+    case: CaseStudy,
+    data: CaseData,
+    source: str,
+    size: int,
+    generator: Generator,
+    *,
+    missing: Sequence[int] | None = None,
+) -> tuple[Split, Tensor]:
+    """The quasi-validation set of `size` samples, and a bool mask [m] of the training samples that remain.
+
+    Classes are balanced as far as `size` allows; when it does not divide, who gets one more is drawn.
+
+    - `golden`: held out of the training set.
+    - `similar`: from the case's similar domain; the training set stays whole.
+    - `shifted`: held out of the training set, then restyled or corrupted by the case.
+    - `missing_classes`: golden, but without the classes `missing` (default: the upper half of them).
+    - `wrong_labels`: golden inputs, each with a class that is not its own.
+    """
+    if source not in SOURCES:
+        raise UnknownName("QV source", source, SOURCES)
+    if missing is not None and source != "missing_classes":
+        raise GaaError(f"`missing` belongs to the QV source 'missing_classes'; found it with '{source}'.")
+    who, classes = f"draw_qv({case.name}, {source})", list(range(len(data.classes)))
+    if source == "similar":
+        return _similar(case, data, size, classes, generator)
+    if source == "missing_classes":
+        classes = _kept(classes, missing)
+    chosen = balanced(data.train.targets, size, classes, generator, who)
+    remain = torch.ones(len(data.train), dtype=torch.bool)
+    remain[chosen] = False
+    if not remain.any():
+        raise GaaError(f"{who} needs a size below {size}, or no training sample is left; found {size}.")
+    samples = data.train.take(chosen)
+    if source == "shifted":
+        if case.shift is None:
+            raise GaaError(f"{who}: the case names no shift; expected another QV source, e.g. 'golden'.")
+        samples = case.shift(data, samples, generator)
+    if source == "wrong_labels":
+        samples = _mislabelled(samples, len(data.classes), generator)
+    return samples, remain
+
+
+def balanced(targets: Tensor, size: int, classes: Sequence[int], generator: Generator, who: str = "balanced") -> Tensor:
+    """Indices of `size` samples, as even over `classes` as size and supply allow, in shuffled order."""
+    pools = {label: (targets == label).nonzero().flatten() for label in classes}
+    available = sum(len(pool) for pool in pools.values())
+    if not 1 <= size <= available:
+        raise GaaError(f"{who} needs a size from 1 to {available}, the samples there are; found {size}.")
+    quota = _quotas({label: len(pool) for label, pool in pools.items()}, size, generator)
+    chosen = [pool[torch.randperm(len(pool), generator=generator)[: quota[label]]] for label, pool in pools.items()]
+    chosen = torch.cat(chosen)
+    return chosen[torch.randperm(len(chosen), generator=generator)]
+
+
+def _quotas(supply: dict[int, int], size: int, generator: Generator) -> dict[int, int]:
+    """How many of each class: rounds of one each, to classes that still have samples; the last round is drawn."""
+    quota = dict.fromkeys(supply, 0)
+    left = size
+    while left:
+        able = [label for label in supply if quota[label] < supply[label]]
+        each = min(left // len(able), min(supply[label] - quota[label] for label in able))
+        if each == 0:
+            able = [able[place] for place in torch.randperm(len(able), generator=generator)[:left].tolist()]
+            each = 1
+        for label in able:
+            quota[label] += each
+        left -= each * len(able)
+    return quota
+
+
+def _similar(case: CaseStudy, data: CaseData, size: int, classes: Sequence[int], generator: Generator):
+    if case.similar is None:
+        raise GaaError(f"draw_qv({case.name}): the case names no similar domain; expected e.g. QV source 'golden'.")
+    domain = case.similar(data)
+    chosen = balanced(domain.targets, size, classes, generator, f"draw_qv({case.name}, similar)")
+    return domain.take(chosen), torch.ones(len(data.train), dtype=torch.bool)
+
+
+def _kept(classes: list[int], missing: Sequence[int] | None) -> list[int]:
+    missing = classes[(len(classes) + 1) // 2 :] if missing is None else list(missing)
+    unknown = sorted(set(missing) - set(classes))
+    if unknown:
+        raise GaaError(f"`missing` needs class numbers from 0 to {len(classes) - 1}; found {unknown}.")
+    kept = [label for label in classes if label not in missing]
+    if not kept or not missing:
+        raise GaaError(f"`missing` needs some of the {len(classes)} classes, not all and not none; found {missing}.")
+    return kept
+
+
+def _mislabelled(samples: Split, classes: int, generator: Generator) -> Split:
+    step = torch.randint(1, classes, samples.targets.shape, generator=generator)
+    return replace(samples, targets=(samples.targets + step) % classes)
