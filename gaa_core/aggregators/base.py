@@ -50,6 +50,11 @@ class Aggregator(ABC):
         """The least number of workers this rule accepts (for its `f`, where it has one)."""
         return 1
 
+    def check_workers(self, n: int) -> None:
+        """Raise TooFewWorkers where n workers break this rule's constraint."""
+        if n < self.needs():
+            raise TooFewWorkers(self, self.needs(), n)
+
     @abstractmethod
     def aggregate(self, gradients: Tensor) -> Tensor:
         """The update [d] from finite submissions [n, d]."""
@@ -71,8 +76,7 @@ class Aggregator(ABC):
             raise GaaError(f"{self!r} needs a tensor of shape [workers, parameters]; found {found}.")
         if gradients.dtype not in (torch.float32, torch.float64):
             raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
-        if len(gradients) < self.needs():
-            raise TooFewWorkers(self, self.needs(), len(gradients))
+        self.check_workers(len(gradients))
         finite = kernels.finite_rows(gradients)  # [n]
         dropped = int((~finite).sum())
         if dropped == 0:
@@ -124,8 +128,15 @@ class LearningAggregator(Aggregator):
     """A rule with a memory and eyes on the quasi-validation set. It has state only after `reset`.
 
     The simulator calls `reset` once, `observe` before each aggregation (at theta_t) and once more after the last
-    update (at theta_T). Subclasses override `decide`, which also gives the credits [n] of this step.
+    update (at theta_T). Subclasses implement `decide`, which also gives the credits [n] of this step.
     """
+
+    @abstractmethod
+    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """The update [d] and the credits [n] from submissions [n, d]; it calls `_admit` for the finite mask."""
+
+    def aggregate(self, gradients: Tensor) -> Tensor:
+        return self.decide(gradients)[0]
 
     @abstractmethod
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class Attack:
-    """A tampering algorithm: a frozen dataclass of hyper-parameters. Both methods default to honesty.
+    """A tampering algorithm: a frozen dataclass of hyper-parameters. Everything defaults to honesty.
 
-    `own` are the honest gradients of the workers that are Byzantine at this step, `honest` those of the others;
+    `own` are the gradients that the workers that are Byzantine at this step computed, `honest` those of the others;
     a local attack looks at `own` only, an omniscient one at both.
     """
 
@@ -19,7 +19,7 @@ class Attack:
     source: ClassVar[str] = ""
 
     def poison(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """A Byzantine worker's batch before its gradient is taken: inputs [batch, ...], targets [batch]."""
+        """Byzantine workers' batches before their gradients are taken: inputs [b, batch, ...], targets [b, batch]."""
         return inputs, targets
 
     def forge(self, own: Tensor, honest: Tensor, generator: torch.Generator) -> Tensor:

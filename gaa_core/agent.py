@@ -1,0 +1,91 @@
+"""The agent: a policy that gives credits to workers, its memory of a segment, and its exact policy gradient.
+
+It knows nothing of training runs: it sees features, and is told how a little more credit would have changed the
+losses that followed. Source: the reconstruction of GAA (Pan et al., USENIX Security 2020); what is ours is marked.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+#: The scale p of the two features of a number (reconstruction).
+FEATURE_SCALE = 10.0
+
+
+def gradient_features(gradients: Tensor, p: float = FEATURE_SCALE, block: int = 1 << 15) -> Tensor:
+    """The two features of each submission averaged over its coordinates: [n, d] -> [n, 2].
+
+    A coordinate v gives (log(|v| + 1e-6) / p, sign v) where |v| > e^-p, and (-1, e^p v) elsewhere. The policy is linear, so
+    the mean over coordinates may be taken before it. Columns are taken in cache-sized blocks.
+    """
+    threshold = torch.exp(torch.tensor(-p)).item()
+    columns = max(1, block // max(1, len(gradients)))
+    totals = torch.zeros(len(gradients), 2, dtype=torch.float64, device=gradients.device)
+    for part in gradients.split(columns, dim=1):
+        magnitude = part.abs()
+        large = magnitude > threshold
+        logarithm = magnitude.add_(1e-6).log_().div_(p)
+        totals[:, 0] += torch.where(large, logarithm, -1.0).sum(dim=1)
+        totals[:, 1] += torch.where(large, part.sign(), part * (1 / threshold)).sum(dim=1)
+    return (totals / gradients.shape[1]).to(gradients.dtype)
+
+
+class Policy(nn.Module):
+    """softmax(W x + b): mean features x of 3n + 2 numbers to credits on the simplex of n workers."""
+
+    def __init__(self, n: int, generator: torch.Generator):
+        super().__init__()
+        inputs = 3 * n + 2
+        bound = inputs**-0.5  # the usual initial scale of a linear layer
+        self.weight = nn.Parameter((torch.rand(n, inputs, generator=generator) * 2 - 1) * bound)
+        self.bias = nn.Parameter((torch.rand(n, generator=generator) * 2 - 1) * bound)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.softmax(self.weight @ features + self.bias, dim=0)  # [3n+2] -> [n]
+
+
+class Agent:
+    """Credits by a learned policy; learns by truncated back-propagation through segments of T updates.
+
+    Call `act` once a step. After T steps call `learn` with the slopes of the segment's loss; it updates the policy by Adam
+    and starts a new segment.
+    """
+
+    def __init__(self, n: int, *, lr: float, clamp: float, generator: torch.Generator):
+        self.n = n
+        self.clamp = clamp
+        self.policy = Policy(n, generator)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=lr)
+        self.previous = torch.full((n,), 1 / n)  # alpha_0 is uniform
+        self.segment: list[Tensor] = []  # credits of the segment so far, each with its graph
+
+    def act(self, features: Tensor, parameter_mean: Tensor, qv_loss: Tensor, present: Tensor) -> Tensor:
+        """Credits [n] from submission features [n, 2]; who is not `present` (bool [n]) gets 0 and the others share it.
+
+        The previous credits are an input, and the gradient flows through that path within a segment.
+        """
+        state = torch.stack([parameter_mean, qv_loss])
+        state = torch.nan_to_num(state, nan=1e6, posinf=1e6, neginf=-1e6)  # a diverged model must not destroy the policy
+        credits = self.policy(torch.cat([features.reshape(-1), state, self.previous]))
+        if not present.all():
+            credits = credits * present
+            credits = credits / credits.sum().clamp_min(torch.finfo(credits.dtype).tiny)
+        self.previous = credits
+        self.segment.append(credits)
+        return credits.detach()
+
+    def learn(self, slopes: Tensor) -> None:
+        """One policy update from slopes [T, n]: d(sum of the losses after s)/d credits_s, for each step s of the segment."""
+        surrogate = (torch.stack(self.segment) * slopes).sum()
+        self.optimizer.zero_grad()
+        surrogate.backward()
+        for parameter in self.policy.parameters():
+            parameter.grad = torch.nan_to_num(parameter.grad).clamp_(-self.clamp, self.clamp)
+        self.optimizer.step()
+        self.forget_segment()
+
+    def forget_segment(self) -> None:
+        """Start a new segment: cut the graph, keep the last credits as the next input."""
+        self.previous = self.previous.detach()
+        self.segment = []

@@ -1,0 +1,134 @@
+"""A network as a function of one flat parameter vector: loss, gradient, and the gradients of all workers at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+
+class FlatModel:
+    """A network seen as theta [d] -> outputs. Stateless: parameters live in theta alone.
+
+    `loss` maps (outputs [batch, classes], targets [batch]) to a mean.
+    """
+
+    def __init__(self, network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy):
+        self.network = network.train(False)
+        self.loss_function = loss
+        self.names = [name for name, _ in network.named_parameters()]
+        self.shapes = [parameter.shape for parameter in network.parameters()]
+        self.sizes = [parameter.numel() for parameter in network.parameters()]
+        self._grad_and_value = grad_and_value(self._loss)
+
+    @property
+    def d(self) -> int:
+        """The number of parameters."""
+        return sum(self.sizes)
+
+    def initial(self) -> Tensor:
+        """The network's own initial parameters, [d]."""
+        return torch.cat([parameter.detach().reshape(-1) for parameter in self.network.parameters()])
+
+    def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """Network outputs [batch, classes] at theta [d]."""
+        return functional_call(self.network, self._unflatten(theta), (inputs,))
+
+    def loss(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> float:
+        """Mean loss on a batch."""
+        with torch.no_grad():
+            return float(self.loss_function(self.outputs(theta, inputs), targets))
+
+    def gradient(self, theta: Tensor, inputs: Tensor, targets: Tensor, out: Tensor | None = None) -> tuple[Tensor, float]:
+        """(gradient [d], loss) of the mean loss on one batch; written into `out` where given."""
+        leaves = [part.detach().requires_grad_() for part in self._unflatten(theta).values()]
+        with torch.enable_grad():
+            outputs = functional_call(self.network, dict(zip(self.names, leaves, strict=True)), (inputs,))
+            loss = self.loss_function(outputs, targets)
+        out = theta.new_empty(self.d) if out is None else out
+        torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, leaves)], out=out)
+        return out, float(loss.detach())
+
+    def accuracy(self, theta: Tensor, inputs: Tensor, targets: Tensor, batch: int = 2000) -> float:
+        """Share of samples whose greatest output is their class."""
+        with torch.no_grad():
+            hits = sum(
+                int((self.outputs(theta, part).argmax(1) == classes).sum())
+                for part, classes in zip(inputs.split(batch), targets.split(batch), strict=True)
+            )
+        return hits / len(targets)
+
+    def worker_gradients(self, theta: Tensor, inputs: Tensor, targets: Tensor, method: str) -> tuple[Tensor, Tensor]:
+        """Gradients [n, d] and losses [n] of n batches: inputs [n, batch, ...], targets [n, batch].
+
+        `method` is "vmap" (all workers in one vectorised pass) or "loop" (one after the other). Same gradients up to rounding.
+        """
+        if method == "loop":
+            gradients = theta.new_empty(len(inputs), self.d)
+            losses = [
+                self.gradient(theta, batch, classes, out=row)[1]
+                for batch, classes, row in zip(inputs, targets, gradients, strict=True)
+            ]
+            return gradients, torch.tensor(losses)
+        parts, losses = vmap(self._grad_and_value, in_dims=(None, 0, 0))(self._unflatten(theta), inputs, targets)
+        return torch.cat([parts[name].flatten(1) for name in self.names], dim=1), losses  # [n, d], [n]
+
+    def _loss(self, parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+        return self.loss_function(functional_call(self.network, parameters, (inputs,)), targets)
+
+    def _unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        parts = theta.split(self.sizes)
+        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+
+def faster_method(model: FlatModel, theta: Tensor, inputs: Tensor, targets: Tensor, repeats: int = 5) -> str:
+    """"vmap" or "loop", whichever takes less time for this network and these shapes, measured once per machine.
+
+    The two differ in the last bits, so a choice that changed from run to run would change the traces. The first measurement is
+    therefore kept in the cache folder (GAA_CACHE, by default ~/.cache/gaa_core) and every later run follows it.
+    """
+    signature = [str(model.network), list(inputs.shape), torch.__version__, str(theta.device)]
+    key = hashlib.sha256(json.dumps(signature).encode()).hexdigest()[:20]
+    folder = Path(os.environ.get("GAA_CACHE", "~/.cache/gaa_core")).expanduser() / "engine"
+    remembered = _remembered(folder / key)
+    if remembered is None:
+        seconds = {"vmap": float("inf"), "loop": float("inf")}
+        for _ in range(repeats):  # interleaved, so that a slow moment of the machine hits both
+            for method in seconds:
+                start = time.perf_counter()
+                model.worker_gradients(theta, inputs, targets, method)
+                seconds[method] = min(seconds[method], time.perf_counter() - start)
+        remembered = _remember(folder / key, min(seconds, key=seconds.get))
+    return remembered
+
+
+def _remembered(path: Path) -> str | None:
+    try:
+        text = path.read_text()
+    except OSError:
+        return None
+    return text if text in ("vmap", "loop") else None
+
+
+def _remember(path: Path, method: str) -> str:
+    """Keep the choice unless another process was first; the kept one counts. A read-only cache keeps nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.write_text(method)
+        try:
+            os.link(draft, path)  # fails where the file exists: the first writer wins
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    except OSError:
+        return method
+    return _remembered(path) or method

@@ -1,0 +1,57 @@
+"""The local engine: all workers in one process, their gradients computed at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gaa_core import seeding
+from gaa_core.attacks.base import Attack
+from gaa_core.cases.base import Split
+from gaa_core.engines.flat import FlatModel, faster_method
+
+#: Batches are drawn for this many steps at a time: a generator per (worker, block) makes every step addressable.
+BLOCK = 50
+
+
+@dataclass
+class LocalEngine:
+    """Per-worker gradients of one step, from each worker's own shard of the training data.
+
+    `method` is "auto" (the faster of "vmap" and "loop", measured once), or one of them.
+    """
+
+    model: FlatModel
+    train: Split
+    shards: list[Tensor]  # n index tensors into the training data
+    batch_size: int
+    seed: int
+    method: str = "auto"
+
+    def __post_init__(self):
+        self._block: tuple[int, Tensor] | None = None
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """The workers' batches of a step: inputs [n, batch, ...], targets [n, batch]. The attack and the rule play no part."""
+        block, offset = divmod(step, BLOCK)
+        if self._block is None or self._block[0] != block:
+            self._block = (block, torch.stack([self._draw(i, shard, block) for i, shard in enumerate(self.shards)]))
+        chosen = self._block[1][:, offset]  # [n, batch]
+        return self.train.inputs[chosen], self.train.targets[chosen]
+
+    def gradients(self, theta: Tensor, step: int, attack: Attack | None, byzantine: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients [n, d] and losses [n] at theta [d]; Byzantine workers' batches are poisoned first, where the attack does."""
+        inputs, targets = self.batch(step)
+        if attack is not None and type(attack).poison is not Attack.poison and byzantine.any():
+            inputs, targets = inputs.clone(), targets.clone()
+            inputs[byzantine], targets[byzantine] = attack.poison(inputs[byzantine], targets[byzantine])
+        if self.method == "auto":
+            self.method = faster_method(self.model, theta, inputs, targets)
+        return self.model.worker_gradients(theta, inputs, targets, self.method)
+
+    def _draw(self, worker: int, shard: Tensor, block: int) -> Tensor:
+        """Samples of one worker for BLOCK steps, [BLOCK, batch], drawn with replacement from its shard."""
+        draw = seeding.generator(self.seed, "batches", worker, block)
+        return shard[torch.randint(len(shard), (BLOCK, self.batch_size), generator=draw)]

@@ -1,0 +1,68 @@
+"""Recorder: the rows of a run as they come, and the Trace they become."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+import gaa_core
+from gaa_core.trace import Trace
+
+
+class Recorder:
+    """Collects one row a step."""
+
+    def __init__(self, settings: dict):
+        self.settings = settings
+        self.rows: list[dict] = []
+        self.credits: list[Tensor | None] = []
+        self.byzantine: list[Tensor] = []
+
+    def add(self, *, byzantine: Tensor, credits: Tensor | None, accuracy: float | None, **row: float) -> None:
+        """One step: scalars of the step, roles bool [n], credits [n] or None."""
+        accuracy = np.nan if accuracy is None else accuracy
+        self.rows.append({"step": len(self.rows), **row, "accuracy": accuracy})
+        self.byzantine.append(byzantine.cpu())
+        self.credits.append(None if credits is None else credits.detach().cpu())
+
+    def trace(self, final_qv_loss: float) -> Trace:
+        """The Trace so far; the reward of the last step needs f_B at the parameters after it."""
+        steps = pd.DataFrame(self.rows)
+        steps["reward"] = steps["qv_loss"] - np.append(steps["qv_loss"].to_numpy()[1:], final_qv_loss)
+        byzantine = torch.stack(self.byzantine).numpy()  # [steps, n]
+        steps["byzantine_ratio"] = byzantine.mean(axis=1)
+        missing = torch.full(byzantine.shape[1:], torch.nan)
+        credits = torch.stack([missing if c is None else c.float() for c in self.credits]).numpy()  # [steps, n]
+        return Trace(dict(self.settings), steps, credits, byzantine)
+
+
+def describe(case, data, rule, attack, roles, settings, **others) -> dict:
+    """Everything a reader needs to know about a run, and to run it again: flat and JSON-ready."""
+    return {
+        "case": case.name,
+        "title": case.title,
+        "data": data.source,
+        "stand_in": data.stand_in,
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "rule": label(rule),
+        "attack": "none" if attack is None else label(attack),
+        "roles": label(roles),
+        **{name: getattr(settings, name) for name in ("n", "steps", "lr", "batch_size", "qv_size")},
+        **others,
+        "versions": {
+            "gaa_core": gaa_core.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def label(part: object) -> str:
+    """The repr of a rule, an attack or a schedule; the name of a plain function."""
+    return getattr(part, "__name__", None) or repr(part)

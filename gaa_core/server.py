@@ -1,0 +1,52 @@
+"""The parameter server: theta, and f_B on the quasi-validation set, each computed at most once a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gaa_core.cases.base import Split
+from gaa_core.engines import FlatModel
+
+
+@dataclass
+class ParameterServer:
+    """What the trusted server holds; the `Server` that learning rules observe."""
+
+    model: FlatModel
+    qv: Split
+    parameters: Tensor  # theta_t, [d]
+    lr: float
+    step: int = 0
+
+    def __post_init__(self):
+        self._known: dict[str, tuple[int, object]] = {}
+
+    def update(self, aggregate: Tensor) -> None:
+        """One step of plain SGD: theta <- theta - lr * F."""
+        self.parameters = self.parameters - self.lr * aggregate
+        self.step += 1
+
+    def qv_loss(self, parameters: Tensor | None = None) -> float:
+        """f_B at theta_t, or at other parameters [d]."""
+        if parameters is not None:
+            return self.model.loss(parameters, self.qv.inputs, self.qv.targets)
+        return self._once("loss", lambda: self.model.loss(self.parameters, self.qv.inputs, self.qv.targets))
+
+    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
+        """grad f_B at theta_t, or at other parameters, [d]."""
+        if parameters is not None:
+            return self.model.gradient(parameters, self.qv.inputs, self.qv.targets)[0]
+        return self._once("gradient", self._gradient_and_loss)
+
+    def _gradient_and_loss(self) -> Tensor:
+        gradient, loss = self.model.gradient(self.parameters, self.qv.inputs, self.qv.targets)
+        self._known["loss"] = (self.step, loss)  # a by-product that the trace will ask for
+        return gradient
+
+    def _once(self, name: str, compute: Callable[[], object]):
+        if self._known.get(name, (None,))[0] != self.step:
+            self._known[name] = (self.step, compute())
+        return self._known[name][1]

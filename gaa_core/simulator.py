@@ -1,0 +1,192 @@
+"""run(): Byzantine-tolerant distributed training as the paper describes it (section 2). Start reading here.
+
+At every step the server sends theta, worker i submits V_i, a rule F combines the submissions and the server steps
+theta <- theta - lr * F(V_1 .. V_n). A role schedule says who misbehaves, an attack says what they submit instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gaa_core import kernels, seeding
+from gaa_core.aggregators.base import Aggregator, LearningAggregator
+from gaa_core.attacks.base import Attack
+from gaa_core.cases.base import CaseStudy, Settings
+from gaa_core.engines import FlatModel, LocalEngine
+from gaa_core.errors import GaaError, UnknownName
+from gaa_core.partition import partition as partition_samples
+from gaa_core.qv import draw_qv
+from gaa_core.recorder import Recorder, describe
+from gaa_core.roles import RoleSchedule, nobody
+from gaa_core.server import ParameterServer
+from gaa_core.trace import Trace
+
+
+def run(
+    case: CaseStudy,
+    rule: Aggregator | Callable[[Tensor], Tensor],
+    *,
+    progress: Callable[[int], None] | None = None,
+    **options,
+) -> Trace:
+    """Train `case` under `rule`; everything that happened is in the Trace. `options` are those of `Simulation`.
+
+    `progress` is called with the number of finished steps. Same arguments, same trace, bit by bit, but for `seconds`.
+    """
+    known = [name for name in inspect.signature(Simulation).parameters if name not in ("case", "rule")]
+    for name in options:
+        if name not in known:
+            raise UnknownName("option of run", name, known)
+    simulation = Simulation(case, rule, **options)
+    while simulation.server.step < simulation.settings.steps:
+        simulation.advance()
+        if progress is not None:
+            progress(simulation.server.step)
+    return simulation.trace()
+
+
+class Simulation:
+    """One training run, step by step: `advance()` until you have seen enough, then `trace()`.
+
+    `n, steps, lr, batch_size, qv_size` override the case's settings. `rule` is an Aggregator or any callable [n, d] -> [d];
+    `attack` an Attack or a callable (own [b, d], honest [h, d], generator) -> [b, d]; `roles` a schedule (step) -> bool [n].
+    `partition` is "iid" (the paper's assumption), "dirichlet" (with `alpha`) or "label_skew". The test set is looked at every
+    `eval_every` steps (default: 25 times a run) and after the last. `method` chooses how gradients are computed ("auto", "vmap",
+    "loop"). Raises GaaError for settings that cannot be.
+    """
+
+    def __init__(
+        self,
+        case: CaseStudy,
+        rule: Aggregator | Callable[[Tensor], Tensor],
+        *,
+        attack: Attack | Callable | None = None,
+        roles: RoleSchedule | Callable[[int], Tensor] | None = None,
+        n: int | None = None,
+        steps: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        qv_size: int | None = None,
+        qv_source: str = "golden",
+        partition: str = "iid",
+        alpha: float = 0.3,
+        seed: int = 0,
+        eval_every: int | None = None,
+        method: str = "auto",
+        device: str = "cpu",
+    ):
+        self.settings = _resolve(case, n=n, steps=steps, lr=lr, batch_size=batch_size, qv_size=qv_size)
+        self.case, self.rule, self.attack, self.seed = case, rule, attack, seed
+        self.roles = nobody(self.settings.n) if roles is None else roles
+        _check(rule, attack, self.roles, self.settings)
+        self.data = case.load()
+        qv, remain = draw_qv(case, self.data, qv_source, self.settings.qv_size, seeding.generator(seed, "qv"))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeding.derive(seed, "model"))
+            model = FlatModel(case.model(self.data).to(device))
+        remain = remain.nonzero().squeeze(1)  # training samples that the QV set left
+        parts = partition_samples(self.data.train.targets[remain], self.settings.n, partition, alpha=alpha, seed=seed)
+        shards = [remain[part] for part in parts]
+        self.engine = LocalEngine(model, self.data.train.to(device), shards, self.settings.batch_size, seed, method)
+        self.server = ParameterServer(model, qv.to(device), model.initial().to(device), self.settings.lr)
+        self.test = self.data.test.to(device)
+        self.eval_every = eval_every or max(1, self.settings.steps // 25)
+        if isinstance(rule, LearningAggregator):
+            rule.reset(self.settings.n, model.d, seeding.generator(seed, "agent"))
+        choices = {"qv_source": qv_source, "partition": partition, "alpha": alpha, "seed": seed, "device": device}
+        self.recorder = Recorder(describe(case, self.data, rule, attack, self.roles, self.settings, **choices))
+
+    def advance(self) -> None:
+        """One step of the parameter server: everybody computes, some tamper, the rule decides, theta moves."""
+        start = time.perf_counter()
+        server, step = self.server, self.server.step
+        byzantine = self.roles(step)  # bool [n]
+        computed, losses = self.engine.gradients(server.parameters, step, self.attack, byzantine)  # [n, d], [n]
+        submissions = self.tamper(computed, byzantine, step)  # [n, d]
+        if isinstance(self.rule, LearningAggregator):
+            self.rule.observe(server)
+        qv_loss = server.qv_loss()
+        update, credits = self.decide(submissions)  # [d], [n] or None
+        server.update(update)
+        seconds = time.perf_counter() - start
+        self.recorder.add(
+            loss=losses[~byzantine.to(losses.device)].mean().item(),
+            qv_loss=qv_loss,
+            byzantine=byzantine,
+            credits=credits,
+            nonfinite=len(submissions) - int(kernels.finite_rows(submissions).sum()),
+            accuracy=self.evaluate() if self._is_due(step) else None,
+            seconds=seconds,
+        )
+
+    def tamper(self, computed: Tensor, byzantine: Tensor, step: int) -> Tensor:
+        """What is submitted [n, d]: the computed gradients, with the rows of Byzantine workers forged by the attack."""
+        if self.attack is None or not byzantine.any():
+            return computed
+        forge = self.attack.forge if isinstance(self.attack, Attack) else self.attack
+        own, honest = computed[byzantine], computed[~byzantine]
+        forged = forge(own, honest, seeding.generator(self.seed, "attack", step))
+        if not isinstance(forged, Tensor) or forged.shape != own.shape:
+            found = tuple(forged.shape) if isinstance(forged, Tensor) else type(forged).__name__
+            raise GaaError(f"The attack {self.attack!r} must return a tensor of shape {tuple(own.shape)}; found {found}.")
+        submissions = computed.clone()
+        submissions[byzantine] = forged.to(computed.dtype)
+        return submissions
+
+    def decide(self, submissions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The update [d] and the credits [n] of this step (None for rules without). Plain callables get finite rows only."""
+        if isinstance(self.rule, Aggregator):
+            return self.rule.decide(submissions)
+        kept = submissions[kernels.finite_rows(submissions)]
+        update = self.rule(kept) if len(kept) else submissions.new_zeros(submissions.shape[1])
+        if not isinstance(update, Tensor) or update.shape != submissions.shape[1:]:
+            found = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
+            raise GaaError(f"The rule {self.rule!r} must return a tensor of shape {tuple(submissions.shape[1:])}; found {found}.")
+        return update, None
+
+    def evaluate(self) -> float:
+        """Test accuracy at the current parameters, in [0, 1]."""
+        return self.server.model.accuracy(self.server.parameters, self.test.inputs, self.test.targets)
+
+    def trace(self) -> Trace:
+        """What has happened so far. Learning rules see the last parameters first, which closes their last segment."""
+        if isinstance(self.rule, LearningAggregator):
+            self.rule.observe(self.server)
+        return self.recorder.trace(final_qv_loss=self.server.qv_loss())
+
+    def _is_due(self, step: int) -> bool:
+        return (step + 1) % self.eval_every == 0 or step + 1 == self.settings.steps
+
+
+def _resolve(case: CaseStudy, **overrides) -> Settings:
+    """The case's settings with the caller's overrides; impossible values raise."""
+    settings = dataclasses.replace(case.settings, **{name: v for name, v in overrides.items() if v is not None})
+    for name in ("n", "steps", "batch_size", "qv_size"):
+        value = getattr(settings, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise GaaError(f"{name} must be a whole number of at least 1; found {value!r}.")
+    if not settings.lr > 0:
+        raise GaaError(f"lr must be greater than 0; found {settings.lr!r}.")
+    return settings
+
+
+def _check(rule, attack, roles, settings: Settings) -> None:
+    """Refuse, before any data is read, what cannot run."""
+    if not callable(rule):
+        raise GaaError(f"rule must be an Aggregator or a function [n, d] -> [d]; found {rule!r}.")
+    if isinstance(rule, type):
+        raise GaaError(f"rule must be an instance: write {rule.__name__}(...) instead of {rule.__name__}.")
+    if isinstance(rule, Aggregator):
+        rule.check_workers(settings.n)
+    if attack is not None and not isinstance(attack, Attack) and (isinstance(attack, type) or not callable(attack)):
+        raise GaaError(f"attack must be an Attack instance or a function (own, honest, generator); found {attack!r}.")
+    found = roles(0)
+    if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (settings.n,):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise GaaError(f"roles must give a bool tensor for n={settings.n} workers; {roles!r} gives {shape}.")

@@ -1,0 +1,190 @@
+"""sweep(): many runs, each done once. Experiments in, tidy table out; cached by content, parallel, resumable.
+
+A run is identified by what it computes: its canonical settings, the digest of its data and the digest of the code it
+runs. Its folder `<results>/<key>/` counts as done once its record is there, so running again is resuming.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import inspect
+import json
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import torch
+
+from gaa_core.cases import CaseStudy
+from gaa_core.errors import GaaError
+from gaa_core.progress import track
+from gaa_core.recorder import label
+from gaa_core.simulator import run
+from gaa_core.trace import Trace, read_record
+
+#: Sources that every run depends on; those of its rule, attack and case are added. Plots and tables are not among them.
+_SHARED_CODE = (
+    *("simulator", "server", "recorder", "agent", "kernels", "models", "qv", "partition", "roles", "seeding"),
+    *("trace", "engines.flat", "engines.local", "aggregators.base", "attacks.base", "cases.base"),
+)
+
+
+class SweepFailed(GaaError):
+    """Some runs of a sweep failed; the others are done and kept."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One `run(case, rule, **options)` call, written down. `labels` become columns of the sweep's table."""
+
+    case: CaseStudy
+    rule: object
+    options: tuple[tuple[str, object], ...]
+    labels: tuple[tuple[str, object], ...]
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Twenty hex digits that change with the settings, the data or the code, and with nothing else."""
+        content = {
+            "case": self.case.name,
+            "defaults": dataclasses.asdict(self.case.settings),
+            "data": self.case.load().fingerprint,
+            "rule": _canonical(self.rule),
+            "options": {name: _canonical(value) for name, value in self.options if value is not None},
+            "code": _code_digest(_modules(self)),
+            "torch": torch.__version__,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+    def row(self) -> dict:
+        """Its columns in a table: labels first, then the settings by name."""
+        named = {name: label(v) if not isinstance(v, int | float | str) else v for name, v in self.options}
+        return {**dict(self.labels), "case": self.case.name, "rule": label(self.rule), **named, "key": self.key}
+
+
+def experiment(case: CaseStudy, rule: object, *, labels: Mapping[str, object] | None = None, **options) -> Experiment:
+    """Write down `run(case, rule, **options)` for a sweep. `labels` are extra columns, e.g. `{"ratio": 0.7}`."""
+    return Experiment(case, rule, tuple(sorted(options.items())), tuple((labels or {}).items()))
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Finished runs: `table` has a row per experiment with its labels, settings, accuracy and `error` (empty if none)."""
+
+    table: pd.DataFrame
+    results: Path
+
+    def trace(self, **wanted) -> Trace:
+        """The trace of the one row whose columns have these values."""
+        traces = self.traces(**wanted)
+        if len(traces) != 1:
+            raise GaaError(f"{wanted} names {len(traces)} runs of this sweep; expected exactly one.")
+        return traces[0]
+
+    def traces(self, **wanted) -> list[Trace]:
+        """The traces of all finished rows whose columns have these values."""
+        for name in wanted:
+            if name not in self.table:
+                raise GaaError(f"This sweep's table has no column '{name}'; it has {', '.join(self.table)}.")
+        rows = self.table[self.table["error"] == ""]
+        for name, value in wanted.items():
+            rows = rows[rows[name] == value]
+        return [Trace.load(self.results / key) for key in rows["key"]]
+
+
+def sweep(
+    experiments: Iterable[Experiment], *, results: str | Path = "results", jobs: int = 2, strict: bool = True
+) -> Sweep:
+    """Do every experiment that is not done yet, `jobs` at a time, and return the table of all.
+
+    A failing run is isolated: the rest goes on, nothing of it counts as done, its row says why. At the end failures raise
+    SweepFailed, or with `strict=False` are only listed in the table's `error` column.
+    """
+    experiments, results = list(experiments), Path(results)
+    missing = pending(experiments, results)
+    errors: dict[str, str] = {}
+    if missing:
+        calls = (joblib.delayed(_do)(each, results) for each in missing)
+        parallel = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")
+        for key, error in track(parallel(calls), len(missing), "runs"):
+            if error:
+                errors[key] = error
+    table = _table(experiments, results, errors)
+    if errors and strict:
+        details = "\n".join(f"  {key}: {text.splitlines()[-1]}" for key, text in sorted(errors.items()))
+        raise SweepFailed(f"{len(errors)} of {len(experiments)} runs failed, the others are done:\n{details}")
+    return Sweep(table, results)
+
+
+def pending(experiments: Sequence[Experiment], results: str | Path) -> list[Experiment]:
+    """Those of the experiments that are not done, each once."""
+    unique = {each.key: each for each in experiments}
+    return [each for key, each in unique.items() if read_record(Path(results) / key) is None]
+
+
+def _do(each: Experiment, results: Path) -> tuple[str, str]:
+    """(key, error text or ""): one run in a worker process, on one thread so that its bits do not depend on the machine's load."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run(each.case, each.rule, **dict(each.options)).save(results / each.key)
+    except Exception:
+        return each.key, traceback.format_exc()
+    finally:
+        torch.set_num_threads(threads)
+    return each.key, ""
+
+
+def _table(experiments: Sequence[Experiment], results: Path, errors: Mapping[str, str]) -> pd.DataFrame:
+    rows = []
+    for each in experiments:
+        record = None if each.key in errors else read_record(results / each.key)
+        figures = {name: value for name, value in (record or {}).items() if name != "seconds"}
+        rows.append({**each.row(), **figures, "error": errors.get(each.key, "")})
+    return pd.DataFrame(rows)
+
+
+def _canonical(value: object):
+    """A JSON-ready form that says everything the run depends on."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_canonical(part) for part in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _canonical(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+    if inspect.isfunction(value):
+        return {"function": value.__qualname__, "source": inspect.getsource(value)}
+    raise GaaError(f"A sweep cannot identify {value!r}: use a dataclass, a plain function or a plain value.")
+
+
+def _modules(each: Experiment) -> frozenset[str]:
+    """The package's modules that one experiment depends on."""
+    own = {"gaa_core.cases." + each.case.name, *(f"gaa_core.{name}" for name in _SHARED_CODE)}
+    return frozenset(own | _defining(each.rule) | _defining(dict(each.options).get("attack")))
+
+
+def _defining(value: object) -> set[str]:
+    """Modules of the package that define a value and, for dataclasses, the values within."""
+    found = {type(value).__module__} if type(value).__module__.startswith("gaa_core.") else set()
+    if dataclasses.is_dataclass(value):
+        for each in dataclasses.fields(value):
+            found |= _defining(getattr(value, each.name)) if each.init else set()
+    if isinstance(value, tuple | list):
+        found |= set().union(*map(_defining, value)) if value else set()
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def _code_digest(modules: frozenset[str]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(modules):
+        digest.update(name.encode())
+        digest.update(Path(importlib.import_module(name).__file__).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""Trace: what one training run leaves behind. Settings, a table by step, a table by worker; saved without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gaa_core.errors import DataError
+
+#: Written last, by rename: a folder without it was never finished and is refused by every reader.
+RECORD = "record.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One run: who was Byzantine, who was trusted, and what became of the model.
+
+    `steps` has a row a step: `step, loss` (mean training loss of the benign workers at theta_t), `qv_loss` (f_B at theta_t),
+    `reward` (f_B(theta_t) - f_B(theta_{t+1})), `byzantine_ratio`, `nonfinite` (submissions masked), `accuracy` (on the test
+    set after the step, NaN where not evaluated), `seconds`.
+    `credits` is [steps, n], NaN where the rule has no weights; `byzantine` is bool [steps, n].
+    """
+
+    settings: dict
+    steps: pd.DataFrame
+    credits: np.ndarray
+    byzantine: np.ndarray
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy after the last step, in [0, 1]."""
+        return float(self.steps["accuracy"].iloc[-1])
+
+    @property
+    def rule(self) -> str:
+        """The rule's name with its hyper-parameters, as in plot labels."""
+        return self.settings["rule"]
+
+    @property
+    def has_credits(self) -> bool:
+        """Whether the rule told whom it trusted."""
+        return bool(np.isfinite(self.credits).any())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy table, a row per step and worker: step, worker, credit, byzantine."""
+        steps, n = self.credits.shape
+        return pd.DataFrame(
+            {
+                "step": np.repeat(np.arange(steps), n),
+                "worker": np.tile(np.arange(n), steps),
+                "credit": self.credits.ravel(),
+                "byzantine": self.byzantine.ravel(),
+            }
+        )
+
+    def summary(self) -> dict:
+        """The figures of the run as one flat, JSON-ready row."""
+        return {
+            "accuracy": self.accuracy,
+            "qv_loss": float(self.steps["qv_loss"].iloc[-1]),
+            "seconds": float(self.steps["seconds"].sum()),
+            "nonfinite": int(self.steps["nonfinite"].sum()),
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write settings, tables and, last, the record that makes the folder count as done. Replaces an older run."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        pending = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".pending", dir=folder.parent))
+        try:
+            _write_json(pending / "config.json", self.settings)
+            np.savez_compressed(pending / "metrics.npz", **{name: self.steps[name].to_numpy() for name in self.steps})
+            np.savez_compressed(pending / "credits.npz", credits=self.credits, byzantine=self.byzantine, **self.extras)
+            _write_json(pending / RECORD, self.summary())
+            if folder.exists():
+                shutil.rmtree(folder)
+            pending.chmod(0o755)
+            os.replace(pending, folder)
+        finally:
+            shutil.rmtree(pending, ignore_errors=True)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Trace:
+        """Read a saved run. A folder that is missing, unfinished or damaged raises DataError."""
+        folder = Path(folder)
+        if not (folder / RECORD).is_file():
+            raise DataError(f"{folder} is not a finished run: it has no {RECORD}. Run it again.")
+        try:
+            settings = json.loads((folder / "config.json").read_text())
+            with np.load(folder / "metrics.npz", allow_pickle=False) as metrics:
+                steps = pd.DataFrame({name: metrics[name] for name in metrics.files})
+            with np.load(folder / "credits.npz", allow_pickle=False) as workers:
+                arrays = {name: workers[name] for name in workers.files}
+        except Exception as error:
+            raise DataError(f"{folder} holds a damaged run ({error}). Delete it and run it again.") from error
+        return cls(settings, steps, arrays.pop("credits"), arrays.pop("byzantine"), arrays)
+
+
+def read_record(folder: Path) -> dict | None:
+    """The summary of a finished run, or None where there is none."""
+    try:
+        return json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{folder / RECORD} is damaged ({error}). Delete the folder and run it again.") from error
+
+
+def _write_json(path: Path, value: dict) -> None:
+    with path.open("w") as file:
+        json.dump(value, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
