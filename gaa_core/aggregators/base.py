@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import ClassVar, Protocol
 
 import torch
@@ -32,6 +33,14 @@ class Server(Protocol):
         """The gradient of f_B, [d]."""
 
 
+def check_count(rule: object, name: str, value: object, least: int = 0) -> None:
+    """Refuse a hyper-parameter that is not a whole number of at least `least`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise GaaError(
+            f"{type(rule).__name__} needs {name} to be a whole number, {least} or more; found {name}={value!r}."
+        )
+
+
 class Aggregator(ABC):
     """A gradient aggregation rule: submissions [n, d] -> update [d].
 
@@ -49,6 +58,12 @@ class Aggregator(ABC):
     def needs(self) -> int:
         """The least number of workers this rule accepts (for its `f`, where it has one)."""
         return 1
+
+    def __repr__(self) -> str:
+        """The rule with the hyper-parameters that differ from their defaults, for dataclasses with `repr=False`."""
+        fields = (each for each in dataclasses.fields(self) if each.init)
+        chosen = [(each.name, getattr(self, each.name)) for each in fields if getattr(self, each.name) != each.default]
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in chosen)})"
 
     def check_workers(self, n: int) -> None:
         """Raise TooFewWorkers where n workers break this rule's constraint."""

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gaa_core import order_statistics
+from gaa_core.aggregators.base import Aggregator, check_count
+
+
+@dataclass(frozen=True)
+class TrimmedMean(Aggregator):
+    """The mean of each coordinate without its f least and f greatest values.
+
+    f are dropped at *each* end, 2f in all. Needs n >= 2f+1; O(nd log n).
+    Source: Yin et al. 2018, "Byzantine-robust distributed learning", definition 2.
+    """
+
+    f: int
+    source: ClassVar[str] = "ours: Yin et al. 2018, definition 2"
+
+    def __post_init__(self) -> None:
+        check_count(self, "f", self.f)
+
+    def needs(self) -> int:
+        return 2 * self.f + 1
+
+    def aggregate(self, gradients: Tensor) -> Tensor:  # [n, d] -> [d]
+        return order_statistics.trimmed_mean(gradients, self.f)
