@@ -66,7 +66,9 @@ class Agent:
         The previous credits are an input, and the gradient flows through that path within a segment.
         """
         state = torch.stack([parameter_mean, qv_loss])
-        state = torch.nan_to_num(state, nan=1e6, posinf=1e6, neginf=-1e6)  # a diverged model must not destroy the policy
+        state = torch.nan_to_num(
+            state, nan=1e6, posinf=1e6, neginf=-1e6
+        )  # a diverged model must not destroy the policy
         credits = self.policy(torch.cat([features.reshape(-1), state, self.previous]))
         if not present.all():
             credits = credits * present

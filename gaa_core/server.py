@@ -20,6 +20,7 @@ class ParameterServer:
     parameters: Tensor  # theta_t, [d]
     lr: float
     step: int = 0
+    byzantine: Tensor | None = None  # bool [n], the truth; no defence may look
 
     def __post_init__(self):
         self._known: dict[str, tuple[int, object]] = {}

@@ -56,7 +56,8 @@ class Simulation:
 
     `n, steps, lr, batch_size, qv_size` override the case's settings. `rule` is an Aggregator or any callable [n, d] -> [d];
     `attack` an Attack or a callable (own [b, d], honest [h, d], generator) -> [b, d]; `roles` a schedule (step) -> bool [n].
-    `partition` is "iid" (the paper's assumption), "dirichlet" (with `alpha`) or "label_skew". The test set is looked at every
+    `partition` is "iid" (the paper's assumption: every worker draws from the whole training set, so that its gradient is an
+    unbiased estimate of the true one), "shards" (dealt out evenly), "dirichlet" (with `alpha`) or "label_skew". The test set is looked at every
     `eval_every` steps (default: 25 times a run) and after the last. `method` chooses how gradients are computed ("auto", "vmap",
     "loop"). Raises GaaError for settings that cannot be.
     """
@@ -91,8 +92,11 @@ class Simulation:
             torch.manual_seed(seeding.derive(seed, "model"))
             model = FlatModel(case.model(self.data).to(device))
         remain = remain.nonzero().squeeze(1)  # training samples that the QV set left
-        parts = partition_samples(self.data.train.targets[remain], self.settings.n, partition, alpha=alpha, seed=seed)
-        shards = [remain[part] for part in parts]
+        shards = [remain] * self.settings.n
+        if partition != "iid":
+            kind = "iid" if partition == "shards" else partition
+            parts = partition_samples(self.data.train.targets[remain], self.settings.n, kind, alpha=alpha, seed=seed)
+            shards = [remain[part] for part in parts]
         self.engine = LocalEngine(model, self.data.train.to(device), shards, self.settings.batch_size, seed, method)
         self.server = ParameterServer(model, qv.to(device), model.initial().to(device), self.settings.lr)
         self.test = self.data.test.to(device)
@@ -109,6 +113,7 @@ class Simulation:
         byzantine = self.roles(step)  # bool [n]
         computed, losses = self.engine.gradients(server.parameters, step, self.attack, byzantine)  # [n, d], [n]
         submissions = self.tamper(computed, byzantine, step)  # [n, d]
+        server.byzantine = byzantine  # the truth, for the reference rule Oracle alone
         if isinstance(self.rule, LearningAggregator):
             self.rule.observe(server)
         qv_loss = server.qv_loss()
@@ -134,7 +139,9 @@ class Simulation:
         forged = forge(own, honest, seeding.generator(self.seed, "attack", step))
         if not isinstance(forged, Tensor) or forged.shape != own.shape:
             found = tuple(forged.shape) if isinstance(forged, Tensor) else type(forged).__name__
-            raise GaaError(f"The attack {self.attack!r} must return a tensor of shape {tuple(own.shape)}; found {found}.")
+            raise GaaError(
+                f"The attack {self.attack!r} must return a tensor of shape {tuple(own.shape)}; found {found}."
+            )
         submissions = computed.clone()
         submissions[byzantine] = forged.to(computed.dtype)
         return submissions
@@ -147,7 +154,9 @@ class Simulation:
         update = self.rule(kept) if len(kept) else submissions.new_zeros(submissions.shape[1])
         if not isinstance(update, Tensor) or update.shape != submissions.shape[1:]:
             found = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
-            raise GaaError(f"The rule {self.rule!r} must return a tensor of shape {tuple(submissions.shape[1:])}; found {found}.")
+            raise GaaError(
+                f"The rule {self.rule!r} must return a tensor of shape {tuple(submissions.shape[1:])}; found {found}."
+            )
         return update, None
 
     def evaluate(self) -> float:

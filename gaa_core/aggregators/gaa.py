@@ -12,7 +12,7 @@ from gaa_core.aggregators.base import LearningAggregator, Server
 from gaa_core.errors import GaaError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GAA(LearningAggregator):
     """F = sum_i alpha_i V_i with credits alpha on the simplex, learned while training (Pan et al. 2020).
 

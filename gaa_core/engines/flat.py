@@ -46,7 +46,9 @@ class FlatModel:
         with torch.no_grad():
             return float(self.loss_function(self.outputs(theta, inputs), targets))
 
-    def gradient(self, theta: Tensor, inputs: Tensor, targets: Tensor, out: Tensor | None = None) -> tuple[Tensor, float]:
+    def gradient(
+        self, theta: Tensor, inputs: Tensor, targets: Tensor, out: Tensor | None = None
+    ) -> tuple[Tensor, float]:
         """(gradient [d], loss) of the mean loss on one batch; written into `out` where given."""
         leaves = [part.detach().requires_grad_() for part in self._unflatten(theta).values()]
         with torch.enable_grad():
@@ -89,7 +91,7 @@ class FlatModel:
 
 
 def faster_method(model: FlatModel, theta: Tensor, inputs: Tensor, targets: Tensor, repeats: int = 5) -> str:
-    """"vmap" or "loop", whichever takes less time for this network and these shapes, measured once per machine.
+    """ "vmap" or "loop", whichever takes less time for this network and these shapes, measured once per machine.
 
     The two differ in the last bits, so a choice that changed from run to run would change the traces. The first measurement is
     therefore kept in the cache folder (GAA_CACHE, by default ~/.cache/gaa_core) and every later run follows it.

@@ -1,0 +1,349 @@
+"""Pictures of traces: Trace(s) in, Axes out, in one house style with one colour a rule everywhere.
+
+Functions draw, they do not compute results, show or save; `save` writes a figure with its description beside it.
+Nothing is set globally: the style applies inside these functions only.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from gaa_core import report
+from gaa_core.trace import Trace
+
+_STYLE = {
+    **sns.axes_style("ticks", {"axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.7}),
+    **sns.plotting_context("paper", font_scale=1.05),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "font.family": "DejaVu Sans",
+}
+
+#: Name of a rule as in its repr -> (colour, line style, marker). Colours keep apart for the colour-blind; styles help in grey.
+RULE_STYLES: dict[str, tuple[str, str | tuple, str]] = {
+    "GAA": ("#0072b2", "-", "o"),
+    "GAA(norm_bound": ("#56b4e9", "-", "s"),
+    "GAAPlus": ("#d55e00", "-", "*"),
+    "Oracle": ("#000000", ":", "P"),
+    "ServerOnly": ("#7f7f7f", ":", "X"),
+    "Mean": ("#8c8c8c", "--", "v"),
+    "LinearGAR": ("#b8a88a", "--", "<"),
+    "Krum": ("#cc3311", "--", "^"),
+    "MultiKrum": ("#ee7733", "-.", "^"),
+    "Bulyan": ("#aa3377", "-.", "D"),
+    "BruteForce": ("#998800", "--", ">"),
+    "GeoMed": ("#228833", "--", "h"),
+    "GeometricMedian": ("#009e73", "-.", "H"),
+    "CoordinateMedian": ("#ddaa33", "--", "d"),
+    "TrimmedMean": ("#cc79a7", "-.", "p"),
+}
+_OTHERS = ("#6a3d9a", "#b15928", "#1b9e77", "#e7298a", "#66a61e", "#a6761d", "#7570b3", "#1f78b4", "#33a02c", "#fb9a99")
+
+BENIGN, BYZANTINE = "#0072b2", "#d55e00"
+
+
+def rule_style(rule: str) -> dict:
+    """Line properties of a rule by its repr: colour, line style, marker; the same in every figure."""
+    name = rule.split("(")[0]
+    key = "GAA(norm_bound" if rule.startswith("GAA(norm_bound") else name
+    if key in RULE_STYLES:
+        colour, line, marker = RULE_STYLES[key]
+    else:
+        place = sum(name.encode())
+        colour, line, marker = _OTHERS[place % len(_OTHERS)], ("-", "--", "-.")[place % 3], "osvD^P"[place % 6]
+    return {"color": colour, "linestyle": line, "marker": marker}
+
+
+def rule_name(rule: str) -> str:
+    """A rule's repr as a legend shows it: `Mean()` is `Mean`, the norm-bounded agent is `GAA, bounded`."""
+    if rule.startswith("GAA(norm_bound"):
+        return "GAA, bounded"
+    return rule.removesuffix("()")
+
+
+def _styled(draw):
+    """Run a drawing function in the house style, and on fresh axes when it is given none."""
+
+    @functools.wraps(draw)
+    def wrapper(data, *, ax: Axes | None = None, **options):
+        with mpl.rc_context(_STYLE):
+            if ax is None:
+                _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
+            draw(data, ax=ax, **options)
+            return ax
+
+    return wrapper
+
+
+def panels(
+    count: int, *, columns: int | None = None, width: float = 4.6, height: float = 3.2, **options
+) -> tuple[Figure, np.ndarray]:
+    """A figure with `count` axes, at most `columns` (default 3) a row; the axes as a flat array."""
+    columns = min(count, columns or 3)
+    rows = math.ceil(count / columns)
+    with mpl.rc_context(_STYLE):
+        fig, axes = plt.subplots(
+            rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False, **options
+        )
+    for empty in axes.flat[count:]:
+        empty.remove()
+    return fig, axes.ravel()[:count]
+
+
+@_styled
+def accuracy(traces: Trace | Iterable[Trace], *, ax: Axes, title: str | None = None, legend: bool = True) -> None:
+    """Test accuracy against the step, a line per rule; several seeds give their mean and a band from least to greatest."""
+    traces = [traces] if isinstance(traces, Trace) else list(traces)
+    for rule in dict.fromkeys(trace.rule for trace in traces):
+        curves = [trace.steps.set_index("step")["accuracy"].dropna() for trace in traces if trace.rule == rule]
+        table = pd.concat(curves, axis=1)  # [evaluations, seeds]
+        style = rule_style(rule) | {"marker": "none", "linewidth": 1.8}
+        ax.plot(table.index + 1, table.mean(axis=1), label=rule_name(rule), **style)
+        if table.shape[1] > 1:
+            ax.fill_between(
+                table.index + 1, table.min(axis=1), table.max(axis=1), color=style["color"], alpha=0.15, linewidth=0
+            )
+    ax.set(xlabel="step", ylabel="test accuracy", ylim=(0, 1), title=title or _title(traces))
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    if legend:
+        outside_legend(ax)
+
+
+@_styled
+def final_accuracy(
+    table: pd.DataFrame,
+    *,
+    ax: Axes,
+    x: str = "ratio",
+    title: str = "",
+    legend: bool = True,
+    reference: float | None = None,
+) -> None:
+    """Final accuracy against a column (by default the Byzantine ratio), a line per rule, bars from least to greatest seed.
+
+    `table` has columns `rule`, `accuracy` and `x`, a row a run. `reference` is drawn as a horizontal line: no attack.
+    """
+    rules = list(dict.fromkeys(table["rule"]))
+    values = sorted(table[x].unique())
+    for place, rule in enumerate(rules):
+        spread = table[table["rule"] == rule].groupby(x)["accuracy"].agg(["mean", "min", "max"]).dropna()
+        aside = (
+            (place - (len(rules) - 1) / 2) * 0.004 * (values[-1] - values[0] or 1)
+        )  # so that bars do not hide each other
+        bars = np.stack([spread["mean"] - spread["min"], spread["max"] - spread["mean"]])
+        style = rule_style(rule) | {"markersize": 5, "linewidth": 1.5, "elinewidth": 1.0, "capsize": 0}
+        ax.errorbar(spread.index + aside, spread["mean"], yerr=bars, label=rule_name(rule), **style)
+    if reference is not None:
+        ax.axhline(reference, color="#444444", linewidth=1.0)
+        ax.annotate(
+            "no attack", (values[-1], reference), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8
+        )
+    ax.set(
+        xlabel="share of Byzantine workers" if x == "ratio" else x,
+        ylabel="final test accuracy",
+        ylim=(0, 1),
+        title=title,
+    )
+    ax.set_xticks(values)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    if legend:
+        outside_legend(ax)
+
+
+@_styled
+def credits(trace: Trace, *, ax: Axes, title: str | None = None, bins: int = 250) -> None:
+    """Credit heat map, a row per worker, with a strip beneath each row that is orange while the worker is Byzantine.
+
+    Long runs are averaged in `bins` spans of steps. A rule without weights has no credits to draw and raises ValueError.
+    """
+    if not trace.has_credits:
+        raise ValueError(f"{trace.rule} has no weights, so there are no credits to draw.")
+    steps, n = trace.credits.shape
+    edges = np.unique(np.linspace(0, steps, min(bins, steps) + 1).astype(int))
+    credit = np.stack([trace.credits[a:b].mean(axis=0) for a, b in zip(edges, edges[1:], strict=False)])  # [bins, n]
+    bad = np.stack([trace.byzantine[a:b].mean(axis=0) for a, b in zip(edges, edges[1:], strict=False)])
+    rows = np.arange(n + 1)
+    top = max(float(np.nanmax(credit)), 2 / n)
+    for worker in range(n):
+        mesh = ax.pcolormesh(
+            edges,
+            rows[worker] + np.array([0.0, 0.74]),
+            credit[None, :, worker],
+            cmap="cividis",
+            vmin=0,
+            vmax=top,
+            rasterized=True,
+        )
+        ax.pcolormesh(
+            edges,
+            rows[worker] + np.array([0.74, 0.94]),
+            bad[None, :, worker],
+            cmap=_ROLE_MAP,
+            vmin=0,
+            vmax=1,
+            rasterized=True,
+        )
+    ax.set(xlabel="step", ylabel="worker", ylim=(n, 0), title=title or f"{rule_name(trace.rule)}: credits")
+    shown = np.arange(0, n, max(1, n // 10))
+    ax.set_yticks(shown + 0.5, [str(worker) for worker in shown])
+    ax.grid(False)
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.015, fraction=0.05)
+    bar.set_label("credit")
+    bar.ax.axhline(1 / n, color="white", linewidth=1.2)
+    bar.outline.set_visible(False)
+
+
+_ROLE_MAP = mpl.colors.LinearSegmentedColormap.from_list("roles", ["#f2f2f2", BYZANTINE])
+
+
+def credit_lines(trace: Trace, *, title: str | None = None, columns: int = 5, smooth: int = 5) -> Figure:
+    """One small panel per worker: its credit against the step, its Byzantine spells shaded, 1/n as a dotted line.
+
+    Credits are a running mean over `smooth` steps.
+    """
+    steps, n = trace.credits.shape
+    rows = math.ceil(n / columns)
+    fig, axes = panels(n, columns=columns, width=2.1, height=1.45, sharex=True, sharey=True)
+    smoothed = pd.DataFrame(trace.credits).rolling(smooth, min_periods=1).mean()
+    with mpl.rc_context(_STYLE):
+        for worker, ax in enumerate(axes):
+            shade_spells(ax, trace.byzantine[:, worker])
+            colour = BYZANTINE if trace.byzantine[:, worker].any() else BENIGN
+            ax.plot(smoothed.index, smoothed[worker], color=colour, linewidth=1.3)
+            ax.axhline(1 / n, color="#666666", linestyle=":", linewidth=0.9)
+            ax.set_title(f"worker {worker}", fontsize=8, fontweight="normal", pad=2)
+            ax.set(xlim=(0, steps), ylim=(0, None))
+            ax.tick_params(labelsize=7)
+        fig.supxlabel("step", fontsize=9)
+        fig.supylabel("credit", fontsize=9)
+        fig.legend(
+            handles=[
+                Patch(color=BYZANTINE, alpha=0.22, label="Byzantine at this step"),
+                mpl.lines.Line2D([], [], color=BYZANTINE, label="worker that is ever Byzantine"),
+                mpl.lines.Line2D([], [], color=BENIGN, label="always benign"),
+                mpl.lines.Line2D([], [], color="#666666", linestyle=":", label="1/n"),
+            ],
+            loc="outside lower center",
+            ncols=4,
+            fontsize=8,
+        )
+        fig.suptitle(
+            title or f"{rule_name(trace.rule)}: credit of each worker",
+            fontsize=10,
+            fontweight="bold",
+            x=0.02,
+            ha="left",
+        )
+        fig.set_figheight(1.45 * rows + 0.9)
+    return fig
+
+
+def shade_spells(ax: Axes, byzantine: np.ndarray) -> None:
+    """Shade the steps at which one worker, bool [steps], is Byzantine."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], byzantine.astype(int), [0]])))
+    for start, stop in zip(changes[::2], changes[1::2], strict=True):
+        ax.axvspan(start, stop, color=BYZANTINE, alpha=0.22, linewidth=0)
+
+
+@_styled
+def byzantine_credit(
+    traces: Trace | Iterable[Trace], *, ax: Axes, title: str = "", smooth: int = 10, legend: bool = True
+) -> None:
+    """Share of all credit that Byzantine workers hold, against the step; grey beneath: their share among the workers."""
+    traces = [traces] if isinstance(traces, Trace) else list(traces)
+    first = traces[0]
+    ratio = first.steps["byzantine_ratio"].rolling(smooth, min_periods=1).mean()
+    ax.fill_between(first.steps["step"], ratio, color="#d9d9d9", linewidth=0, label="share of Byzantine workers")
+    for trace in traces:
+        held = pd.Series((trace.credits * trace.byzantine).sum(axis=1)).rolling(smooth, min_periods=1).mean()
+        style = rule_style(trace.rule) | {"marker": "none", "linewidth": 1.6}
+        ax.plot(held.index, held, label=rule_name(trace.rule), **style)
+    ax.set(xlabel="step", ylabel="credit held by Byzantine workers", ylim=(0, 1), title=title)
+    if legend:
+        outside_legend(ax)
+
+
+@_styled
+def gap_heatmap(table: pd.DataFrame, *, ax: Axes, title: str = "", worst: float = 60.0) -> None:
+    """Rules by settings: points of accuracy lost against no attack, written in every cell. NaN is shown as "cannot run"."""
+    colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
+    text = table.map(lambda gap: "–" if pd.isna(gap) else f"{gap:.1f}")
+    sns.heatmap(
+        table,
+        ax=ax,
+        annot=text,
+        fmt="",
+        cmap=colours,
+        vmin=0,
+        vmax=worst,
+        linewidths=0.8,
+        annot_kws={"fontsize": 8},
+        cbar_kws={"label": "points below no attack", "fraction": 0.04, "pad": 0.015},
+    )
+    ax.set_facecolor("#eeeeee")
+    ax.set(title=title, xlabel="", ylabel="")
+    ax.set_yticks(np.arange(len(table)) + 0.5, [rule_name(rule) for rule in table.index], rotation=0)
+    ax.set_xticks(np.arange(table.shape[1]) + 0.5, [str(column) for column in table.columns], rotation=30, ha="right")
+    ax.tick_params(length=0)
+
+
+def outside_legend(ax: Axes) -> None:
+    """A legend right of the axes, where it hides nothing."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8, handlelength=2.6)
+
+
+def shared_legend(fig: Figure, axes: Sequence[Axes], columns: int = 5) -> None:
+    """One legend under all panels, each entry once."""
+    entries: dict[str, object] = {}
+    for ax in axes:
+        for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(text, handle)
+    with mpl.rc_context(_STYLE):
+        fig.legend(
+            entries.values(), entries.keys(), loc="outside lower center", ncols=columns, fontsize=8, handlelength=2.6
+        )
+
+
+def save(
+    fig: Figure,
+    name: str,
+    *,
+    folder: str | Path,
+    caption: str,
+    alt: str,
+    data_source: str,
+    claim: str | Iterable[str] = (),
+    notebook: str = "",
+) -> Path:
+    """Write `<folder>/<name>.png` and its description beside it, both whole or not at all; the path of the picture."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pending = folder / f".{name}.pending.png"
+    with mpl.rc_context(_STYLE):
+        fig.savefig(pending, metadata={"Software": None})  # no version inside: equal pictures are equal files
+    path = pending.replace(folder / f"{name}.png")
+    report.write_sidecar(path, caption=caption, alt=alt, data_source=data_source, claim=claim, notebook=notebook)
+    return path
+
+
+def _title(traces: Sequence[Trace]) -> str:
+    settings = traces[0].settings
+    attack = settings["attack"]
+    return settings["title"] if attack == "none" else f"{settings['title']}, {attack}, {settings['roles']}"
