@@ -65,7 +65,7 @@ def gallery(folder: str | Path) -> Path:
     for name, figures in sections.items():
         if figures:
             heading = notebooks.get(name, {}).get("title") or name or "Other figures"
-            body += [f"<h2>{escape(heading)}</h2>", *map(_figure, figures)]
+            body += [f"<h2>{escape(heading)}</h2>", *(_figure(figure, profile) for figure in figures)]
     page = PAGE.format(title=escape(title), style=STYLE, body="\n".join(body))
     return report.write_text(folder / "index.html", page)
 
@@ -101,13 +101,16 @@ def _cell(folder: Path, heading: str, text: str) -> str:
     return f"<td>{escape(text)}</td>"
 
 
-def _figure(figure: dict) -> str:
+def _figure(figure: dict, profile: str) -> str:
     source, name, alt = (escape(text) for text in (figure["figure"], Path(figure["figure"]).stem, figure["alt"]))
+    command = figure["command"]
+    if profile not in ("", "quick") and "gaa_core reproduce" in command and "--profile" not in command:
+        command += f" --profile {profile}"  # a notebook need not know under which profile it runs
     facts = {
         "Claim": escape(", ".join(figure["claims"])),
         "Data": escape(figure["data_source"]),
         "Notebook": escape(figure["notebook"]),
-        "Rebuild": f"<code>{escape(figure['command'])}</code>" if figure["command"] else "",
+        "Rebuild": f"<code>{escape(command)}</code>" if command else "",
     }
     listed = "".join(f"<dt>{term}</dt><dd>{fact}</dd>" for term, fact in facts.items() if fact)
     caption = escape(figure["caption"]) or "This figure has no description."

@@ -167,6 +167,8 @@ def test_gallery_shows_everything_and_needs_nothing_from_elsewhere(figures):
     assert "Accuracy under &quot;attack&quot; &amp; &lt;none&gt;" in text
     assert "MNIST &lt;1&gt;" in text and "made &lt;up&gt;" in text
     assert "python -m gaa_core reproduce --only 01_mnist" in text
+    report.write_json(figures / "MANIFEST.json", {"profile": "paper"})
+    assert "reproduce --only 01_mnist --profile paper<" in gallery.gallery(figures).read_text()
     assert "prefers-color-scheme: dark" in text
     assert any(attributes.get("name") == "viewport" for _, attributes in page.found)
     assert "http" not in text and "<script" not in text

@@ -1,0 +1,95 @@
+"""The conventions of the notebooks, and that each runs from top to bottom at smoke size."""
+
+from __future__ import annotations
+
+import io
+import json
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from gaa_core import reproduce
+from gaa_core.plan import notebook_parameters, read_plan
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+ALL = sorted(path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+PLAN = read_plan(FOLDER)
+
+COMMON = {"profile": str, "figures_dir": str, "results_dir": str, "jobs": int, "seeds": int}
+
+
+def faults(path: Path) -> list[str]:
+    """What in a notebook goes against the conventions, in words."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    cells = content["cells"]
+    found = []
+    if content["metadata"].get("kernelspec", {}).get("name") != "python3":
+        found.append("its kernel must be python3")
+    for number, cell in enumerate(cells):
+        if cell["cell_type"] != "code":
+            continue
+        if cell["outputs"] or cell["execution_count"] is not None:
+            found.append(f"cell {number} is stored with outputs")
+        around = [cells[index]["cell_type"] if 0 <= index < len(cells) else "" for index in (number - 1, number + 1)]
+        if around != ["markdown", "markdown"]:
+            found.append(f"cell {number} needs prose before it and after it")
+    return found
+
+
+def parameter_faults(path: Path) -> list[str]:
+    """What in the parameters cell goes against the conventions; reading it checks that there is one, of literals."""
+    known = notebook_parameters(path)
+    found = [
+        f"parameter {name} must be {kind.__name__}"
+        for name, kind in COMMON.items()
+        if type(known.get(name)) is not kind
+    ]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    (source,) = ("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    for line in filter(str.strip, source.splitlines()):
+        tokens = list(tokenize.generate_tokens(io.StringIO(line).readline))
+        if line.count("=") != 1:  # papermill's reader takes the last one
+            found.append(f"one '=' a line: {line}")
+        if not any(token.type == tokenize.COMMENT and len(token.string) > 2 for token in tokens):
+            found.append(f"help after #: {line}")
+    if len(list(filter(str.strip, source.splitlines()))) != len(known):
+        found.append("one parameter a line")
+    return found
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_notebook_keeps_the_conventions(path):
+    assert faults(path) == []
+
+
+@pytest.mark.parametrize("notebook", PLAN, ids=lambda notebook: notebook.name)
+def test_parameters_keep_the_conventions(notebook):
+    assert parameter_faults(notebook.path) == []
+
+
+def test_plan_lists_every_notebook():
+    assert {path for path in ALL if path.parent == FOLDER} <= {notebook.path for notebook in PLAN}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", PLAN, ids=lambda notebook: notebook.name)
+def test_notebook_runs_at_smoke_size(notebook, tmp_path, monkeypatch):
+    """It runs, and writes the figures and claims that the plan promises."""
+    monkeypatch.setenv("GAA_BATCH", "")  # set by a run; put back afterwards
+    folders = {"figures": tmp_path / "figures", "results": tmp_path / "results"}
+    (outcome,) = reproduce.reproduce("smoke", only=[notebook.name], jobs=1, **folders)
+    assert (outcome.status, outcome.message) == ("done", "")
+
+
+def test_faults_are_seen(project):
+    path = project.notebook("good", "1 + 1")
+    assert faults(path) == parameter_faults(path) == []
+    content = json.loads(path.read_text())
+    content["cells"][3]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["2"]}]
+    del content["cells"][4]
+    content["metadata"]["kernelspec"]["name"] = "julia"
+    path.write_text(json.dumps(content))
+    assert len(faults(path)) == 3
+    odd = project.notebook("odd", "1 + 1", parameters='profile = "a=b"  # help\njobs = 2; seeds = 2.0\n')
+    assert len(parameter_faults(odd)) == 7
