@@ -56,7 +56,7 @@ def gallery(folder: str | Path) -> Path:
     manifest = report.read_json(folder / "MANIFEST.json") if (folder / "MANIFEST.json").is_file() else {}
     notebooks = manifest.get("notebooks", {})
     sections: dict[str, list[dict]] = {name: [] for name in notebooks}
-    for picture in sorted(folder.glob("*.png")):
+    for picture in sorted(folder.glob("[!.]*.png")):  # a leading dot: left by a run that was killed
         figure = _described(picture)
         sections.setdefault(figure["notebook"], []).append(figure)
     profile = manifest.get("profile", "")

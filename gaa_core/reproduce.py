@@ -204,7 +204,8 @@ def versions() -> dict[str, str]:
 def _data_stamp(folder: Path | None) -> list[tuple[str, int, int]]:
     if folder is None or not folder.is_dir():
         return []
-    return [(os.path.relpath(name, folder), size, changed) for name, size, changed in datasets.stamp(folder)]
+    files = [(os.path.relpath(name, folder), size, changed) for name, size, changed in datasets.stamp(folder)]
+    return [file for file in files if Path(file[0]).parts[0] != "engine"]  # written by runs, and no data: see engines
 
 
 def _is_fresh(item: Notebook, wanted: str, folders: Folders) -> bool:
@@ -238,7 +239,7 @@ def _written(item: Notebook, folders: Folders) -> list[str]:
 def _figure_times(item: Notebook, folders: Folders) -> dict[Path, int]:
     """The figures whose descriptions name this notebook -> when they were written."""
     found = {}
-    for picture in sorted(folders.figures.glob("*.png")):
+    for picture in sorted(folders.figures.glob("[!.]*.png")):
         sidecar = picture.with_suffix(".json")
         if sidecar.is_file() and report.read_json(sidecar).get("notebook") == item.label:
             found[picture] = picture.stat().st_mtime_ns

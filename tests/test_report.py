@@ -55,6 +55,7 @@ def figures(tmp_path):
     measured = report.Interval(0.98, 0.97, 0.99)
     second.add("C9", case="MNIST", setting="AUC", measured=measured, verdict="holds", data_source="made <up>")
     second.write()
+    (tmp_path / ".curve.pending.png").write_bytes(b"left by a run that was killed")
     for name in ("curve", "bare"):
         (tmp_path / f"{name}.png").write_bytes(b"not looked at")
     report.write_sidecar(

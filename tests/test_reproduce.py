@@ -105,6 +105,13 @@ def test_code_data_and_notebook_decide_whether_it_is_up_to_date(good, tmp_path, 
     (data / "file").write_text("22")
     assert machinery.digest(item, parameters) != with_data
     monkeypatch.delenv("GAA_DATA")
+    monkeypatch.setenv("GAA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "engine").mkdir(parents=True)
+    (tmp_path / "cache" / "engine" / "choice").write_text("vmap")  # what a run leaves there is no data
+    assert machinery.digest(item, parameters) == first
+    (tmp_path / "cache" / "file").write_text("1")
+    assert machinery.digest(item, parameters) != first
+    (tmp_path / "cache" / "file").unlink()
     good.notebook("good", GOOD + "# changed")
     assert machinery.digest(item, parameters) != first
 
