@@ -35,7 +35,8 @@ def draw_qv(
     Classes are balanced as far as `size` allows; when it does not divide, who gets one more is drawn.
 
     - `golden`: held out of the training set.
-    - `similar`: from the case's similar domain; the training set stays whole.
+    - `similar`: from the case's similar domain, and the training set stays whole; where a case has no such domain
+      (CIFAR-10), held out of the training set and drawn in another style.
     - `shifted`: held out of the training set, then restyled or corrupted by the case.
     - `missing_classes`: golden, but without the classes `missing` (default: the upper half of them).
     - `wrong_labels`: golden inputs, each with a class that is not its own.
@@ -45,8 +46,10 @@ def draw_qv(
     if missing is not None and source != "missing_classes":
         raise GaaError(f"`missing` belongs to the QV source 'missing_classes'; found it with '{source}'.")
     who, classes = f"draw_qv({case.name}, {source})", list(range(len(data.classes)))
-    if source == "similar":
-        return _similar(case, data, size, classes, generator)
+    if source == "similar" and case.similar is not None:
+        domain = case.similar(data)
+        chosen = balanced(domain.targets, size, classes, generator, who)
+        return domain.take(chosen), torch.ones(len(data.train), dtype=torch.bool)
     if source == "missing_classes":
         classes = _kept(classes, missing)
     chosen = balanced(data.train.targets, size, classes, generator, who)
@@ -55,12 +58,13 @@ def draw_qv(
     if not remain.any():
         raise GaaError(f"{who} needs a size below {size}, or no training sample is left; found {size}.")
     samples = data.train.take(chosen)
-    if source == "shifted":
-        if case.shift is None:
-            raise GaaError(f"{who}: the case names no shift; expected another QV source, e.g. 'golden'.")
-        samples = case.shift(data, samples, generator)
     if source == "wrong_labels":
         samples = _mislabelled(samples, len(data.classes), generator)
+    if source in ("similar", "shifted"):
+        style = case.similar_style if source == "similar" else case.shift
+        if style is None:
+            raise GaaError(f"{who}: the case has no such samples; expected another QV source, e.g. 'golden'.")
+        samples = style(data, samples, generator)
     return samples, remain
 
 
@@ -90,14 +94,6 @@ def _quotas(supply: dict[int, int], size: int, generator: Generator) -> dict[int
             quota[label] += each
         left -= each * len(able)
     return quota
-
-
-def _similar(case: CaseStudy, data: CaseData, size: int, classes: Sequence[int], generator: Generator):
-    if case.similar is None:
-        raise GaaError(f"draw_qv({case.name}): the case names no similar domain; expected e.g. QV source 'golden'.")
-    domain = case.similar(data)
-    chosen = balanced(domain.targets, size, classes, generator, f"draw_qv({case.name}, similar)")
-    return domain.take(chosen), torch.ones(len(data.train), dtype=torch.bool)
 
 
 def _kept(classes: list[int], missing: Sequence[int] | None) -> list[int]:

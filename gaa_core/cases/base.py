@@ -71,6 +71,7 @@ class CaseStudy:
     model: Callable[[CaseData], nn.Module]  # a fresh network; the caller seeds it
     settings: Settings
     similar: Callable[[CaseData], Split] | None = None  # samples of a similar, not identical, domain for the QV set
+    similar_style: Callable[[CaseData, Split, Generator], Split] | None = None  # instead: held-out samples in its style
     similar_title: str = ""  # what they are, e.g. "8x8 digits of scikit-learn, upscaled"
     shift: Callable[[CaseData, Split, Generator], Split] | None = None  # the same samples, restyled or corrupted
     shift_title: str = ""  # how, e.g. "moved, blurred and noisy"

@@ -1,6 +1,6 @@
 """Where data is looked for: the folder named by GAA_DATA, then the cache that `fetch` fills. Downloads nothing.
 
-Both folders are laid out as the publishers do (`MNIST/raw/...`, `cifar-10-batches-py/...`): a cache can serve as GAA_DATA.
+Both are laid out as the publishers do (`MNIST/raw/...`, `cifar-10-batches-py/...`), so a cache can serve as GAA_DATA.
 """
 
 from __future__ import annotations
