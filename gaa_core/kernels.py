@@ -7,10 +7,12 @@ across blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+from gaa_core import seeding
 
 #: Elements of one block of columns: about 1 MB of float32 on a processor, much more on an accelerator.
 _BLOCK_ELEMENTS = {"cpu": 2**18}
@@ -58,7 +60,8 @@ def centred_gram(gradients: Tensor, centre: int, dtype: torch.dtype = torch.floa
     """Inner products <V_i - c, V_j - c> in float64 [n, n] about the row c, and their rounding unit.
 
     For float32 submissions products are float32 when every norm is far from overflow and underflow, else float64,
-    where 1e30 squared is an ordinary number. Rows that even float64 cannot square count as 1e150 away and orthogonal to everything.
+    where 1e30 squared is an ordinary number. Rows that even float64 cannot square count as 1e150 away and orthogonal
+    to everything.
     """
     if gradients.dtype == dtype == torch.float32:
         gram = _accumulate_gram(gradients, centre, None, torch.float32)
@@ -119,3 +122,74 @@ def _accumulate_gram(gradients: Tensor, centre: int, rows: Tensor | None, dtype:
         centred = columns - middle if columns.dtype == dtype else columns.to(dtype) - middle.to(dtype)
         total += centred @ centred.T
     return total
+
+
+def norms(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n]
+    """Euclidean norms of the rows, also of rows whose squares overflow or vanish in their own dtype."""
+    return _careful(torch.linalg.vector_norm(gradients, dim=1).double(), gradients, lambda row: row)
+
+
+def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
+    """Euclidean distances of the rows from a point."""
+    squared = torch.zeros(len(gradients), dtype=torch.float64, device=gradients.device)
+    for block in column_blocks(gradients):
+        squared += torch.linalg.vector_norm(gradients[:, block] - point[block], dim=1).double().square()
+    return _careful(squared.sqrt(), gradients, lambda row: row - point.double())
+
+
+def _careful(lengths: Tensor, gradients: Tensor, vector: Callable[[Tensor], Tensor]) -> Tensor:  # [n]
+    """Lengths, where those that may have lost their squares to overflow or underflow are computed again in float64."""
+    least, most = (1e-15, 1e18) if gradients.dtype == torch.float32 else (1e-140, 1e150)
+    for row in torch.nonzero(~((lengths > least) & (lengths < most))).flatten().tolist():
+        values = vector(gradients[row].double())
+        largest = values.abs().max()
+        lengths[row] = largest * torch.linalg.vector_norm(values / largest) if largest > 0.0 else 0.0
+    return lengths
+
+
+def products(gradients: Tensor, vector: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
+    """Inner products of the rows with a vector, also where they overflow in float32."""
+    result = (gradients @ vector).double()
+    for row in torch.nonzero(~result.isfinite()).flatten().tolist():
+        result[row] = gradients[row].double() @ vector.double()
+    return result
+
+
+def cosines(gradients: Tensor, vector: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
+    """Cosines between the rows and a vector; 0 where either is zero."""
+    lengths = norms(gradients) * norms(vector[None])
+    return torch.where(lengths > 0.0, products(gradients, vector) / lengths, 0.0).clamp_(-1.0, 1.0)
+
+
+def cosine_distances(gradients: Tensor, lengths: Tensor) -> Tensor:  # [n, d], [n] -> float64 [n, n]
+    """1 - cosine between all rows, from their norms; 1 where a row is zero, 0 on the diagonal."""
+    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
+    scale = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)[:, None]
+    for block in column_blocks(gradients):
+        unit = gradients[:, block].double() * scale
+        total += unit @ unit.T
+    return (1.0 - total).clamp_(0.0, 2.0).fill_diagonal_(0.0)
+
+
+def sketched_medoid(gradients: Tensor, width: int = 64) -> int:
+    """A row amid the others: the medoid of a sketch that folds all columns into `width` sums under random signs.
+
+    Distances in the sketch are true ones within some 20 %, and every column counts, so that a deviation cannot hide
+    from it as it can from a sample of columns.
+    """
+    n, d = gradients.shape
+    sketch = torch.zeros(n, width, dtype=torch.float64, device=gradients.device)
+    signs = torch.randint(0, 2, (d,), generator=seeding.generator(0, "sketch"), dtype=torch.int8)
+    signs = (2 * signs - 1).to(gradients)
+    for block in column_blocks(gradients):
+        signed = gradients[:, block] * signs[block]
+        whole = signed.shape[1] // width * width
+        sketch += signed[:, :whole].reshape(n, -1, width).sum(dim=1)
+        sketch[:, : signed.shape[1] - whole] += signed[:, whole:]
+    sketch = sketch.nan_to_num(nan=1e300, posinf=1e300, neginf=-1e300)
+    return int(torch.cdist(sketch, sketch, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=1).argmin())
+
+
+def mix(matrix: Tensor, gradients: Tensor) -> Tensor:  # [m, n], [n, d] -> [m, d]
+    """Weighted sums of rows, one for each row of a matrix."""
+    return matrix.to(gradients.dtype) @ gradients

@@ -21,7 +21,8 @@ class BruteForce(WeightedAggregator):
     Several subsets often share the least diameter (two far-apart workers of which either can go); of these the one
     with the least sum of distances is taken, so that the order of workers does not matter. Found by branch and bound,
     exactly: leaving out f workers so that no distance exceeds r is a vertex cover of size f. Needs n >= 2f+1; O(n^2 d)
-    and at worst O(C(n,f)), where enumeration (Table 1) always takes O(C(n,f)(n-f)d). Source: Pan et al. 2020, Table 1; El Mhamdi et al. 2018, section 3.
+    and at worst O(C(n,f)), where enumeration (Table 1) always takes O(C(n,f)(n-f)d). Source: Pan et al. 2020, Table 1;
+    El Mhamdi et al. 2018, section 3.
     """
 
     f: int

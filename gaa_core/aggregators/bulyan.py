@@ -17,8 +17,9 @@ class Bulyan(Aggregator):
 
     Krum picks one submission at a time, and scores are computed anew on the r that remain, each with its r-f-2 nearest
     (at least one: the source does not say what f = 1 shall do at its last pick, where r-f-2 = 0). Of equal scores the
-    one with the least summed distance to all that remain wins, then the smallest worker number. Needs n >= 4f+3; O(n^2 d + n^3 log n).
-    Source: El Mhamdi et al. 2018, "The hidden vulnerability of distributed learning in Byzantium", section 4.
+    one with the least summed distance to all that remain wins, then the smallest worker number. Needs n >= 4f+3; O(n^2
+    d + n^3 log n). Source: El Mhamdi et al. 2018, "The hidden vulnerability of distributed learning in Byzantium",
+    section 4.
     """
 
     f: int

@@ -15,8 +15,9 @@ class MultiKrum(WeightedAggregator):
     """The mean of the `select` submissions with the best Krum scores.
 
     `select=None` is n-f-2; libraries differ here (n-f is common), so the repr shows the value. Scores are computed
-    once, not anew after each pick (that is Bulyan). Equal scores go by worker number. Needs n >= 2f+3 and n >= select+f;
-    O(n^2 d + n^2 log n). Source: Blanchard et al. 2017, "Machine learning with adversaries", section 5 (m-Krum).
+    once, not anew after each pick (that is Bulyan). Equal scores go by worker number. Needs n >= 2f+3 and n >=
+    select+f; O(n^2 d + n^2 log n). Source: Blanchard et al. 2017, "Machine learning with adversaries", section 5
+    (m-Krum).
     """
 
     f: int

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.cluster import HDBSCAN
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.aggregators.base import WeightedAggregator
+
+
+@dataclass(frozen=True)
+class FLAME(WeightedAggregator):
+    """The mean of the submissions in the one cluster of directions that holds a majority, clipped to the median norm.
+
+    Directions are clustered by HDBSCAN on cosine distances with clusters of at least n/2 + 1; norms are compared over
+    all submissions, not only the kept. The source's noise, which is there against backdoors, is left out. When no
+    cluster holds a majority everybody is kept, only clipped. Takes no f; needs n >= 3; O(n^2 d). Source: Nguyen et al.
+    2022, "FLAME: taming backdoors in federated learning", section 4, algorithm 1.
+    """
+
+    source: ClassVar[str] = "ours: Nguyen et al. 2022, algorithm 1 (without noise)"
+
+    def needs(self) -> int:
+        return 3
+
+    def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
+        lengths = kernels.norms(gradients)
+        kept = _majority(kernels.cosine_distances(gradients, lengths))
+        usual = lengths.median()
+        clipped = torch.where(lengths > usual, usual / lengths, 1.0)
+        return torch.where(kept, clipped / kept.sum(), 0.0).to(gradients.dtype)
+
+
+def _majority(distances: Tensor) -> Tensor:  # [n, n] -> bool [n]
+    n = len(distances)
+    clusters = HDBSCAN(
+        metric="precomputed", min_cluster_size=n // 2 + 1, min_samples=1, allow_single_cluster=True, copy=True
+    )
+    labels = clusters.fit_predict(distances.cpu().numpy())
+    kept = labels == 0 if (labels == 0).sum() > n // 2 else np.ones(n, dtype=bool)
+    return torch.from_numpy(kept).to(distances.device)

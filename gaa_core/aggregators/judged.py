@@ -1,0 +1,53 @@
+"""What the rules that judge submissions on the quasi-validation set have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gaa_core.aggregators.base import LearningAggregator, Server
+from gaa_core.errors import GaaError
+
+
+@dataclass(frozen=True)
+class JudgedAggregator(LearningAggregator):
+    """A rule that looks at each submission with the server's own data: implement `judge`. Remembers nothing itself."""
+
+    _server: Server | None = field(default=None, init=False, repr=False, compare=False)
+
+    @abstractmethod
+    def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
+        """The update [d] and the credits [n] from finite submissions [n, d]."""
+
+    def reset(self, n: int, d: int, generator: torch.Generator) -> None:
+        object.__setattr__(self, "_server", None)
+
+    def observe(self, server: Server) -> None:
+        object.__setattr__(self, "_server", server)
+
+    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        rule, finite, kept = self._admit(gradients)
+        if self._server is None:
+            raise GaaError(f"{self!r} needs a quasi-validation set: use it in run(...), or call observe first.")
+        credits = gradients.new_zeros(len(gradients))
+        if len(kept) == 0:
+            return gradients.new_zeros(gradients.shape[1]), credits
+        update, shares = rule.judge(kept, self._server)
+        credits[finite] = shares.to(gradients.dtype)
+        return update, credits
+
+
+def share(trust: Tensor) -> Tensor:  # [n] -> [n]
+    """Trust, divided by its sum; all zero where nobody is trusted."""
+    total = trust.sum()
+    return trust / total if total > 0.0 else torch.zeros_like(trust)
+
+
+def trial_losses(gradients: Tensor, server: Server) -> Tensor:  # [n, d] -> float64 [n]
+    """f_B after a step along each submission alone; infinite where it is not a number."""
+    theta = server.parameters
+    losses = [float(server.qv_loss(theta - server.lr * row.to(theta.dtype))) for row in gradients]
+    return torch.tensor(losses, dtype=torch.float64, device=gradients.device).nan_to_num(nan=float("inf"))

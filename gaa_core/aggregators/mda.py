@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gaa_core.aggregators.brute_force import BruteForce
+
+
+@dataclass(frozen=True)
+class MDA(BruteForce):
+    """Minimum-diameter averaging: the name under which later papers know `BruteForce`. The same rule.
+
+    Source: El Mhamdi et al. 2020, "Genuinely distributed Byzantine machine learning", section 3.
+    """
+
+    source: ClassVar[str] = "paper: Table 1 (as Brute-Force)"

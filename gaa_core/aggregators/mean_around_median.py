@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gaa_core import order_statistics
+from gaa_core.aggregators.base import Aggregator, check_count
+
+
+@dataclass(frozen=True)
+class MeanAroundMedian(Aggregator):
+    """Per coordinate, the mean of the n-f values closest to the median.
+
+    Of two values equally far from the median the lesser is kept; the median of an even number is the mean of the
+    middle two. Drops f values in all, at either end, where `TrimmedMean` drops f at each. Needs n >= 2f+1; O(nd log n).
+    Source: Xie et al. 2018, "Generalized Byzantine-tolerant SGD", section 4 (phocas and mean around median).
+    """
+
+    f: int
+    source: ClassVar[str] = "ours: Xie et al. 2018, section 4"
+
+    def __post_init__(self) -> None:
+        check_count(self, "f", self.f)
+
+    def needs(self) -> int:
+        return 2 * self.f + 1
+
+    def aggregate(self, gradients: Tensor) -> Tensor:  # [n, d] -> [d]
+        return order_statistics.mean_around_median(gradients, keep=len(gradients) - self.f)

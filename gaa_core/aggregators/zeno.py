@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.aggregators.base import Server, check_count
+from gaa_core.aggregators.judged import JudgedAggregator, trial_losses
+from gaa_core.errors import GaaError
+
+
+@dataclass(frozen=True)
+class Zeno(JudgedAggregator):
+    """The mean of the n-f submissions with the greatest descent: f_B(theta) - f_B(theta - lr V_i) - rho |V_i|^2.
+
+    `f` may be anything up to n-1 (the source calls it b): Zeno lives with a Byzantine majority. Equal scores go by
+    worker number. n+1 evaluations of f_B a step. Needs n >= f+1.
+    Source: Xie et al. 2019, "Zeno: distributed SGD with suspicion-based fault-tolerance", section 3.
+    """
+
+    f: int
+    rho: float = 0.0005
+    source: ClassVar[str] = "ours: Xie et al. 2019, section 3"
+
+    def __post_init__(self) -> None:
+        check_count(self, "f", self.f)
+        if not self.rho >= 0.0:
+            raise GaaError(f"Zeno needs a rho of 0 or more; found {self.rho!r}.")
+
+    def needs(self) -> int:
+        return self.f + 1
+
+    def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
+        costs = trial_losses(gradients, server) + self.rho * kernels.norms(gradients).square()
+        best = costs.argsort(stable=True)[: len(gradients) - self.f]
+        weights = gradients.new_zeros(len(gradients))
+        weights[best] = 1.0 / len(best)
+        return weights @ gradients, weights
