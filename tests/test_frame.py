@@ -104,10 +104,9 @@ def clone(repository, tmp_path):
     def make(target: str, *arguments: str) -> tuple[int, list[str], str]:
         log = tmp_path / "log"
         log.unlink(missing_ok=True)
-        # Without MAKEFLAGS: the tests themselves may run under make, whose options are none of this one's business.
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
-        }
+        # The tests themselves may run under make, whose options are none of this one's business.
+        outer = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS")
+        environment = {name: value for name, value in os.environ.items() if name not in outer}
         command = ["make", "-C", str(tmp_path), target, *(arguments or (f"PYTHON={python}",))]
         result = subprocess.run(
             command, env=environment | {"LOG": str(log)}, capture_output=True, text=True, check=False

@@ -92,6 +92,8 @@ def test_a_second_run_reuses_and_each_change_runs_again(good):
 
 
 def test_code_data_and_notebook_decide_whether_it_is_up_to_date(good, tmp_path, monkeypatch):
+    monkeypatch.delenv("GAA_DATA", raising=False)
+    monkeypatch.setenv("GAA_CACHE", str(tmp_path / "cache"))
     item, parameters = read_plan(good.notebooks)[0], {"seeds": 1}
     first = machinery.digest(item, parameters)
     assert machinery.digest(item, parameters | {"jobs": 7}) == first
@@ -105,7 +107,6 @@ def test_code_data_and_notebook_decide_whether_it_is_up_to_date(good, tmp_path, 
     (data / "file").write_text("22")
     assert machinery.digest(item, parameters) != with_data
     monkeypatch.delenv("GAA_DATA")
-    monkeypatch.setenv("GAA_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache" / "engine").mkdir(parents=True)
     (tmp_path / "cache" / "engine" / "choice").write_text("vmap")  # what a run leaves there is no data
     assert machinery.digest(item, parameters) == first
