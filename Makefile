@@ -21,7 +21,8 @@ test: $(STAMP)  ## all tests, slow ones too; warnings are errors
 	$(PY) -m pytest $(ARGS)
 
 lab: $(STAMP)  ## JupyterLab on this machine only, with its token
-	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $(ARGS)
+	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks \
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 bench: $(STAMP)  ## time the rules
 	$(PY) -m pytest tests/benchmarks --benchmark-only $(ARGS)

@@ -75,6 +75,8 @@ def reproduce(
     target = (figures or root / "figures" / profile).resolve()
     folders = Folders(root / "notebooks", target, results / "notebooks" / profile, results)
     plan = choose(read_plan(folders.notebooks), only or [])
+    if not plan:
+        raise GaaError("notebooks/figures.yml lists no notebook: there is nothing to reproduce.")
     always = {
         "profile": profile,
         "figures_dir": os.path.relpath(folders.figures, folders.notebooks),

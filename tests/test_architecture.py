@@ -16,7 +16,18 @@ FLOORS = [
     *("bench", "conformance", "analysis"),
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
-    *("plots", "report", "order_statistics", "kernels", "progress", "trace", "registry", "seeding", "errors"),
+    *(
+        "plots",
+        "report",
+        "spectra",
+        "order_statistics",
+        "kernels",
+        "progress",
+        "trace",
+        "registry",
+        "seeding",
+        "errors",
+    ),
 ]
 
 STRANGERS = {"cases", "aggregators", "attacks", "roles"}  # none of them knows another

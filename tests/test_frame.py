@@ -156,7 +156,7 @@ def test_a_missing_python_is_told_in_a_sentence(clone):
 
 
 def test_lab_listens_to_this_machine_only_and_keeps_its_token(repository):
-    (recipe,) = re.findall(r"^lab:.*\n\t(.*)$", (repository / "Makefile").read_text(), flags=re.MULTILINE)
+    (recipe,) = re.findall(r"^lab:.*\n((?:\t.*\n)+)", (repository / "Makefile").read_text(), flags=re.MULTILINE)
     assert "--ServerApp.ip=127.0.0.1" in recipe
     assert "token" not in recipe and "password" not in recipe
 

@@ -244,6 +244,11 @@ def test_parameter_cells_hold_literals(project, source, message):
         notebook_parameters(project.notebook("odd", "pass", parameters=source))
 
 
+def test_nothing_to_do_is_told(project):
+    with pytest.raises(GaaError, match="lists no notebook"):
+        quiet("smoke")
+
+
 def test_two_at_once_are_refused(good):
     folder = good.folder / "results" / "notebooks" / "smoke"
     with machinery._alone(folder), pytest.raises(GaaError, match="Another reproduce is at work"):
