@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gaa_core.conformance import check_aggregator as check_aggregator
     from gaa_core.simulator import run as run
-    from gaa_core.sweep import sweep as sweep
     from gaa_core.trace import Trace as Trace
 
 _LAZY = {
+    "check_aggregator": "gaa_core.conformance",
     "run": "gaa_core.simulator",
-    "sweep": "gaa_core.sweep",
     "Trace": "gaa_core.trace",
 }
 _MODULES = ("aggregators", "analysis", "attacks", "cases", "datasets", "engines", "plots", "roles", "widgets")

@@ -16,8 +16,8 @@ FEATURE_SCALE = 10.0
 def gradient_features(gradients: Tensor, p: float = FEATURE_SCALE, block: int = 1 << 15) -> Tensor:
     """The two features of each submission averaged over its coordinates: [n, d] -> [n, 2].
 
-    A coordinate v gives (log(|v| + 1e-6) / p, sign v) where |v| > e^-p, and (-1, e^p v) elsewhere. The policy is linear, so
-    the mean over coordinates may be taken before it. Columns are taken in cache-sized blocks.
+    A coordinate v gives (log(|v| + 1e-6) / p, sign v) where |v| > e^-p, and (-1, e^p v) elsewhere. The policy is
+    linear, so the mean over coordinates may be taken before it. Columns are taken in cache-sized blocks.
     """
     threshold = torch.exp(torch.tensor(-p)).item()
     columns = max(1, block // max(1, len(gradients)))
@@ -48,8 +48,8 @@ class Policy(nn.Module):
 class Agent:
     """Credits by a learned policy; learns by truncated back-propagation through segments of T updates.
 
-    Call `act` once a step. After T steps call `learn` with the slopes of the segment's loss; it updates the policy by Adam
-    and starts a new segment.
+    Call `act` once a step. After T steps call `learn` with the slopes of the segment's loss; it updates the policy by
+    Adam and starts a new segment.
     """
 
     def __init__(self, n: int, *, lr: float, clamp: float, generator: torch.Generator):
@@ -65,11 +65,11 @@ class Agent:
 
         The previous credits are an input, and the gradient flows through that path within a segment.
         """
-        state = torch.stack([parameter_mean, qv_loss])
+        state = torch.stack([parameter_mean.to(qv_loss), qv_loss])
         state = torch.nan_to_num(
             state, nan=1e6, posinf=1e6, neginf=-1e6
         )  # a diverged model must not destroy the policy
-        credits = self.policy(torch.cat([features.reshape(-1), state, self.previous]))
+        credits = self.policy(torch.cat([features.reshape(-1).to(dtype), state, self.previous]))
         if not present.all():
             credits = credits * present
             credits = credits / credits.sum().clamp_min(torch.finfo(credits.dtype).tiny)
@@ -78,7 +78,7 @@ class Agent:
         return credits.detach()
 
     def learn(self, slopes: Tensor) -> None:
-        """One policy update from slopes [T, n]: d(sum of the losses after s)/d credits_s, for each step s of the segment."""
+        """One policy update from slopes [T, n]: d(sum of the losses after s)/d credits_s for each step s."""
         surrogate = (torch.stack(self.segment) * slopes).sum()
         self.optimizer.zero_grad()
         surrogate.backward()

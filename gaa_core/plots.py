@@ -7,8 +7,9 @@ Nothing is set globally: the style applies inside these functions only.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -36,7 +37,8 @@ _STYLE = {
     "font.family": "DejaVu Sans",
 }
 
-#: Name of a rule as in its repr -> (colour, line style, marker). Colours keep apart for the colour-blind; styles help in grey.
+#: Name of a rule as in its repr -> (colour, line style, marker). Colours keep apart for the colour-blind; styles help
+#: in grey.
 RULE_STYLES: dict[str, tuple[str, str | tuple, str]] = {
     "GAA": ("#0072b2", "-", "o"),
     "GAA(norm_bound": ("#56b4e9", "-", "s"),
@@ -109,12 +111,14 @@ def panels(
 
 @_styled
 def accuracy(traces: Trace | Iterable[Trace], *, ax: Axes, title: str | None = None, legend: bool = True) -> None:
-    """Test accuracy against the step, a line per rule; several seeds give their mean and a band from least to greatest."""
+    """Test accuracy against the step, a line per rule; several seeds: their mean, and a band from least to greatest."""
     traces = [traces] if isinstance(traces, Trace) else list(traces)
-    for rule in dict.fromkeys(trace.rule for trace in traces):
+    rules = list(dict.fromkeys(trace.rule for trace in traces))
+    for place, rule in enumerate(rules):
         curves = [trace.steps.set_index("step")["accuracy"].dropna() for trace in traces if trace.rule == rule]
         table = pd.concat(curves, axis=1)  # [evaluations, seeds]
-        style = rule_style(rule) | {"marker": "none", "linewidth": 1.8}
+        width = 1.5 + 1.5 * (1 - place / len(rules))  # earlier lines are wider, so that equal curves both show
+        style = rule_style(rule) | {"marker": "none", "linewidth": width}
         ax.plot(table.index + 1, table.mean(axis=1), label=rule_name(rule), **style)
         if table.shape[1] > 1:
             ax.fill_between(
@@ -136,7 +140,7 @@ def final_accuracy(
     legend: bool = True,
     reference: float | None = None,
 ) -> None:
-    """Final accuracy against a column (by default the Byzantine ratio), a line per rule, bars from least to greatest seed.
+    """Final accuracy against a column (the Byzantine ratio), a line per rule; bars go from least to greatest seed.
 
     `table` has columns `rule`, `accuracy` and `x`, a row a run. `reference` is drawn as a horizontal line: no attack.
     """
@@ -171,14 +175,15 @@ def final_accuracy(
 def credits(trace: Trace, *, ax: Axes, title: str | None = None, bins: int = 250) -> None:
     """Credit heat map, a row per worker, with a strip beneath each row that is orange while the worker is Byzantine.
 
-    Long runs are averaged in `bins` spans of steps. A rule without weights has no credits to draw and raises ValueError.
+    Long runs are averaged in `bins` spans of steps. A rule without weights has no credits to draw and raises
+    ValueError.
     """
     if not trace.has_credits:
         raise ValueError(f"{trace.rule} has no weights, so there are no credits to draw.")
     steps, n = trace.credits.shape
     edges = np.unique(np.linspace(0, steps, min(bins, steps) + 1).astype(int))
-    credit = np.stack([trace.credits[a:b].mean(axis=0) for a, b in zip(edges, edges[1:], strict=False)])  # [bins, n]
-    bad = np.stack([trace.byzantine[a:b].mean(axis=0) for a, b in zip(edges, edges[1:], strict=False)])
+    credit = np.stack([trace.credits[a:b].mean(axis=0) for a, b in itertools.pairwise(edges)])  # [bins, n]
+    bad = np.stack([trace.byzantine[a:b].mean(axis=0) for a, b in itertools.pairwise(edges)])
     rows = np.arange(n + 1)
     top = max(float(np.nanmax(credit)), 2 / n)
     for worker in range(n):
@@ -266,7 +271,7 @@ def shade_spells(ax: Axes, byzantine: np.ndarray) -> None:
 def byzantine_credit(
     traces: Trace | Iterable[Trace], *, ax: Axes, title: str = "", smooth: int = 10, legend: bool = True
 ) -> None:
-    """Share of all credit that Byzantine workers hold, against the step; grey beneath: their share among the workers."""
+    """Share of all credit that Byzantine workers hold, against the step; in grey their share among the workers."""
     traces = [traces] if isinstance(traces, Trace) else list(traces)
     first = traces[0]
     ratio = first.steps["byzantine_ratio"].rolling(smooth, min_periods=1).mean()
@@ -282,9 +287,9 @@ def byzantine_credit(
 
 @_styled
 def gap_heatmap(table: pd.DataFrame, *, ax: Axes, title: str = "", worst: float = 60.0) -> None:
-    """Rules by settings: points of accuracy lost against no attack, written in every cell. NaN is shown as "cannot run"."""
+    """Rules by settings: points of accuracy lost against no attack, written in every cell; "-" where not run."""
     colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
-    text = table.map(lambda gap: "–" if pd.isna(gap) else f"{gap:.1f}")
+    text = table.map(lambda gap: "-" if pd.isna(gap) else f"{gap:.1f}")
     sns.heatmap(
         table,
         ax=ax,
@@ -302,6 +307,38 @@ def gap_heatmap(table: pd.DataFrame, *, ax: Axes, title: str = "", worst: float 
     ax.set_yticks(np.arange(len(table)) + 0.5, [rule_name(rule) for rule in table.index], rotation=0)
     ax.set_xticks(np.arange(table.shape[1]) + 0.5, [str(column) for column in table.columns], rotation=30, ha="right")
     ax.tick_params(length=0)
+
+
+def samples(split, classes: Sequence[str], *, axes: Sequence[Axes], shape: tuple[int, ...]) -> None:
+    """The first image of each class in turn, one an axes; `shape` is (height, width) or (3, height, width)."""
+    order = np.argsort(split.targets.numpy(), kind="stable")
+    counts = np.bincount(split.targets.numpy(), minlength=len(classes))
+    firsts = np.concatenate([[0], counts.cumsum()[:-1]])
+    for place, ax in enumerate(axes):
+        number, turn = place % len(classes), place // len(classes)
+        image = split.inputs[order[firsts[number] + turn]].reshape(shape).numpy()
+        image = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
+        low, high = image.min(), image.max()
+        ax.imshow((image - low) / (high - low or 1), cmap="gray", interpolation="nearest")
+        ax.set_title(classes[number], fontsize=9, fontweight="normal", loc="center", pad=2)
+        ax.axis("off")
+
+
+@_styled
+def schedule(roles, *, ax: Axes, steps: int, title: str | None = None) -> None:
+    """A role schedule as a bitmap, worker against step: orange is Byzantine. No training is needed."""
+    table = roles.table(steps).numpy()  # [steps, n]
+    ax.imshow(
+        table.T,
+        aspect="auto",
+        cmap=_ROLE_MAP,
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+        extent=(0, steps, table.shape[1], 0),
+    )
+    ax.set(xlabel="step", ylabel="worker", title=title or roles.kind)
+    ax.grid(False)
 
 
 def outside_legend(ax: Axes) -> None:

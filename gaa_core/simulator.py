@@ -33,33 +33,42 @@ def run(
     rule: Aggregator | Callable[[Tensor], Tensor],
     *,
     progress: Callable[[int], None] | None = None,
+    threads: int = 1,
     **options,
 ) -> Trace:
     """Train `case` under `rule`; everything that happened is in the Trace. `options` are those of `Simulation`.
 
     `progress` is called with the number of finished steps. Same arguments, same trace, bit by bit, but for `seconds`.
+    `threads` is how many of the processor's cores the arithmetic may use: for the small networks of the paper one is
+    quickest, and sums added up by another number of threads differ in the last bits.
     """
     known = [name for name in inspect.signature(Simulation).parameters if name not in ("case", "rule")]
     for name in options:
         if name not in known:
             raise UnknownName("option of run", name, known)
-    simulation = Simulation(case, rule, **options)
-    while simulation.server.step < simulation.settings.steps:
-        simulation.advance()
-        if progress is not None:
-            progress(simulation.server.step)
-    return simulation.trace()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        simulation = Simulation(case, rule, **options)
+        while simulation.server.step < simulation.settings.steps:
+            simulation.advance()
+            if progress is not None:
+                progress(simulation.server.step)
+        return simulation.trace()
+    finally:
+        torch.set_num_threads(before)
 
 
 class Simulation:
     """One training run, step by step: `advance()` until you have seen enough, then `trace()`.
 
-    `n, steps, lr, batch_size, qv_size` override the case's settings. `rule` is an Aggregator or any callable [n, d] -> [d];
-    `attack` an Attack or a callable (own [b, d], honest [h, d], generator) -> [b, d]; `roles` a schedule (step) -> bool [n].
-    `partition` is "iid" (the paper's assumption: every worker draws from the whole training set, so that its gradient is an
-    unbiased estimate of the true one), "shards" (dealt out evenly), "dirichlet" (with `alpha`) or "label_skew". The test set is looked at every
-    `eval_every` steps (default: 25 times a run) and after the last. `method` chooses how gradients are computed ("auto", "vmap",
-    "loop"). Raises GaaError for settings that cannot be.
+    `n, steps, lr, batch_size, qv_size` override the case's settings. `rule` is an Aggregator or any callable [n, d]
+    -> [d]; `attack` an Attack or a callable (own [b, d], honest [h, d], generator) -> [b, d]; `roles` a schedule
+    (step) -> bool [n]. `partition` is "iid" (the paper's assumption: every worker draws from the whole training set,
+    so that its gradient is an unbiased estimate of the true one), "shards" (dealt out evenly), "dirichlet" (with
+    `alpha`) or "label_skew". The test set is looked at every `eval_every` steps (default: 25 times a run) and after
+    the last. `method` chooses how gradients are computed ("auto", "vmap", "loop"). Raises GaaError for settings that
+    cannot be.
     """
 
     def __init__(
@@ -147,7 +156,9 @@ class Simulation:
         return submissions
 
     def decide(self, submissions: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The update [d] and the credits [n] of this step (None for rules without). Plain callables get finite rows only."""
+        """The update [d] and the credits [n] of this step (None for rules without). Plain callables get finite rows
+        only.
+        """
         if isinstance(self.rule, Aggregator):
             return self.rule.decide(submissions)
         kept = submissions[kernels.finite_rows(submissions)]

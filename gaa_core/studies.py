@@ -47,7 +47,9 @@ ATTACKS: dict[str, Attack] = {
 
 
 def table_one(n: int) -> list[Aggregator]:
-    """Every rule of the paper's Table 1 (and the robust statistics beside it) at its largest admissible f for n workers."""
+    """Every rule of the paper's Table 1 (and the robust statistics beside it) at its largest admissible f for n
+    workers.
+    """
     return [
         Mean(),
         BruteForce(f=(n - 1) // 2),
@@ -65,8 +67,15 @@ def table_one(n: int) -> list[Aggregator]:
     ]
 
 
+def shortlist(n: int) -> list[Aggregator]:
+    """One rule of each kind, the agents, and the oracle."""
+    return [Mean(), Krum(f=(n - 3) // 2), GeoMed(), CoordinateMedian(), GAA(), BOUNDED_GAA, Oracle()]
+
+
 def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSchedule:
-    """A role schedule by name for a share of Byzantine workers: pretenders turn after a third of the run, flips come every 20 steps."""
+    """A role schedule by name for a share of Byzantine workers: pretenders turn after a third of the run, flips come
+    every 20 steps.
+    """
     count = round(n * ratio)
     match kind:
         case "static":
@@ -123,7 +132,9 @@ def attacked(
 
 
 def final_table(table: pd.DataFrame, columns: str | Sequence[str] = "ratio") -> pd.DataFrame:
-    """Mean final accuracy in per cent and its spread over the seeds, rules by `columns`: "90.4 ± 0.3" (standard deviation)."""
+    """Mean final accuracy in per cent and its spread over the seeds, rules by `columns`: "90.4 ± 0.3" (standard
+    deviation).
+    """
     order = list(dict.fromkeys(table["rule"]))
     groups = table.groupby(["rule", *([columns] if isinstance(columns, str) else columns)], sort=False)["accuracy"]
     cells = groups.agg(lambda values: f"{100 * values.mean():.1f} ± {100 * values.std(ddof=0):.1f}")
@@ -134,12 +145,16 @@ def final_table(table: pd.DataFrame, columns: str | Sequence[str] = "ratio") -> 
 def gap_table(table: pd.DataFrame, clean: pd.DataFrame, columns: str | Sequence[str]) -> pd.DataFrame:
     """Points of accuracy below no attack, rules by `columns`, means over seeds."""
     order = list(dict.fromkeys(table["rule"]))
-    gaps = 100 * (clean["accuracy"].mean() - table.pivot_table(index="rule", columns=columns, values="accuracy", sort=False))
+    gaps = 100 * (
+        clean["accuracy"].mean() - table.pivot_table(index="rule", columns=columns, values="accuracy", sort=False)
+    )
     return gaps.reindex(order)
 
 
 def worst_gap(rows: pd.DataFrame, clean: pd.DataFrame) -> tuple[list[float], list[float], float]:
-    """(accuracies without attack, accuracies under it, ratio) at the ratio where `rows` lose most, in the order of the seeds."""
+    """(accuracies without attack, accuracies under it, ratio) at the ratio where `rows` lose most, in the order of
+    the seeds.
+    """
     worst = rows.groupby("ratio")["accuracy"].mean().idxmin()
     under = rows[rows["ratio"] == worst].sort_values("seed")
     before = clean[clean["seed"].isin(under["seed"])].sort_values("seed")
@@ -158,7 +173,9 @@ def claim_good_as_unattacked(
     figure: str = "",
     name: Callable[[str], str] = str,
 ) -> None:
-    """One row of the claims table per agent, attack and schedule: the gap to no attack at the ratio where it is widest."""
+    """One row of the claims table per agent, attack and schedule: the gap to no attack at the ratio where it is
+    widest.
+    """
     for rule in map(repr, rules):
         mine = rows[rows["rule"] == rule]
         for (attack, kind), part in mine.groupby(["attack_name", "schedule"], sort=False):
@@ -166,7 +183,13 @@ def claim_good_as_unattacked(
             ratios = ", ".join(f"{ratio:.0%}" for ratio in sorted(part["ratio"].unique()))
             setting = f"{name(rule)}; {attack}, {kind}; worst of {ratios}: {worst:.0%}"
             claims.compare(
-                claim, case=case.title, setting=setting, clean=before, attacked=under, data_source=data_source, figure=figure
+                claim,
+                case=case.title,
+                setting=setting,
+                clean=before,
+                attacked=under,
+                data_source=data_source,
+                figure=figure,
             )
 
 

@@ -75,7 +75,9 @@ def experiment(case: CaseStudy, rule: object, *, labels: Mapping[str, object] | 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Finished runs: `table` has a row per experiment with its labels, settings, accuracy and `error` (empty if none)."""
+    """Finished runs: `table` has a row per experiment with its labels, settings, accuracy and `error` (empty if
+    none).
+    """
 
     table: pd.DataFrame
     results: Path
@@ -103,8 +105,8 @@ def sweep(
 ) -> Sweep:
     """Do every experiment that is not done yet, `jobs` at a time, and return the table of all.
 
-    A failing run is isolated: the rest goes on, nothing of it counts as done, its row says why. At the end failures raise
-    SweepFailed, or with `strict=False` are only listed in the table's `error` column.
+    A failing run is isolated: the rest goes on, nothing of it counts as done, its row says why. At the end failures
+    raise SweepFailed, or with `strict=False` are only listed in the table's `error` column.
     """
     experiments, results = list(experiments), Path(results)
     missing = pending(experiments, results)
@@ -129,15 +131,11 @@ def pending(experiments: Sequence[Experiment], results: str | Path) -> list[Expe
 
 
 def _do(each: Experiment, results: Path) -> tuple[str, str]:
-    """(key, error text or ""): one run in a worker process, on one thread so that its bits do not depend on the machine's load."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """(key, error text or ""): one run, in a worker process."""
     try:
         run(each.case, each.rule, **dict(each.options)).save(results / each.key)
     except Exception:
         return each.key, traceback.format_exc()
-    finally:
-        torch.set_num_threads(threads)
     return each.key, ""
 
 
@@ -181,7 +179,7 @@ def _defining(value: object) -> set[str]:
     return found
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _code_digest(modules: frozenset[str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(modules):

@@ -22,9 +22,9 @@ RECORD = "record.json"
 class Trace:
     """One run: who was Byzantine, who was trusted, and what became of the model.
 
-    `steps` has a row a step: `step, loss` (mean training loss of the benign workers at theta_t), `qv_loss` (f_B at theta_t),
-    `reward` (f_B(theta_t) - f_B(theta_{t+1})), `byzantine_ratio`, `nonfinite` (submissions masked), `accuracy` (on the test
-    set after the step, NaN where not evaluated), `seconds`.
+    `steps` has a row a step: `step, loss` (mean training loss of the benign workers at theta_t), `qv_loss` (f_B at
+    theta_t), `reward` (f_B(theta_t) - f_B(theta_{t+1})), `byzantine_ratio`, `nonfinite` (submissions masked),
+    `accuracy` (on the test set after the step, NaN where not evaluated), `seconds`.
     `credits` is [steps, n], NaN where the rule has no weights; `byzantine` is bool [steps, n].
     """
 
@@ -83,7 +83,7 @@ class Trace:
             if folder.exists():
                 shutil.rmtree(folder)
             pending.chmod(0o755)
-            os.replace(pending, folder)
+            pending.replace(folder)
         finally:
             shutil.rmtree(pending, ignore_errors=True)
         return folder
@@ -96,10 +96,8 @@ class Trace:
             raise DataError(f"{folder} is not a finished run: it has no {RECORD}. Run it again.")
         try:
             settings = json.loads((folder / "config.json").read_text())
-            with np.load(folder / "metrics.npz", allow_pickle=False) as metrics:
-                steps = pd.DataFrame({name: metrics[name] for name in metrics.files})
-            with np.load(folder / "credits.npz", allow_pickle=False) as workers:
-                arrays = {name: workers[name] for name in workers.files}
+            steps = pd.DataFrame(_read_arrays(folder / "metrics.npz"))
+            arrays = _read_arrays(folder / "credits.npz")
         except Exception as error:
             raise DataError(f"{folder} holds a damaged run ({error}). Delete it and run it again.") from error
         return cls(settings, steps, arrays.pop("credits"), arrays.pop("byzantine"), arrays)
@@ -113,6 +111,11 @@ def read_record(folder: Path) -> dict | None:
         return None
     except json.JSONDecodeError as error:
         raise DataError(f"{folder / RECORD} is damaged ({error}). Delete the folder and run it again.") from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _write_json(path: Path, value: dict) -> None:

@@ -48,8 +48,8 @@ class Aggregator(ABC):
     tolerates a declared number of Byzantine workers calls it `f` and states its constraint in `needs`.
 
     Calling the rule raises `GaaError` for a wrong shape or dtype and `TooFewWorkers` when n breaks the
-    constraint. A submission with a NaN or an infinity is Byzantine by definition: it is taken out, it uses up one of the `f`,
-    and the rule sees the rest. When no submission is finite the update is zero.
+    constraint. A submission with a NaN or an infinity is Byzantine by definition: it is taken out, it uses up one of
+    the `f`, and the rule sees the rest. When no submission is finite the update is zero.
     """
 
     #: Where the rule stands: "paper", "reconstruction" or "ours", and its source. For tables and docs.
@@ -92,6 +92,7 @@ class Aggregator(ABC):
         if gradients.dtype not in (torch.float32, torch.float64):
             raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
         self.check_workers(len(gradients))
+        gradients = gradients.detach()
         finite = kernels.finite_rows(gradients)  # [n]
         dropped = int((~finite).sum())
         if dropped == 0:

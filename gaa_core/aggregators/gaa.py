@@ -21,13 +21,14 @@ class GAA(LearningAggregator):
 
         d(sum of f_B in the segment)/d alpha_s = -lr * V_s @ (sum of grad f_B(theta_t) over t > s),
 
-    so the exact policy gradient needs products only, no graph through copies of the model. The last alpha of a segment gets
-    its gradient from f_B at the parameters *after* the last update, which is why a segment closes one `observe` later.
+    so the exact policy gradient needs products only, no graph through copies of the model. The last alpha of a
+    segment gets its gradient from f_B at the parameters *after* the last update, which is why a segment closes one
+    `observe` later.
 
     Memory: the last `horizon` steps' submissions, horizon x n x d numbers.
 
-    Source: reconstruction (policy, features, learning, T=5, Adam 1e-2, clamp 1). `norm_bound` is ours: submissions longer than
-    norm_bound * |grad f_B(theta_t)| are scaled down to that length before anything else.
+    Source: reconstruction (policy, features, learning, T=5, Adam 1e-2, clamp 1). `norm_bound` is ours: submissions
+    longer than norm_bound * |grad f_B(theta_t)| are scaled down to that length before anything else.
     """
 
     source = "paper; details: reconstruction; norm_bound: ours"
@@ -68,9 +69,8 @@ class GAA(LearningAggregator):
         submissions[~finite] = 0.0
         if self.norm_bound is not None:
             bound_norms(submissions, self.norm_bound * state.qv_gradient.norm())
-        credits = state.agent.act(
-            gradient_features(submissions), state.server.parameters.mean(), torch.tensor(state.server.qv_loss()), finite
-        )
+        theta_mean, qv_loss = state.server.parameters.mean(), torch.tensor(state.server.qv_loss())
+        credits = state.agent.act(gradient_features(submissions), theta_mean, qv_loss, finite).to(gradients.dtype)
         state.submissions.append(submissions)
         return credits @ submissions, credits
 

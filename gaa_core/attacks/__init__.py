@@ -1,4 +1,4 @@
-"""Tampering algorithms, one file an attack. `from gaa_core.attacks import GradientReversion`; `REGISTRY` has them by name."""
+"""Tampering algorithms, one file an attack. `from gaa_core.attacks import Switcher`; `REGISTRY` has them by name."""
 
 from gaa_core import registry
 from gaa_core.attacks.base import Attack

@@ -11,8 +11,8 @@ from gaa_core.attacks.base import Attack
 class Switcher(Attack):
     """Each submission is, with probability 1/2, a gradient reversion, else a random fault.
 
-    The coin is tossed per submission, not per step: at one step some of the attackers do one, some the other. The default fault is
-    the reconstruction's (almost a constant shift).
+    The coin is tossed per submission, not per step: at one step some of the attackers do one, some the other. The
+    default fault is the reconstruction's (almost a constant shift).
     """
 
     source = "reconstruction"

@@ -70,7 +70,7 @@ class FlatModel:
     def worker_gradients(self, theta: Tensor, inputs: Tensor, targets: Tensor, method: str) -> tuple[Tensor, Tensor]:
         """Gradients [n, d] and losses [n] of n batches: inputs [n, batch, ...], targets [n, batch].
 
-        `method` is "vmap" (all workers in one vectorised pass) or "loop" (one after the other). Same gradients up to rounding.
+        `method` is "vmap" (all workers in one vectorised pass) or "loop" (one by one): same gradients up to rounding.
         """
         if method == "loop":
             gradients = theta.new_empty(len(inputs), self.d)
@@ -93,8 +93,9 @@ class FlatModel:
 def faster_method(model: FlatModel, theta: Tensor, inputs: Tensor, targets: Tensor, repeats: int = 5) -> str:
     """ "vmap" or "loop", whichever takes less time for this network and these shapes, measured once per machine.
 
-    The two differ in the last bits, so a choice that changed from run to run would change the traces. The first measurement is
-    therefore kept in the cache folder (GAA_CACHE, by default ~/.cache/gaa_core) and every later run follows it.
+    The two differ in the last bits, so a choice that changed from run to run would change the traces. The first
+    measurement is therefore kept in the cache folder (GAA_CACHE, by default ~/.cache/gaa_core) and every later run
+    follows it.
     """
     signature = [str(model.network), list(inputs.shape), torch.__version__, str(theta.device)]
     key = hashlib.sha256(json.dumps(signature).encode()).hexdigest()[:20]
