@@ -83,7 +83,7 @@ def resnet18(classes: int = 10, width: int = 64) -> nn.Sequential:
 
 
 class EmbeddingBag(nn.Module):
-    """The mean of word vectors, weighted by the words' counts, then a linear layer (fastText's classifier).
+    """The sum of word vectors, weighted by the words' counts, then a linear layer (as fastText's classifier).
 
     Its input is the same [m, words] table of counts or TF-IDF weights that the linear model reads.
     """
@@ -91,7 +91,8 @@ class EmbeddingBag(nn.Module):
     def __init__(self, words: int, width: int, classes: int):
         super().__init__()
         self.words = nn.Linear(words, width, bias=False)  # its weight's columns are the word vectors
+        nn.init.normal_(self.words.weight, std=0.1)  # by the vectors' width, not by the number of words
         self.out = nn.Linear(width, classes)
 
     def forward(self, counts: Tensor) -> Tensor:  # [m, words] -> [m, classes]
-        return self.out(self.words(counts) / counts.sum(1, keepdim=True).clamp_min(1e-6))
+        return self.out(self.words(counts))

@@ -84,3 +84,10 @@ def stratified(targets: Tensor, test_share: float, seed: int = 0) -> tuple[Tenso
         train.append(members[cut:])
     train, test = torch.cat(train), torch.cat(test)
     return train[torch.randperm(len(train), generator=generator)], test[torch.randperm(len(test), generator=generator)]
+
+
+def sample(targets: Tensor, size: int, seed: int = 0) -> Tensor:
+    """Indices of at most `size` samples, always the same ones for a seed, with the classes in their own proportions."""
+    if size >= len(targets):
+        return torch.arange(len(targets))
+    return stratified(targets, size / len(targets), seed)[1]

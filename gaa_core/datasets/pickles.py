@@ -1,4 +1,6 @@
-"""Pickles that hold numpy arrays and plain containers, and nothing else: a pickle is a program, so it is kept to few words."""
+"""Pickles that hold numpy arrays and plain containers, and nothing else: a pickle is a program, so it is kept to few
+words.
+"""
 
 from __future__ import annotations
 

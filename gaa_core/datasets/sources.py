@@ -38,14 +38,12 @@ def cache_folder() -> Path:
     return Path(name).expanduser() if name else Path.home() / ".cache" / "gaa_core"
 
 
-def locate(relative: str) -> Source | None:
-    """The first source that has this file or folder; None means: use what is packaged."""
-    given = data_folder()
-    if given is not None and (given / relative).exists():
-        return Source(given / relative, "GAA_DATA")
-    cached = cache_folder()
-    if (cached / relative).exists():
-        return Source(cached / relative, "cache")
+def locate(*names: str) -> Source | None:
+    """The first of these files or folders in GAA_DATA, else in the cache; None means: use what is packaged."""
+    for folder, source in ((data_folder(), "GAA_DATA"), (cache_folder(), "cache")):
+        for name in names:
+            if folder is not None and (folder / name).exists():
+                return Source(folder / name, source)
     return None
 
 
