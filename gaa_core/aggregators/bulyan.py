@@ -15,11 +15,10 @@ from gaa_core.aggregators.krum import krum_scores
 class Bulyan(Aggregator):
     """Per coordinate, the mean of the n-4f values closest to the median of n-2f submissions that Krum picked.
 
-    Krum picks one submission at a time, and scores are computed anew on the r that remain, each with its r-f-2 nearest
-    (at least one: the source does not say what f = 1 shall do at its last pick, where r-f-2 = 0). Of equal scores the
-    one with the least summed distance to all that remain wins, then the smallest worker number. Needs n >= 4f+3; O(n^2
-    d + n^3 log n). Source: El Mhamdi et al. 2018, "The hidden vulnerability of distributed learning in Byzantium",
-    section 4.
+    Krum picks one submission at a time, and scores are computed anew on the r that remain, each with its r-f-2 nearest.
+    Ties go to the smallest worker number as in Krum, and with f <= 2 the last picks do tie: r-f-2 has come down to 1
+    (two mutual nearest) or 0 (everybody). Needs n >= 4f+3; O(n^2 d + n^3 log n).
+    Source: El Mhamdi et al. 2018, "The hidden vulnerability of distributed learning in Byzantium", section 4.
     """
 
     f: int
@@ -40,11 +39,8 @@ class Bulyan(Aggregator):
         n = len(distances)
         remaining = torch.arange(n, device=distances.device)
         for _ in range(n - 2 * self.f if self.f else 0):
-            among = distances[remaining][:, remaining]
-            scores = krum_scores(among, self.f)
-            tied = torch.nonzero(scores == scores.min()).flatten()
-            best = tied[among[tied].sum(dim=1).argmin()]
-            remaining = remaining[torch.arange(len(remaining), device=distances.device) != best]
+            best = krum_scores(distances[remaining][:, remaining], self.f).argmin()
+            remaining = torch.cat([remaining[:best], remaining[best + 1 :]])
         left = torch.ones(n, dtype=torch.bool, device=distances.device)
         left[remaining] = self.f == 0
         return torch.nonzero(left).flatten()

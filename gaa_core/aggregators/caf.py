@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gaa_core import kernels, spectra
+from gaa_core import kernels
+from gaa_core.aggregators import spectra
 from gaa_core.aggregators.base import WeightedAggregator, check_count
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gaa_core import kernels, seeding, spectra
+from gaa_core import kernels, seeding
+from gaa_core.aggregators import spectra
 from gaa_core.aggregators.base import WeightedAggregator, check_count
 from gaa_core.errors import GaaError
 

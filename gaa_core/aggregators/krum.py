@@ -10,10 +10,10 @@ from gaa_core.aggregators.base import WeightedAggregator, check_count
 
 
 def krum_scores(distances: Tensor, f: int) -> Tensor:  # [n, n] -> [n]
-    """Sum of *squared* distances to the n-f-2 nearest others, at least one; a worker is no neighbour of itself."""
-    neighbours = max(1, len(distances) - f - 2)
+    """Sum of *squared* distances to the n-f-2 nearest others; a worker is no neighbour of itself."""
+    neighbours = max(0, len(distances) - f - 2)
     others = distances.clone().fill_diagonal_(float("inf"))
-    return others.topk(min(neighbours, len(distances) - 1), dim=1, largest=False).values.sum(dim=1)
+    return others.topk(neighbours, dim=1, largest=False).values.sum(dim=1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,280 @@
+"""The conformance suite for gradient aggregation rules: `gaa_core.check_aggregator(rule)` runs it on anyone's rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gaa_core import aggregators, seeding
+from gaa_core.aggregators.base import Aggregator, LearningAggregator, WeightedAggregator
+from gaa_core.errors import GaaError, TooFewWorkers
+
+#: What a rule of this package does not do, and why. Everything else holds for every rule.
+EXCEPTIONS = {
+    ("Mean", "outliers"): "one worker steers it: that is its place in the comparison",
+    ("LinearGAR", "outliers"): "one worker of positive weight steers it (Proposition 1)",
+    ("LinearGAR", "row order"): "weight alpha_i belongs to worker i",
+    ("Bulyan", "row order"): "with f <= 2 its last picks tie, and the smallest worker number wins",
+    ("MoNNA", "row order"): "the worker at place `pivot` is trusted",
+    ("Bucketing", "row order"): "groups are drawn by place",
+    ("ByGARS", "equal rows"): "reputations start at 0 and grow with time",
+    ("ByGARS", "outliers far from zero"): "bounded by the norm of the server's gradient, not by the honest spread",
+    ("FLTrust", "outliers far from zero"): "bounded by the norm of the server's gradient, not by the honest spread",
+    ("ZenoPlusPlus", "outliers far from zero"): "bounded by the norm of the server's gradient, not the honest spread",
+    ("Mean", "outliers far from zero"): "as its outliers",
+    ("LinearGAR", "outliers far from zero"): "as its outliers",
+    ("GAA", "outliers far from zero"): "as its outliers",
+    ("GAAPlus", "outliers far from zero"): "as its outliers",
+    ("GAA", "outliers"): "whom to trust is learned: the first submissions are averaged",
+    ("GAA", "row order"): "its policy has weights of their own for each place",
+    ("GAAPlus", "equal rows"): "may bound or refuse an update that the quasi-validation set does not bear out",
+    ("GAAPlus", "outliers"): "bounded by the norm of the server's gradient, not by the honest spread",
+}
+
+#: An answer must stay within so many times the greatest distance of an honest submission from the honest mean.
+_SPREADS = 3.0
+
+
+class NonConforming(GaaError):
+    """A rule broke a promise of the conformance suite."""
+
+
+@dataclass(frozen=True)
+class QuadraticServer:
+    """A server whose quasi-validation loss is |theta - optimum|^2 / 2: what learning rules need to be checked."""
+
+    optimum: Tensor
+    byzantine: Tensor
+    step: int = 0
+    lr: float = 0.1
+
+    @property
+    def parameters(self) -> Tensor:
+        return torch.zeros_like(self.optimum)
+
+    def qv_loss(self, parameters: Tensor | None = None) -> float:
+        return float(self.qv_gradient(parameters).double().square().sum() / 2)
+
+    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
+        return (self.parameters if parameters is None else parameters) - self.optimum
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A rule under examination, with the numbers of workers and of liars to examine it with."""
+
+    rule: Callable[[Tensor], Tensor]
+    n: int
+    f: int
+
+    def answer(self, gradients: Tensor, honest: Tensor | None = None) -> Tensor:
+        """The rule's answer from a fresh start; `honest` rows (default: all) make the quasi-validation gradient."""
+        if isinstance(self.rule, LearningAggregator):
+            honest = gradients if honest is None else honest
+            liars = torch.arange(len(gradients)) >= len(honest)
+            self.rule.reset(*gradients.shape, seeding.generator(0, "conformance"))
+            self.rule.observe(QuadraticServer(-honest.double().mean(dim=0).to(honest.dtype), liars))
+        return self.rule(gradients)
+
+    def typical(self, d: int = 24, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Submissions [n, d] as honest workers send them: a common direction and noise of its size."""
+        return 1.0 + torch.randn(self.n, d, generator=seeding.generator(self.n, "conformance"), dtype=dtype)
+
+    def require(self, holds: bool | Tensor, sentence: str) -> None:
+        if not holds:
+            raise NonConforming(f"{self.rule!r} {sentence}.")
+
+
+def check_aggregator(
+    rule: Callable[[Tensor], Tensor],
+    *,
+    n: int | None = None,
+    f: int | None = None,
+    exceptions: Mapping[str, str] | None = None,
+) -> list[str]:
+    """The names of the checks that a rule passed; raises NonConforming at the first promise it breaks.
+
+    Works for any callable from [n, d] to [d]. `f` is how many workers may lie (default: the rule's own f, else 2),
+    `n` how many there are (default: enough for the rule, at least 4f+3). `exceptions` maps a check to the reason
+    why this rule is let off it; the package's own are in EXCEPTIONS.
+    """
+    f = f if f is not None else next((part.f for part in _parts(rule) if getattr(part, "f", None) is not None), 2)
+    least = rule.needs() if hasattr(rule, "needs") else 1
+    subject = Subject(rule, n if n is not None else max(least, 4 * f + 3), f)
+    let_off = {check for name, check in EXCEPTIONS if name in {type(part).__name__ for part in _parts(rule)}}
+    unknown = sorted(set(exceptions or ()) - set(CHECKS))
+    if unknown:
+        raise GaaError(f"There is no check '{unknown[0]}'. Known: {', '.join(CHECKS)}.")
+    passed = []
+    for name, check in CHECKS.items():
+        if name not in let_off and name not in (exceptions or ()):
+            check(subject)
+            passed.append(name)
+    return passed
+
+
+def examples(f: int = 2) -> list[Aggregator]:
+    """One instance of every registered rule, with this f where it takes one and all else as it comes."""
+    return [
+        cls(f=f) if any(field.name == "f" and field.init for field in dataclasses.fields(cls)) else cls()
+        for cls in aggregators.REGISTRY.values()
+    ]
+
+
+def _parts(rule: object) -> Iterator[object]:
+    """A rule and, where it is a pipe, what it is made of."""
+    yield rule
+    for name in ("before", "first", "second", "rule"):
+        if hasattr(rule, name):
+            yield from _parts(getattr(rule, name))
+
+
+def check_form(subject: Subject) -> None:
+    """[n, d] -> [d], of the input's dtype and device, finite for finite submissions."""
+    for dtype in (torch.float32, torch.float64):
+        for d in (1, 24):
+            gradients = subject.typical(d, dtype)
+            update = subject.answer(gradients)
+            subject.require(update.shape == (d,), f"must answer with shape ({d},); found {tuple(update.shape)}")
+            subject.require(update.dtype == dtype, f"must answer in {dtype}; found {update.dtype}")
+            subject.require(update.device == gradients.device, f"must answer on {gradients.device}")
+            subject.require(update.isfinite().all(), "must answer finite submissions with finite numbers")
+
+
+def check_untouched(subject: Subject) -> None:
+    """The submissions are left as they were, also the ones that are not finite."""
+    gradients = subject.typical()
+    gradients[-1, 3] = math.nan if subject.f else 5.0
+    before = gradients.clone()
+    subject.answer(gradients, gradients[:-1])
+    subject.require(
+        torch.equal(gradients.view(torch.int32), before.view(torch.int32)), "must not change the submissions"
+    )
+
+
+def check_repeatable(subject: Subject) -> None:
+    """The same submissions give the same answer, whatever came before, in whatever memory layout."""
+    gradients = subject.typical()
+    first = subject.answer(gradients)
+    subject.answer(-3.0 * gradients)
+    subject.require(torch.equal(first, subject.answer(gradients)), "must give the same answer twice")
+    laid_out = gradients.T.contiguous().T
+    close = torch.allclose(first, subject.answer(laid_out), rtol=1e-5, atol=1e-5)
+    subject.require(close, "must not depend on the memory layout")
+
+
+def check_row_order(subject: Subject) -> None:
+    """Renumbering the workers changes nothing."""
+    gradients = subject.typical()
+    expected = subject.answer(gradients)
+    for draw in range(3):
+        order = torch.randperm(subject.n, generator=seeding.generator(draw, "row order"))
+        close = torch.allclose(subject.answer(gradients[order]), expected, rtol=1e-4, atol=1e-4)
+        subject.require(close, "must not depend on the order of the workers")
+
+
+def check_equal_rows(subject: Subject) -> None:
+    """When all workers agree, that is the answer."""
+    row = subject.typical()[0]
+    for scale in (0.0, 1e-12, 1.0, 1e15):
+        update = subject.answer((scale * row).repeat(subject.n, 1))
+        close = torch.allclose(update, scale * row, rtol=1e-4, atol=0.0)
+        subject.require(close, f"must answer equal rows (of scale {scale:g}) with that row")
+
+
+def check_too_few(subject: Subject) -> None:
+    """At the least number of workers the rule works; with one less it raises TooFewWorkers."""
+    least = subject.rule.needs() if hasattr(subject.rule, "needs") else 1
+    Subject(subject.rule, least, 0).answer(Subject(subject.rule, least, 0).typical())
+    if least > 1:
+        try:
+            subject.answer(subject.typical()[: least - 1] if subject.n >= least else subject.typical())
+        except TooFewWorkers:
+            return
+        subject.require(False, f"must refuse {least - 1} workers with TooFewWorkers")
+
+
+def check_outliers(subject: Subject, offset: float = 0.0) -> None:
+    """Up to f wild submissions leave the answer within the honest spread."""
+    gradients = subject.typical() + offset
+    honest = gradients[: subject.n - subject.f]
+    centre = honest.double().mean(dim=0)
+    spread = (honest.double() - centre).norm(dim=1).max()
+    for name, wild in _wild_rows(gradients[subject.n - subject.f :]).items():
+        far = (subject.answer(torch.cat([honest, wild]), honest).double() - centre).norm() / spread
+        subject.require(
+            far <= _SPREADS,
+            f"must stay within {_SPREADS:g} honest spreads of the honest mean when {subject.f} of {subject.n} workers "
+            f"send {name} (honest rows about {1.0 + offset:g}); found {far:.3g}",
+        )
+
+
+def check_far_outliers(subject: Subject) -> None:
+    """The same when all honest submissions lie far from zero and close together."""
+    check_outliers(subject, offset=1e5)
+
+
+def _wild_rows(own: Tensor) -> dict[str, Tensor]:  # [f, d] -> {name: [f, d]}
+    """What f liars may send instead of their own submissions."""
+    one_bad, scattered = own.clone(), own.clone()
+    one_bad[:, 0] = math.nan
+    for liar, row in enumerate(scattered):
+        row[liar :: len(own)] *= 1e5
+    return {
+        "NaN": torch.full_like(own, math.nan),
+        "one NaN each": one_bad,
+        "infinity": torch.full_like(own, math.inf),
+        "infinities of both signs": own.sign() * math.inf,
+        "1e30": torch.full_like(own, 1e30),
+        "-1e30": torch.full_like(own, -1e30),
+        "1e30 times their own": own * 1e30,
+        "1e19": torch.full_like(own, 1e19),
+        "1e5 times their own": own * 1e5,
+        "1e5 times their own, each in other coordinates": scattered,
+        "their own plus 1e8": own + 1e8,
+    }
+
+
+def check_weights(subject: Subject) -> None:
+    """A rule with weights says truly how its answer is made: weights times submissions."""
+    if not isinstance(subject.rule, WeightedAggregator):
+        return
+    gradients = subject.typical(dtype=torch.float64)
+    update, weights = subject.rule.decide(gradients)
+    subject.require(weights.shape == (subject.n,), f"must give {subject.n} weights; found {tuple(weights.shape)}")
+    subject.require(torch.equal(weights, subject.rule.weights(gradients)), "must give the same weights twice")
+    close = torch.allclose(weights @ gradients, update, rtol=1e-6, atol=1e-6)
+    subject.require(close, "must answer with the sum of the submissions by its own weights")
+
+
+def check_refusals(subject: Subject) -> None:
+    """Submissions of a wrong shape or type are refused with a GaaError (asked of this package's rules only)."""
+    if not hasattr(subject.rule, "needs"):
+        return
+    for wrong in (torch.zeros(24), torch.zeros(subject.n, 0), torch.zeros(subject.n, 24, dtype=torch.int64), "rows"):
+        try:
+            subject.rule(wrong)
+        except GaaError:
+            continue
+        found = f"{wrong.dtype}{tuple(wrong.shape)}" if isinstance(wrong, Tensor) else repr(wrong)
+        subject.require(False, f"must refuse {found} with a GaaError")
+
+
+#: Name of a promise -> its check. The names are those used in `exceptions`.
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    "form": check_form,
+    "untouched": check_untouched,
+    "repeatable": check_repeatable,
+    "row order": check_row_order,
+    "equal rows": check_equal_rows,
+    "too few": check_too_few,
+    "outliers": check_outliers,
+    "outliers far from zero": check_far_outliers,
+    "weights": check_weights,
+    "refusals": check_refusals,
+}

@@ -1,0 +1,88 @@
+"""Pre-aggregators and the one way to put them before a rule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gaa_core import aggregators as a
+from gaa_core.aggregators.base import LearningAggregator
+from gaa_core.errors import GaaError
+
+ROWS = torch.randn(9, 30, generator=torch.Generator().manual_seed(0))
+
+
+def test_repr_is_how_it_is_written():
+    rule = a.ARC(f=1) | a.NearestNeighbourMixing(f=2) | a.TrimmedMean(f=2)
+    assert repr(rule) == "ARC(f=1) | NearestNeighbourMixing(f=2) | TrimmedMean(f=2)"
+    assert rule.f == 2
+
+
+def test_grouping_makes_no_difference():
+    one, two, three = a.ARC(f=2), a.NearestNeighbourMixing(f=2), a.Krum(f=2)
+    left, right = (one | two) | three, one | (two | three)
+    torch.testing.assert_close(left(ROWS), right(ROWS))
+
+
+@pytest.mark.parametrize(
+    "before", [a.ARC(f=2), a.NormClipping(bound=3.0), a.NearestNeighbourMixing(f=2), a.Bucketing(size=2)], ids=repr
+)
+def test_weights_are_those_of_the_workers(before):
+    """The update is the sum of the raw submissions by the weights that the pipe reports."""
+    update, weights = (before | a.Krum(f=1)).decide(ROWS)
+    torch.testing.assert_close(weights @ ROWS, update, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_a_spoilt_submission_are_zero():
+    spoilt = ROWS.clone()
+    spoilt[3, 3] = torch.inf
+    _, weights = (a.NearestNeighbourMixing(f=2) | a.GeometricMedian()).decide(spoilt)
+    assert weights[3] == 0.0 and weights.sum() == pytest.approx(1.0)
+
+
+def test_rules_without_weights_have_none_behind_a_pipe():
+    assert (a.NearestNeighbourMixing(f=2) | a.CoordinateMedian()).decide(ROWS)[1] is None
+
+
+def test_clipping_shortens_and_keeps_directions():
+    mixing = a.NormClipping(bound=2.0).mixing(ROWS)
+    clipped = a.NormClipping(bound=2.0).transform(mixing, ROWS)
+    assert clipped.norm(dim=1).max() <= 2.0 + 1e-5
+    torch.testing.assert_close(torch.nn.functional.cosine_similarity(clipped, ROWS), torch.ones(9))
+    short = 0.01 * ROWS
+    assert torch.equal(a.NormClipping(bound=2.0).transform(a.NormClipping(bound=2.0).mixing(short), short), short)
+
+
+def test_arc_clips_the_longest_to_the_next():
+    rows = torch.diag(torch.arange(1.0, 10.0))
+    lengths = a.ARC(f=2).transform(a.ARC(f=2).mixing(rows), rows).norm(dim=1)
+    assert lengths.tolist() == pytest.approx([1, 2, 3, 4, 5, 6, 6, 6, 6])  # floor(2 * 2/9 * 7) = 3 of 9
+
+
+def test_a_learning_rule_keeps_its_workers_behind_a_pipe():
+    class Server:
+        step, lr, parameters = 0, 0.1, torch.zeros(30)
+
+        def qv_gradient(self, parameters=None):
+            return torch.ones(30)
+
+    rule = a.NormClipping() | a.FLTrust()
+    assert isinstance(rule, LearningAggregator)
+    rule.reset(9, 30, torch.Generator())
+    rule.observe(Server())
+    rows = 1.0 + 0.5 * ROWS
+    rows[4] = torch.nan
+    _, credits = rule.decide(rows)
+    assert credits[4] == 0.0 and (credits[:4] > 0.0).all() and (credits[5:] > 0.0).all()
+
+
+def test_a_learning_rule_needs_one_row_a_worker():
+    with pytest.raises(GaaError, match="one row a worker"):
+        (a.Bucketing(size=2) | a.FLTrust()).reset(9, 30, torch.Generator())
+
+
+def test_only_rules_come_behind():
+    with pytest.raises(TypeError):
+        a.ARC(f=1) | 3
+    with pytest.raises(TypeError):
+        a.Mean() | a.ARC(f=1)

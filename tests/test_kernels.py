@@ -1,0 +1,185 @@
+"""Distances, Gram matrices, norms and order statistics against slow float64 twins, on the inputs that break fast
+code.
+"""
+
+from __future__ import annotations
+
+import math
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+
+from gaa_core import kernels, order_statistics
+
+BLOCK = 2**18
+
+
+def normal(n, d, seed=0, dtype=torch.float32):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def slow_squared_distances(gradients):
+    rows = gradients.double()
+    return torch.stack([(rows - row).square().sum(dim=1) for row in rows])
+
+
+def assert_same_distances(gradients, rtol=1e-4):
+    found, expected = kernels.squared_distances(gradients), slow_squared_distances(gradients)
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=0.0)
+    assert torch.equal(found, found.T)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_finite_rows_finds_one_bad_number(bad):
+    gradients = normal(5, 1000)
+    gradients[2, 777] = bad
+    assert kernels.finite_rows(gradients).tolist() == [True, True, False, True, True]
+
+
+def test_finite_rows_keeps_a_finite_row_whose_sum_overflows():
+    gradients = torch.full((3, 100), 3e38)
+    gradients[1, ::2] = math.inf
+    gradients[1, 1::2] = -math.inf  # infinities that cancel to NaN
+    assert kernels.finite_rows(gradients).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("d", [1, 3, 1000, 40_000])
+def test_distances_of_ordinary_rows(d, dtype):
+    assert_same_distances(normal(12, d, dtype=dtype))
+
+
+def test_distances_survive_a_common_offset():
+    gradients = normal(10, 500) + 1e5
+    assert_same_distances(gradients)
+
+
+def test_distances_survive_one_far_row_at_every_place():
+    for place in range(6):
+        gradients = normal(6, 300)
+        gradients[place] = 1e30
+        assert_same_distances(gradients)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e15, 1e19, 1e30, 1e38])
+def test_distances_at_every_scale(scale):
+    assert_same_distances(normal(8, 100) * (scale / 4))
+
+
+def test_distances_within_groups_that_are_far_apart():
+    gradients = torch.cat([normal(4, 200, seed=group) + offset for group, offset in enumerate((0.0, 1e6, -1e12, 1e25))])
+    gradients[8:12] += 1e6 * normal(4, 200)  # so that the group is not rounded to one point
+    assert_same_distances(gradients)
+
+
+def test_distances_of_opposite_rows_that_overflow_when_subtracted():
+    gradients = torch.full((4, 50), 3e38)
+    gradients[2:] = -3e38
+    assert_same_distances(gradients)
+
+
+def test_distances_of_equal_rows_are_exactly_zero():
+    gradients = normal(1, 5000).repeat(7, 1)
+    gradients[4:] = 1e5 * normal(1, 5000, seed=1)
+    found = kernels.squared_distances(gradients)
+    assert (found[:4, :4] == 0.0).all() and (found[4:, 4:] == 0.0).all() and (found[:4, 4:] > 0.0).all()
+
+
+def test_distances_do_not_depend_on_the_row_that_is_centred_on(monkeypatch):
+    gradients = normal(9, 400)
+    gradients[3] = 1e8
+    expected = kernels.squared_distances(gradients)
+    for centre in range(9):
+        monkeypatch.setattr(kernels, "probable_centre", lambda _, centre=centre: centre)
+        torch.testing.assert_close(kernels.squared_distances(gradients), expected, rtol=1e-4, atol=0.0)
+
+
+def test_distances_beyond_float64_are_far_but_finite():
+    gradients = normal(5, 20, dtype=torch.float64)
+    gradients[4] = 1e300
+    found = kernels.squared_distances(gradients)
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[:4, :4], slow_squared_distances(gradients[:4]))
+    assert (found[4, :4] > 1e250).all()
+
+
+@given(
+    n=st.integers(1, 9),
+    d=st.integers(1, 40),
+    exponents=st.lists(st.integers(-30, 30), min_size=9, max_size=9),
+    offset=st.sampled_from([0.0, 1.0, 1e5, -1e12]),
+    seed=st.integers(0, 1000),
+)
+def test_distances_of_rows_of_any_scales(n, d, exponents, offset, seed):
+    scales = torch.tensor([10.0**exponent for exponent in exponents[:n]])
+    assert_same_distances(normal(n, d, seed) * scales[:, None] + offset, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-40, 1e-25, 1.0, 1e19, 1e30, 1e38])
+def test_norms_at_every_scale(scale):
+    gradients = normal(4, 300) * (scale / 4)
+    torch.testing.assert_close(kernels.norms(gradients), gradients.double().norm(dim=1), rtol=1e-5, atol=0.0)
+    moved = kernels.distances_to(gradients, gradients[1])
+    expected = (gradients.double() - gradients[1].double()).norm(dim=1)
+    torch.testing.assert_close(moved, expected, rtol=1e-5, atol=0.0)
+
+
+def test_cosines_at_every_scale():
+    gradients = normal(5, 300)
+    vector = normal(1, 300, seed=1)[0]
+    expected = torch.nn.functional.cosine_similarity(gradients.double(), vector.double()[None])
+    scaled = gradients * torch.tensor([1e-30, 1.0, 1e19, 1e30, 1e37])[:, None]
+    torch.testing.assert_close(kernels.cosines(scaled, vector), expected, rtol=1e-4, atol=1e-6)
+    assert kernels.cosines(torch.zeros(1, 300), vector).item() == 0.0
+
+
+def test_sketched_medoid_is_not_fooled_by_a_deviation_in_one_column():
+    gradients = normal(9, 5000)
+    for column in (0, 63, 64, 4999):
+        fooled = gradients.clone()
+        fooled[:4, column] += 1e4
+        assert kernels.sketched_medoid(fooled) >= 4
+
+
+ODD_WIDTHS = [1, 2, 5, 1000, BLOCK // 5 + 1]  # also one more column than fills a block
+
+
+@pytest.mark.parametrize("d", ODD_WIDTHS)
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 17])
+def test_median(n, d):
+    gradients = normal(n, d)
+    ordered = gradients.double().sort(dim=0).values
+    expected = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    torch.testing.assert_close(order_statistics.median(gradients).double(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("d", ODD_WIDTHS)
+@pytest.mark.parametrize(("n", "trim"), [(1, 0), (3, 1), (5, 0), (8, 3), (17, 5), (17, 8), (50, 10)])
+def test_trimmed_mean(n, trim, d):
+    gradients = normal(n, min(d, 3000))
+    expected = gradients.double().sort(dim=0).values[trim : n - trim].mean(dim=0)
+    torch.testing.assert_close(order_statistics.trimmed_mean(gradients, trim).double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def slow_mean_around_median(column, keep):
+    ordered = sorted(column)
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return sum(sorted(ordered, key=lambda value: (abs(value - middle), value))[:keep]) / keep
+
+
+@pytest.mark.parametrize(("n", "keep"), [(1, 1), (3, 2), (4, 3), (7, 1), (7, 3), (11, 3), (11, 9), (17, 5), (30, 10)])
+def test_mean_around_median(n, keep):
+    gradients = normal(n, 50, dtype=torch.float64)
+    gradients[:, 25:] = (2.0 * gradients[:, 25:]).round()  # many ties, exact in floating point
+    expected = [slow_mean_around_median(column, keep) for column in gradients.T.tolist()]
+    found = order_statistics.mean_around_median(gradients, keep)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_mean_around_median_of_some_rows():
+    gradients = normal(9, 300)
+    rows = torch.tensor([0, 2, 3, 7, 8])
+    expected = order_statistics.mean_around_median(gradients[rows], 3)
+    assert torch.equal(order_statistics.mean_around_median(gradients, 3, rows=rows), expected)
