@@ -48,6 +48,7 @@ class CaseData:
     fingerprint: str  # digest of the data, part of every cached result's key
     stand_in: bool = False  # True where the data is not what the paper's case names
     encode: Callable[[Any], Tensor] | None = None  # raw samples -> inputs, where the case has raw samples
+    other: Split | None = None  # samples of another stratum that came with the data; neither trained nor tested on
 
 
 @dataclass(frozen=True)
