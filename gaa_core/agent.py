@@ -66,8 +66,9 @@ class Agent:
         The previous credits are an input, and the gradient flows through that path within a segment.
         """
         state = torch.stack([parameter_mean.to(qv_loss), qv_loss])
+        dtype = self.policy.weight.dtype  # the policy's own, whatever the submissions' is
         state = torch.nan_to_num(
-            state, nan=1e6, posinf=1e6, neginf=-1e6
+            state.to(dtype), nan=1e6, posinf=1e6, neginf=-1e6
         )  # a diverged model must not destroy the policy
         credits = self.policy(torch.cat([features.reshape(-1).to(dtype), state, self.previous]))
         if not present.all():

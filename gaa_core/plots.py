@@ -172,6 +172,29 @@ def final_accuracy(
 
 
 @_styled
+def by_category(table: pd.DataFrame, *, ax: Axes, x: str, title: str = "", reference: float | None = None) -> None:
+    """Final accuracy for each value of a column, a point per rule with bars from least to greatest seed.
+
+    `table` has columns `rule`, `accuracy` and `x`, a row a run; the values stand side by side in order of appearance.
+    """
+    rules, values = list(dict.fromkeys(table["rule"])), list(dict.fromkeys(table[x]))
+    for place, rule in enumerate(rules):
+        spread = table[table["rule"] == rule].groupby(x)["accuracy"].agg(["mean", "min", "max"]).reindex(values)
+        positions = np.arange(len(values)) + (place - (len(rules) - 1) / 2) * 0.6 / len(rules)
+        bars = np.stack([spread["mean"] - spread["min"], spread["max"] - spread["mean"]])
+        style = rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.2}
+        ax.errorbar(positions, spread["mean"], yerr=bars, label=rule_name(rule), **style)
+    if reference is not None:
+        ax.axhline(reference, color="#444444", linewidth=1.0)
+        ax.annotate("no attack", (1.0, reference), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+                    textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
+    ax.set_xticks(range(len(values)), [str(value).replace("_", " ") for value in values])
+    ax.tick_params(axis="x", labelsize=8 if len(values) > 3 else 9, rotation=15 if len(values) > 4 else 0)
+    ax.set(xlabel="", ylabel="final test accuracy", ylim=(0, 1), xlim=(-0.5, len(values) - 0.5), title=title)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+
+
+@_styled
 def credits(trace: Trace, *, ax: Axes, title: str | None = None, bins: int = 250) -> None:
     """Credit heat map, a row per worker, with a strip beneath each row that is orange while the worker is Byzantine.
 
@@ -289,12 +312,11 @@ def byzantine_credit(
 def gap_heatmap(table: pd.DataFrame, *, ax: Axes, title: str = "", worst: float = 60.0) -> None:
     """Rules by settings: points of accuracy lost against no attack, written in every cell; "-" where not run."""
     colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
-    text = table.map(lambda gap: "-" if pd.isna(gap) else f"{gap:.1f}")
     sns.heatmap(
         table,
         ax=ax,
-        annot=text,
-        fmt="",
+        annot=True,
+        fmt=".1f",
         cmap=colours,
         vmin=0,
         vmax=worst,
@@ -302,6 +324,8 @@ def gap_heatmap(table: pd.DataFrame, *, ax: Axes, title: str = "", worst: float 
         annot_kws={"fontsize": 8},
         cbar_kws={"label": "points below no attack", "fraction": 0.04, "pad": 0.015},
     )
+    for row, column in np.argwhere(table.isna().to_numpy()):
+        ax.text(column + 0.5, row + 0.5, "-", ha="center", va="center", fontsize=8)
     ax.set_facecolor("#eeeeee")
     ax.set(title=title, xlabel="", ylabel="")
     ax.set_yticks(np.arange(len(table)) + 0.5, [rule_name(rule) for rule in table.index], rotation=0)

@@ -80,9 +80,9 @@ def reproduce(
     always = {
         "profile": profile,
         "figures_dir": os.path.relpath(folders.figures, folders.notebooks),
-        "results_dir": os.path.relpath(folders.experiments, folders.notebooks),
     }
-    chosen = [(item, item.resolve(profile, always, {"jobs": jobs, "seeds": seeds})) for item in plan]
+    wished = {"results_dir": os.path.relpath(folders.experiments, folders.notebooks), "jobs": jobs, "seeds": seeds}
+    chosen = [(item, item.resolve(profile, always, wished)) for item in plan]
     for source in ("GAA_DATA", "GAA_CACHE"):  # a relative path would mean another folder in the kernel
         if os.environ.get(source):
             os.environ[source] = str(Path(os.environ[source]).expanduser().resolve())

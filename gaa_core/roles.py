@@ -1,7 +1,7 @@
 """Role schedules: who is Byzantine at which step. Pure functions of the step, so they can be drawn without training.
 
-`schedule(step)` is a bool tensor [n], True where the worker is Byzantine. Names are the reconstruction's, exact semantics
-ours. The manipulated workers are the first ones: workers 0 .. byzantine-1.
+`schedule(step)` is a bool tensor [n], True where the worker is Byzantine. Names are the reconstruction's, exact
+semantics ours. The manipulated workers are the first ones: workers 0 .. byzantine-1.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def _canonical(value: object):
 
 def _modules(each: Experiment) -> frozenset[str]:
     """The package's modules that one experiment depends on."""
-    own = {"gaa_core.cases." + each.case.name, *(f"gaa_core.{name}" for name in _SHARED_CODE)}
+    own = {each.case.load.__module__, *(f"gaa_core.{name}" for name in _SHARED_CODE)}
     return frozenset(own | _defining(each.rule) | _defining(dict(each.options).get("attack")))
 
 

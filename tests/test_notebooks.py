@@ -16,7 +16,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 ALL = sorted(path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
 PLAN = read_plan(FOLDER)
 
-COMMON = {"profile": str, "figures_dir": str, "results_dir": str, "jobs": int, "seeds": int}
+REQUIRED = {"profile": str, "figures_dir": str}
+COMMON = REQUIRED | {"results_dir": str, "jobs": int, "seeds": int}
 
 
 def faults(path: Path) -> list[str]:
@@ -43,7 +44,7 @@ def parameter_faults(path: Path) -> list[str]:
     found = [
         f"parameter {name} must be {kind.__name__}"
         for name, kind in COMMON.items()
-        if type(known.get(name)) is not kind
+        if (name in known or name in REQUIRED) and type(known.get(name)) is not kind
     ]
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     (source,) = ("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
@@ -92,4 +93,4 @@ def test_faults_are_seen(project):
     path.write_text(json.dumps(content))
     assert len(faults(path)) == 3
     odd = project.notebook("odd", "1 + 1", parameters='profile = "a=b"  # help\njobs = 2; seeds = 2.0\n')
-    assert len(parameter_faults(odd)) == 7
+    assert len(parameter_faults(odd)) == 6

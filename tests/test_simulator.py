@@ -113,6 +113,14 @@ def test_a_step_with_no_finite_submission_leaves_the_model_as_it_is():
     assert torch.equal(simulation.server.parameters, before)
 
 
+def test_too_few_finite_submissions_to_choose_among_skip_the_step():
+    simulation = Simulation(MNIST, Krum(f=3), **SMALL, attack=nan_rows, roles=roles.static(10, 9))
+    before = simulation.server.parameters.clone()
+    simulation.advance()
+    assert torch.equal(simulation.server.parameters, before)
+    assert (simulation.trace().credits == 0).all()
+
+
 def test_evaluation_is_where_it_was_asked_for_and_at_the_end():
     trace = run(MNIST, Mean(), **SMALL, eval_every=5)
     assert list(np.flatnonzero(trace.steps["accuracy"].notna())) == [4, 9, 11]

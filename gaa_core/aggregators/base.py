@@ -49,7 +49,8 @@ class Aggregator(ABC):
 
     Calling the rule raises `GaaError` for a wrong shape or dtype and `TooFewWorkers` when n breaks the
     constraint. A submission with a NaN or an infinity is Byzantine by definition: it is taken out, it uses up one of
-    the `f`, and the rule sees the rest. When no submission is finite the update is zero.
+    the `f`, and the rule sees the rest. When fewer finite ones are left than the rule can choose among, the update is
+    zero.
     """
 
     #: Where the rule stands: "paper", "reconstruction" or "ours", and its source. For tables and docs.
@@ -99,8 +100,8 @@ class Aggregator(ABC):
             return self, finite, gradients
         rule = self._without(dropped)
         kept = gradients[finite]
-        if 0 < len(kept) < rule.needs():
-            raise TooFewWorkers(rule, rule.needs(), len(kept))
+        if len(kept) < rule.needs():  # too few are left to choose among: nobody is trusted, the step is skipped
+            return rule, torch.zeros_like(finite), kept[:0]
         return rule, finite, kept
 
     def _without(self, dropped: int) -> Aggregator:

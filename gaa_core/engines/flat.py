@@ -90,7 +90,7 @@ class FlatModel:
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
 
-def faster_method(model: FlatModel, theta: Tensor, inputs: Tensor, targets: Tensor, repeats: int = 5) -> str:
+def faster_method(model: FlatModel, theta: Tensor, inputs: Tensor, targets: Tensor, repeats: int = 12) -> str:
     """ "vmap" or "loop", whichever takes less time for this network and these shapes, measured once per machine.
 
     The two differ in the last bits, so a choice that changed from run to run would change the traces. The first
