@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -408,3 +408,20 @@ def _title(traces: Sequence[Trace]) -> str:
     settings = traces[0].settings
     attack = settings["attack"]
     return settings["title"] if attack == "none" else f"{settings['title']}, {attack}, {settings['roles']}"
+
+
+@_styled
+def bars(counts: Mapping[str, float], *, ax: Axes, ylabel: str = "", title: str = "") -> None:
+    """One bar per name, with its value on top."""
+    drawn = ax.bar(list(counts), list(counts.values()), color=BENIGN, width=0.6)
+    ax.bar_label(drawn, fmt="{:,.0f}", fontsize=8, padding=2)
+    ax.set(ylabel=ylabel, title=title)
+    ax.grid(axis="x", visible=False)
+    ax.margins(y=0.12)
+
+
+@_styled
+def histogram(values, *, ax: Axes, xlabel: str = "", title: str = "") -> None:
+    """How often a quantity has which size."""
+    ax.hist(np.asarray(values), bins=30, color=BENIGN)
+    ax.set(xlabel=xlabel, ylabel="how many", title=title)
