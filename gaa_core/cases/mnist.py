@@ -14,18 +14,13 @@ from torch import Generator, Tensor
 from gaa_core import models
 from gaa_core.cases.base import CaseData, CaseStudy, Settings, Split
 from gaa_core.datasets import fingerprint, idx, locate, stamp
+from gaa_core.datasets.official import MNIST_MD5
 from gaa_core.datasets.restyle import restyle
 from gaa_core.errors import DataError
 from gaa_core.partition import stratified
 
 MEAN, STD = 0.1307, 0.3081  # of the training pixels in [0, 1]; the usual normalisation (METHOD: reconstruction)
 CLASSES = tuple("0123456789")
-MD5 = {  # of the unpacked files, as published; a .gz wrapper may differ
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
 
 
 def load() -> CaseData:
@@ -43,7 +38,7 @@ def _official(folder: Path, name: str, _stamp) -> CaseData:
         images = _checked(folder, f"{prefix}-images-idx3-ubyte", 3)
         labels = _checked(folder, f"{prefix}-labels-idx1-ubyte", 1)
         splits.append(Split(normalise(images), torch.from_numpy(labels.astype(np.int64))))
-        digests += [MD5[f"{prefix}-images-idx3-ubyte"], MD5[f"{prefix}-labels-idx1-ubyte"]]
+        digests += [MNIST_MD5[f"{prefix}-images-idx3-ubyte"], MNIST_MD5[f"{prefix}-labels-idx1-ubyte"]]
     train, test = splits
     source = f"MNIST, {len(train):,} + {len(test):,} ({name})"
     return CaseData(train, test, CLASSES, source, fingerprint("mnist", *digests))
@@ -52,7 +47,7 @@ def _official(folder: Path, name: str, _stamp) -> CaseData:
 def _checked(folder: Path, name: str, dimensions: int) -> np.ndarray:
     content = idx.read(folder, name)
     array = idx.parse(content, str(folder / name), dimensions)  # names a truncation before the md5 does
-    idx.check_md5(content, str(folder / name), MD5[name])
+    idx.check_md5(content, str(folder / name), MNIST_MD5[name])
     return array
 
 
