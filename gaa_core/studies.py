@@ -69,7 +69,7 @@ def table_one(n: int) -> list[Aggregator]:
 
 def shortlist(n: int) -> list[Aggregator]:
     """One rule of each kind, the agents, and the oracle."""
-    return [Mean(), Krum(f=(n - 3) // 2), GeoMed(), CoordinateMedian(), GAA(), BOUNDED_GAA, Oracle()]
+    return [Mean(), Krum(f=(n - 3) // 2), CoordinateMedian(), GAA(), BOUNDED_GAA, Oracle()]
 
 
 def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSchedule:
