@@ -198,7 +198,7 @@ def test_after_a_wrong_file_the_next_call_starts_anew(server, tmp_path):
 def test_the_disk_is_full(server, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match="too full: .* needs .* more bytes; found 10 free"):
+    with pytest.raises(DataError, match=r"too full: .* needs .* more bytes; found 10 free"):
         get(server, "whole", tmp_path)
 
 
@@ -236,7 +236,7 @@ def test_content_that_fails_its_check_is_not_installed(server, tmp_path):
 
     url = f"http://127.0.0.1:{server.server_port}/whole/file.gz"
     official = {"toy": DataSet("toy", (Download(url, {"file": "file"}, "gzip"),), check=check)}
-    with pytest.raises(DataError, match="found 2. Nothing is installed"):
+    with pytest.raises(DataError, match=r"found 2\. Nothing is installed"):
         fetching.fetch(["toy"], cache=tmp_path, progress=False, official=official)
     assert installed(tmp_path) == []
 
@@ -258,7 +258,9 @@ def _zip(**members: bytes) -> bytes:
 
 
 def test_one_file_of_an_archive(server, tmp_path):
-    server.body = _zip(**{"folder/claims_2008.csv": b"a,b\n", "__MACOSX/folder/._claims_2008.csv": b"?", "read.me": b""})
+    server.body = _zip(
+        **{"folder/claims_2008.csv": b"a,b\n", "__MACOSX/folder/._claims_2008.csv": b"?", "read.me": b""}
+    )
     url = f"http://127.0.0.1:{server.server_port}/whole/claims.zip"
     unit = DataSet("cms/claims.csv", (Download(url, {".csv": "claims.csv"}, "zip"),), one_file=True)
     fetching.fetch(["toy"], cache=tmp_path, progress=False, official={"toy": unit})

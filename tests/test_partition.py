@@ -1,0 +1,85 @@
+"""Partitions of the training samples over the workers, and fixed splits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gaa_core.errors import GaaError, UnknownName
+from gaa_core.partition import KINDS, partition, sample, stratified
+
+TARGETS = torch.arange(1_000) % 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(samples=st.integers(40, 300), classes=st.integers(1, 12), n=st.integers(1, 20), seed=st.integers(0, 2**31))
+def test_every_sample_goes_to_one_worker_and_no_worker_goes_without(kind, samples, classes, n, seed):
+    targets = torch.arange(samples) % classes
+    parts = partition(targets, n, kind, alpha=0.1, seed=seed)
+    assert len(parts) == n
+    assert all(len(part) > 0 and part.dtype == torch.int64 for part in parts)
+    assert torch.cat(parts).sort().values.tolist() == list(range(samples))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_seed_decides(kind):
+    first, again, other = (partition(TARGETS, 7, kind, seed=seed) for seed in (1, 1, 2))
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not all(torch.equal(one, two) for one, two in zip(first, other, strict=True))
+
+
+def test_iid_shares_are_even_and_mixed():
+    parts = partition(TARGETS, 8, seed=0)
+    assert {len(part) for part in parts} == {125}
+    assert all(len(TARGETS[part].unique()) == 10 for part in parts)
+
+
+def _largest_share(alpha: float) -> float:
+    """Of a worker's samples, the share of its most frequent class; the mean over workers."""
+    parts = partition(TARGETS, 10, "dirichlet", alpha=alpha, seed=0)
+    return sum(TARGETS[part].bincount().max().item() / len(part) for part in parts) / len(parts)
+
+
+def test_a_small_alpha_gives_a_worker_few_classes():
+    assert _largest_share(0.05) > 0.5 > 0.25 > _largest_share(100.0)
+
+
+@pytest.mark.parametrize("labels_each", [1, 2, 5])
+def test_label_skew_gives_a_worker_its_number_of_classes(labels_each):
+    parts = partition(TARGETS, 10, "label_skew", labels_each=labels_each, seed=0)
+    assert all(len(TARGETS[part].unique()) <= labels_each for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "1 to 1000 workers for 1000 samples; found n=0"),
+        ({"n": 1_001}, "found n=1001"),
+        ({"n": 10, "kind": "dirichlet", "alpha": 0.0}, "alpha > 0; found 0.0"),
+        ({"n": 10, "kind": "label_skew", "labels_each": 101}, "labels_each from 1 to 100; found 101"),
+    ],
+)
+def test_impossible_partitions_are_refused(options, message):
+    with pytest.raises(GaaError, match=message):
+        partition(TARGETS, **options, seed=0)
+
+
+def test_an_unknown_kind():
+    with pytest.raises(UnknownName, match="Did you mean 'dirichlet'"):
+        partition(TARGETS, 10, "dirichlets", seed=0)
+
+
+def test_a_stratified_split_has_each_class_in_both_parts():
+    train, test = stratified(TARGETS, test_share=0.2)
+    assert TARGETS[test].bincount().tolist() == [20] * 10
+    assert torch.cat([train, test]).sort().values.tolist() == list(range(1_000))
+    assert TARGETS[train[:100]].unique().numel() == 10  # shuffled, not class by class
+
+
+def test_a_sample_is_fixed_and_keeps_proportions():
+    chosen = sample(TARGETS, 100)
+    assert TARGETS[chosen].bincount().tolist() == [10] * 10
+    assert torch.equal(chosen, sample(TARGETS, 100))
+    assert torch.equal(sample(TARGETS, 5_000), torch.arange(1_000))

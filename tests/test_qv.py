@@ -1,0 +1,142 @@
+"""Quasi-validation sets: who is in them, and that nobody in them is trained on or tested on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gaa_core.cases import CIFAR10, CMS, MNIST, Yelp
+from gaa_core.cases.base import CaseData, CaseStudy, Settings, Split
+from gaa_core.errors import GaaError, UnknownName
+from gaa_core.qv import SOURCES, balanced, draw_qv
+
+CASES = pytest.mark.parametrize("case", [MNIST, CIFAR10, Yelp, CMS], ids=lambda case: case.name)
+
+
+def toy(samples: int = 60, classes: int = 4) -> tuple[CaseStudy, CaseData]:
+    """Every input is its own number, so that a sample can be followed."""
+    numbers = torch.arange(samples + 40, dtype=torch.float32)[:, None]
+    targets = torch.arange(samples + 40) % classes
+    train, test = Split(numbers[:samples], targets[:samples]), Split(numbers[samples:], targets[samples:])
+    data = CaseData(train, test, tuple("abcdefgh"[:classes]), "toy", "toy")
+    foreign = Split(-1 - numbers, targets)
+    case = CaseStudy(
+        "toy",
+        "Toy",
+        load=lambda: data,
+        model=None,
+        settings=Settings(),
+        similar=lambda _: foreign,
+        shift=lambda _, samples, generator: replace(samples, inputs=samples.inputs + 0.25),
+    )
+    return case, data
+
+
+def draw(source: str, size: int, seed: int = 0, **options):
+    case, data = toy()
+    return data, *draw_qv(case, data, source, size, torch.Generator().manual_seed(seed), **options)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("size", [1, 2, 5, 10, 29])
+def test_samples_are_never_trained_on_and_never_tested_on(source, size):
+    data, qv, remain = draw(source, size)
+    numbers = set(qv.inputs.flatten().floor().int().tolist())
+    assert len(qv) == len(numbers) == size
+    trained = set(data.train.inputs[remain].flatten().int().tolist())
+    tested = set(data.test.inputs.flatten().int().tolist())
+    assert not numbers & trained
+    assert not numbers & tested
+    expected = 60 if source == "similar" else 60 - size
+    assert len(trained) == remain.sum() == expected
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_generator_decides(source):
+    first, again, other = (draw(source, 5, seed)[1].inputs for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("source", ["golden", "similar", "shifted"])
+@pytest.mark.parametrize("size", [1, 3, 4, 10, 16])
+def test_classes_are_balanced_as_far_as_the_size_allows(source, size):
+    counts = draw(source, size)[1].targets.bincount(minlength=4)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_golden_samples_have_their_own_labels_and_wrong_ones_do_not():
+    _, golden, _ = draw("golden", 12)
+    _, wrong, _ = draw("wrong_labels", 12)
+    assert torch.equal(golden.targets, golden.inputs.flatten().long() % 4)
+    assert torch.equal(wrong.inputs, golden.inputs)
+    assert (wrong.targets != golden.targets).all()
+    assert wrong.targets.max() < 4
+
+
+def test_missing_classes_are_missing():
+    assert draw("missing_classes", 10)[1].targets.unique().tolist() == [0, 1]  # by default the upper half
+    assert draw("missing_classes", 10, missing=[0])[1].targets.unique().tolist() == [1, 2, 3]
+
+
+def test_a_class_with_few_samples_gives_what_it_has():
+    targets = torch.tensor([0] * 2 + [1] * 50)
+    chosen = balanced(targets, 12, [0, 1], torch.Generator().manual_seed(0))
+    assert targets[chosen].bincount().tolist() == [2, 10]
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "options", "message"),
+    [
+        ("golden", 0, {}, r"draw_qv\(toy, golden\) needs a size from 1 to 60.*found 0"),
+        ("golden", 61, {}, "needs a size from 1 to 60.*found 61"),
+        ("golden", 60, {}, "needs a size below 60, or no training sample is left; found 60"),
+        ("similar", 101, {}, "needs a size from 1 to 100.*found 101"),
+        ("missing_classes", 31, {}, "needs a size from 1 to 30.*found 31"),
+        ("missing_classes", 1, {"missing": [0, 7]}, r"class numbers from 0 to 3; found \[7\]"),
+        ("missing_classes", 1, {"missing": [0, 1, 2, 3]}, "not all and not none"),
+        ("missing_classes", 1, {"missing": []}, "not all and not none"),
+        ("golden", 1, {"missing": [0]}, "belongs to the QV source 'missing_classes'"),
+    ],
+)
+def test_impossible_sets_are_refused(source, size, options, message):
+    with pytest.raises(GaaError, match=message):
+        draw(source, size, **options)
+
+
+def test_an_unknown_source():
+    with pytest.raises(UnknownName, match=r"Unknown QV source 'simlar'. Did you mean 'similar'"):
+        draw("simlar", 5)
+
+
+@pytest.mark.parametrize("source", ["similar", "shifted"])
+def test_a_case_without_such_samples_says_so(source):
+    case, data = toy()
+    bare = replace(case, similar=None, shift=None)
+    with pytest.raises(GaaError, match=rf"draw_qv\(toy, {source}\): the case has no such samples"):
+        draw_qv(bare, data, source, 5, torch.Generator())
+
+
+def _rows(split: Split) -> set[bytes]:
+    return {row.numpy().tobytes() for row in split.inputs.flatten(1)}
+
+
+@CASES
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_case_has_every_source(case, source, monkeypatch):
+    monkeypatch.delenv("GAA_DATA", raising=False)
+    data = case.load()
+    qv, remain = draw_qv(case, data, source, 9, torch.Generator().manual_seed(0))
+    assert qv.inputs.shape == (9, *data.train.inputs.shape[1:])
+    assert (qv.inputs.dtype, qv.targets.dtype) == (torch.float32, torch.int64)
+    assert qv.targets.min() >= 0
+    assert qv.targets.max() < len(data.classes)
+    if source in ("golden", "wrong_labels", "missing_classes") and case is not CMS:  # stays may equal one another
+        assert not _rows(qv) & _rows(data.train.take(remain))
+        assert not _rows(qv) & _rows(data.test)
+    if source == "shifted":
+        golden, _ = draw_qv(case, data, "golden", 9, torch.Generator().manual_seed(0))
+        assert torch.equal(qv.targets, golden.targets)
+        assert not torch.equal(qv.inputs, golden.inputs)
