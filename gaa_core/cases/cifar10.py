@@ -65,7 +65,8 @@ def _batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: expected 'data' and 'labels'; found no {' and no '.join(sorted(missing))}.")
     pixels, labels = fields["data"], np.asarray(fields["labels"])
     if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape == (BATCH, 3072)):
-        found = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}"
+        array = isinstance(pixels, np.ndarray)
+        found = f"{pixels.dtype} {pixels.shape}" if array else type(pixels).__name__
         raise DataError(f"{path}: expected data of uint8 ({BATCH}, 3072); found {found}.")
     if labels.shape != (BATCH,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
         raise DataError(f"{path}: expected {BATCH} labels from 0 to 9; found {labels.dtype} {labels.shape}.")

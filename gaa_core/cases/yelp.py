@@ -78,4 +78,3 @@ Yelp = CaseStudy(
     shift_title="a third of the words left out",
 )
 # Word vectors instead: replace(Yelp, model=lambda data: models.EmbeddingBag(data.train.inputs.shape[1], 32, 2))
-# 32, 2))

@@ -13,6 +13,7 @@ import numpy as np
 
 SIDE = 32
 HUE_SPREAD = 0.15  # of a turn of the colour wheel; classes are 0.1 apart
+NOISE = 0.1  # standard deviation of every pixel, of a range of 1
 PIXELS = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1  # -1 to 1 over the image
 
 
@@ -58,8 +59,10 @@ def images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         inside[rows] = _soft(SHAPES[name](x[rows], y[rows], np.hypot(x[rows], y[rows])))
     mixed = background_of + (shape_of - background_of) * inside[:, None]  # [m, 3, 32, 32]
     mixed = _scratched(draws, mixed)
-    mixed += draws.normal(0, 0.1, mixed.shape).astype(np.float32)
-    return (mixed.clip(0, 1) * 255).round().astype(np.uint8), labels.astype(np.int64)
+    mixed += NOISE * draws.standard_normal(mixed.shape, dtype=np.float32)
+    np.clip(mixed, 0, 1, out=mixed)
+    mixed *= 255
+    return np.rint(mixed).astype(np.uint8), labels.astype(np.int64)
 
 
 def _soft(distance: np.ndarray) -> np.ndarray:
@@ -100,4 +103,6 @@ def _scratched(draws: np.random.Generator, mixed: np.ndarray) -> np.ndarray:
     colour = draws.uniform(0, 1, (len(mixed), 3, 1, 1)).astype(np.float32)
     away = np.abs(PIXELS[None, None, :] * np.cos(angle) + PIXELS[None, :, None] * np.sin(angle) - offset)
     line = _soft((away - 0.05) * 3)[:, None]
-    return mixed + (colour - mixed) * line
+    mixed *= 1 - line
+    mixed += colour * line
+    return mixed

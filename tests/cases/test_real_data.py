@@ -1,0 +1,92 @@
+"""What the real files give. Runs where GAA_DATA has them; elsewhere it is skipped, and the packaged data is tested."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gaa_core.cases import CIFAR10, CMS, MNIST, Yelp
+
+FILES = {
+    "mnist": "MNIST/raw",
+    "cifar10": "cifar-10-batches-py",
+    "yelp": "yelp/yelp_labelled.txt",
+    "cms": "cms/2010_Chronic_Conditions_PUF.csv",
+}
+
+
+@pytest.fixture(autouse=True)
+def _real(request):
+    name = request.node.name.split("_")[1]
+    folder = os.environ.get("GAA_DATA", "")
+    if not (folder and (Path(folder) / FILES[name]).exists()):
+        pytest.skip(f"GAA_DATA has no {FILES[name]}")
+
+
+def trained(case, seed: int = 0) -> float:
+    """Test accuracy by the plain mean of honest gradients, in the case's own settings."""
+    data, settings, generator = case.load(), case.settings, torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    model = case.model(data)
+    optimiser = torch.optim.SGD(model.parameters(), lr=settings.lr)
+    for _ in range(settings.steps):
+        rows = torch.randint(len(data.train), (settings.batch_size * settings.n,), generator=generator)
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model(data.train.inputs[rows]), data.train.targets[rows]).backward()
+        optimiser.step()
+    return (model(data.test.inputs).argmax(1) == data.test.targets).float().mean().item()
+
+
+def test_mnist_is_whole():
+    data = MNIST.load()
+    assert data.train.targets.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert data.test.targets.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert abs(data.train.inputs.mean()) < 1e-3
+    assert abs(data.train.inputs.std() - 1) < 1e-3
+
+
+MEASURE = """
+import resource, time
+from gaa_core.cases import MNIST
+before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+data = MNIST.load()
+seconds = time.process_time() - start
+kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+tensors = [tensor for split in (data.train, data.test) for tensor in (split.inputs, split.targets)]
+print(seconds, kilobytes * 1024 / sum(tensor.nbytes for tensor in tensors))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is counted in other units elsewhere")
+def test_mnist_is_loaded_quickly_and_in_little_memory():
+    """Seconds of processor time, so that a busy machine does not fail it; memory as a multiple of the tensors."""
+    measured = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    seconds, ratio = map(float, measured.stdout.split())
+    assert seconds < 3
+    assert ratio < 2
+
+
+def test_cifar10_is_whole():
+    data = CIFAR10.load()
+    assert data.train.targets.bincount().tolist() == [5_000] * 10
+    assert data.test.targets.bincount().tolist() == [1_000] * 10
+    assert data.train.inputs.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (data.train.inputs.std((0, 2, 3)) - 1).abs().max() < 1e-3
+
+
+def test_yelp_is_whole_and_reached():
+    data = Yelp.load()
+    assert len(data.train) + len(data.test) == 996  # of 1,000, four come twice
+    assert len(Yelp.similar(data)) > 1_900
+    assert trained(Yelp) > 0.77  # 0.795 in the mean of five seeds
+
+
+def test_cms_is_whole_and_reached():
+    data = CMS.load()
+    assert len(data.train) + len(data.test) + len(data.other) == 20_135
+    assert trained(CMS) > 0.86
