@@ -1,4 +1,4 @@
-"""Fast shared arithmetic of the rules: the finite mask, Gram matrices, distances.
+"""Fast shared arithmetic of the rules: the finite mask, Gram matrices, distances, norms.
 
 Everything works on blocks of columns that fit the processor's cache, so that no rule needs more memory than a
 few blocks and an n x n matrix beside its input. Products are summed in float32 within a block and in float64
@@ -8,21 +8,29 @@ across blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from gaa_core import seeding
 
-#: Elements of one block of columns: about 1 MB of float32 on a processor, much more on an accelerator.
-_BLOCK_ELEMENTS = {"cpu": 2**18}
-_BLOCK_ELEMENTS_ELSEWHERE = 2**25
+#: Numbers in one block of columns: 400 kB of float32 stay in the second-level cache while their products are taken.
+_BLOCK_ELEMENTS = 100_000
+_BLOCK_ELEMENTS_ELSEWHERE = 2**25  # on an accelerator
+
+#: From this many numbers on, columns are shared out among threads.
+_WORTH_THREADS = 2**21
 
 #: A squared distance is recomputed when it is less than this many roundings of the norms it came from.
 _SAFETY = 1e5
 
 #: Squared distance given to rows too far away for float64 to square.
 _FAR = 1e300
+
+
+class NotFinite(ArithmeticError):
+    """Raised by kernels that meet a row with a NaN or an infinity: the caller has not masked such rows."""
 
 
 def finite_rows(gradients: Tensor) -> Tensor:  # [n, d] -> bool [n]
@@ -37,13 +45,35 @@ def finite_rows(gradients: Tensor) -> Tensor:  # [n, d] -> bool [n]
     return finite
 
 
-def column_blocks(gradients: Tensor, elements: int | None = None) -> Iterator[slice]:
-    """Slices that cut the columns of [n, d] into blocks of about `elements` numbers."""
+def column_blocks(gradients: Tensor, columns: slice | None = None, elements: int | None = None) -> Iterator[slice]:
+    """Slices that cut the columns of [n, d], or a range of them, into blocks of about `elements` numbers."""
     n, d = gradients.shape
-    elements = elements or _BLOCK_ELEMENTS.get(gradients.device.type, _BLOCK_ELEMENTS_ELSEWHERE)
-    width = max(256, elements // n)
-    for start in range(0, d, width):
-        yield slice(start, min(start + width, d))
+    if elements is None or gradients.device.type != "cpu":
+        elements = _BLOCK_ELEMENTS if gradients.device.type == "cpu" else _BLOCK_ELEMENTS_ELSEWHERE
+    start, stop, _ = (columns or slice(None)).indices(d)
+    width = max(256, elements // n // 64 * 64)
+    for left in range(start, stop, width):
+        yield slice(left, min(left + width, stop))
+
+
+def share_columns(gradients: Tensor, work: Callable[[slice], Tensor | None]) -> list[Tensor | None]:
+    """What `work` returns for each of some ranges of columns, one a thread of torch.get_num_threads().
+
+    Operations on one block are too small for torch to split, so that the blocks are shared out instead. Within
+    the threads torch itself is held to one.
+    """
+    d = gradients.shape[1]
+    threads = torch.get_num_threads() if gradients.device.type == "cpu" and gradients.numel() >= _WORTH_THREADS else 1
+    if threads == 1:
+        return [work(slice(0, d))]
+    share = -(-d // threads // 64) * 64
+    ranges = [slice(left, min(left + share, d)) for left in range(0, d, share)]
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(len(ranges), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(work, ranges))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def probable_centre(gradients: Tensor) -> int:
@@ -51,41 +81,58 @@ def probable_centre(gradients: Tensor) -> int:
 
     A guess to centre on. Nothing but speed may depend on it: an attacker can put its deviation into other columns.
     """
+    sample, middle = _sample(gradients)
+    return int((sample - middle).abs().sum(dim=1).argmin())
+
+
+def _sample(gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """Some columns in float64 [n, at most 256], and their medians."""
     stride = max(1, gradients.shape[1] // 256)
     sample = gradients[:, ::stride][:, :256].double()
-    return int((sample - sample.median(dim=0).values).abs().sum(dim=1).argmin())
+    return sample, sample.median(dim=0).values
 
 
-def centred_gram(gradients: Tensor, centre: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, float]:
-    """Inner products <V_i - c, V_j - c> in float64 [n, n] about the row c, and their rounding unit.
+def product_centre(gradients: Tensor) -> int | None:
+    """None (the origin) where rows lie around it, so that centring would be for nothing; else a probable centre."""
+    sample, middle = _sample(gradients)
+    spread = (sample - middle).square().sum(dim=1).median()
+    return None if middle.square().sum() <= 10.0 * spread else probable_centre(gradients)
+
+
+def gram(gradients: Tensor, centre: int | None = None, dtype: torch.dtype | None = None) -> tuple[Tensor, float]:
+    """Inner products <V_i - c, V_j - c> in float64 [n, n] about the row c (None: the origin), and their rounding unit.
 
     For float32 submissions products are float32 when every norm is far from overflow and underflow, else float64,
-    where 1e30 squared is an ordinary number. Rows that even float64 cannot square count as 1e150 away and orthogonal
-    to everything.
+    where 1e30 squared is an ordinary number. Rows that even float64 cannot square count as 1e150 away and orthogonal to
+    everything. Raises NotFinite when a submission is not finite.
     """
+    dtype = dtype or gradients.dtype
     if gradients.dtype == dtype == torch.float32:
-        gram = _accumulate_gram(gradients, centre, None, torch.float32)
-        norms = gram.diagonal()
-        small = torch.nonzero(norms < gradients.shape[1] * 1e-30).flatten().tolist()
-        if gram.isfinite().all() and all(torch.equal(gradients[row], gradients[centre]) for row in small):
-            return gram, torch.finfo(torch.float32).eps
-    gram = _accumulate_gram(gradients, centre, None, torch.float64)
-    far = ~(gram.diagonal() < _FAR)
+        result = _accumulate_gram(gradients, centre, None, dtype)
+        small = torch.nonzero(result.diagonal() < gradients.shape[1] * 1e-30).flatten().tolist()
+        middle = gradients.new_zeros(()).expand(gradients.shape[1]) if centre is None else gradients[centre]
+        if result.isfinite().all() and all(torch.equal(gradients[row], middle) for row in small):
+            return result, torch.finfo(torch.float32).eps
+    result = _accumulate_gram(gradients, centre, None, torch.float64)
+    if not result.isfinite().all() and not finite_rows(gradients).all():
+        raise NotFinite
+    far = ~(result.diagonal() < _FAR)
     if far.any():
-        gram[far, :] = gram[:, far] = 0.0
-        gram[far, far] = _FAR
-    return gram, torch.finfo(torch.float64).eps
+        result[far, :] = result[:, far] = 0.0
+        result[far, far] = _FAR
+    return result, torch.finfo(torch.float64).eps
 
 
 def squared_distances(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n, n]
     """Squared Euclidean distances between all rows; symmetric, zero diagonal, never negative.
 
-    From one Gram matrix about a central row. A pair that is much closer to each other than to that row (near-equal
-    attackers, a common offset) would cancel: such pairs are computed again in float64 about one of themselves.
+    From one Gram matrix. A pair that is much closer to each other than to what it was taken about (near-equal
+    attackers, a common offset) would cancel: such pairs are computed again in float64 about one of themselves. Raises
+    NotFinite when a submission is not finite.
     """
     n = len(gradients)
-    gram, unit = centred_gram(gradients, probable_centre(gradients))
-    distances, scale = _distances_from_gram(gram)
+    products, unit = gram(gradients, product_centre(gradients))
+    distances, scale = _distances_from_gram(products)
     noise = unit * scale  # what rounding alone can make of a distance
     while True:
         doubtful = (distances < _SAFETY * noise).fill_diagonal_(False)
@@ -104,24 +151,45 @@ def squared_distances(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n, n]
         noise.put_(flat[better], again_noise[better])
 
 
-def _distances_from_gram(gram: Tensor) -> tuple[Tensor, Tensor]:
+def _distances_from_gram(products: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distances [n, n] and the sums of norms [n, n] that they are differences of."""
-    norms = gram.diagonal()
-    scale = norms[:, None] + norms[None, :]
-    distances = (scale - (gram + gram.T)).clamp_(min=0.0).nan_to_num_(nan=_FAR, posinf=_FAR)
+    squares = products.diagonal()
+    scale = squares[:, None] + squares[None, :]
+    distances = (scale - (products + products.T)).clamp_(min=0.0).nan_to_num_(nan=_FAR, posinf=_FAR)
     return distances.fill_diagonal_(0.0), scale.nan_to_num(nan=_FAR, posinf=_FAR)
 
 
-def _accumulate_gram(gradients: Tensor, centre: int, rows: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """<V_i - c, V_j - c> for all rows, or for some, block by block; block sums in `dtype`, their total in float64."""
+def _accumulate_gram(gradients: Tensor, centre: int | None, rows: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """<V_i - c, V_j - c> for all rows, or for some, block by block; block sums in `dtype`, their total in float64.
+
+    By panels of rows, each with the rows up to it only: the other half of the matrix is its mirror image.
+    """
     n = len(gradients) if rows is None else len(rows)
-    total = torch.zeros(n, n, dtype=torch.float64, device=gradients.device)
-    for block in column_blocks(gradients):
-        columns = gradients[:, block] if rows is None else gradients[rows, block]
-        middle = gradients[centre, block]
-        centred = columns - middle if columns.dtype == dtype else columns.to(dtype) - middle.to(dtype)
-        total += centred @ centred.T
-    return total
+    panels = _panels(n)
+
+    def work(columns: slice) -> Tensor:
+        total = torch.zeros(n, n, dtype=torch.float64, device=gradients.device)
+        for block in column_blocks(gradients, columns):
+            part = gradients[:, block] if rows is None else gradients[rows, block]
+            if centre is None:
+                part = part.to(dtype)
+            elif part.dtype == dtype:
+                part = part - gradients[centre, block]
+            else:
+                part = part.to(dtype) - gradients[centre, block].to(dtype)
+            for top, bottom in panels:
+                total[top:bottom, :bottom] += part[top:bottom] @ part[:bottom].T
+        return total
+
+    total = sum(share_columns(gradients, work))
+    return total.tril() + total.tril(-1).T
+
+
+def _panels(n: int) -> list[tuple[int, int]]:
+    """Ranges of rows: of 16 for few rows, of an eighth for many; the last takes what is left."""
+    height = 16 if n <= 128 else -(-n // 8)
+    tops = list(range(0, max(1, n - height // 2), height))
+    return list(zip(tops, [*tops[1:], n], strict=True))
 
 
 def norms(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n]
@@ -130,21 +198,53 @@ def norms(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n]
 
 
 def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
-    """Euclidean distances of the rows from a point."""
-    squared = torch.zeros(len(gradients), dtype=torch.float64, device=gradients.device)
-    for block in column_blocks(gradients):
-        squared += torch.linalg.vector_norm(gradients[:, block] - point[block], dim=1).double().square()
-    return _careful(squared.sqrt(), gradients, lambda row: row - point.double())
+    """Euclidean distances of the rows from a point. Raises NotFinite when a submission is not finite.
+
+    From norms and inner products, which take no temporary; where at least half of the rows would lose digits that way,
+    from differences.
+    """
+    squares = norms(gradients).square()
+    if not squares.isfinite().all() and not finite_rows(gradients).all():
+        raise NotFinite
+    own = norms(point[None]).square()
+    squared = (squares + own - 2.0 * products(gradients, point)).clamp_(min=0.0)
+    limits = torch.finfo(gradients.dtype)
+    underflow = 1e8 * gradients.shape[1] * limits.tiny
+    well_off = squared >= (_SAFETY * limits.eps * (squares + own)).clamp(min=underflow)
+    if 2 * int(well_off.sum()) > len(gradients):
+        for row in torch.nonzero(~well_off).flatten().tolist():
+            squared[row] = _length(gradients[row] - point, gradients[row], point) ** 2
+        return squared.sqrt()
+    parts = share_columns(gradients, lambda columns: _squared_differences(gradients, point, columns))
+    return _careful(sum(parts).sqrt(), gradients, lambda row: row - point.double())
+
+
+def _squared_differences(gradients: Tensor, point: Tensor, columns: slice) -> Tensor:
+    total = torch.zeros(len(gradients), dtype=torch.float64, device=gradients.device)
+    for block in column_blocks(gradients, columns):
+        total += torch.linalg.vector_norm(gradients[:, block] - point[block], dim=1).double().square()
+    return total
 
 
 def _careful(lengths: Tensor, gradients: Tensor, vector: Callable[[Tensor], Tensor]) -> Tensor:  # [n]
     """Lengths, where those that may have lost their squares to overflow or underflow are computed again in float64."""
     least, most = (1e-15, 1e18) if gradients.dtype == torch.float32 else (1e-140, 1e150)
     for row in torch.nonzero(~((lengths > least) & (lengths < most))).flatten().tolist():
-        values = vector(gradients[row].double())
-        largest = values.abs().max()
-        lengths[row] = largest * torch.linalg.vector_norm(values / largest) if largest > 0.0 else 0.0
+        lengths[row] = _careful_length(vector(gradients[row].double()))
     return lengths
+
+
+def _length(difference: Tensor, row: Tensor, point: Tensor) -> float:
+    """The norm of row - point, in float64 only where float32 may lose it."""
+    length = torch.linalg.vector_norm(difference)
+    if 1e-15 < length < 1e18 or (length == 0.0 and torch.equal(row, point)):
+        return float(length)
+    return float(_careful_length(row.double() - point.double()))
+
+
+def _careful_length(values: Tensor) -> Tensor:
+    largest = values.abs().max()
+    return largest * torch.linalg.vector_norm(values / largest) if largest > 0.0 else largest
 
 
 def products(gradients: Tensor, vector: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
@@ -169,6 +269,22 @@ def cosine_distances(gradients: Tensor, lengths: Tensor) -> Tensor:  # [n, d], [
         unit = gradients[:, block].double() * scale
         total += unit @ unit.T
     return (1.0 - total).clamp_(0.0, 2.0).fill_diagonal_(0.0)
+
+
+def central_row(gradients: Tensor) -> tuple[int, Tensor]:
+    """A row amid the others and the distances [n] of all rows from it. Raises NotFinite.
+
+    First a probable centre. If most rows lie much further from it than they do in the sample of columns that it was
+    chosen by, it deviates elsewhere, and the sketched medoid takes its place.
+    """
+    row = probable_centre(gradients)
+    distances = distances_to(gradients, gradients[row])
+    sample, _ = _sample(gradients)
+    part = (sample - sample[row]).square().sum(dim=1).median() / sample.shape[1]
+    if distances.median() > 2.0 * (part * gradients.shape[1]).sqrt():
+        row = sketched_medoid(gradients)
+        distances = distances_to(gradients, gradients[row])
+    return row, distances
 
 
 def sketched_medoid(gradients: Tensor, width: int = 64) -> int:

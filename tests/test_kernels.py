@@ -4,6 +4,7 @@ code.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import hypothesis.strategies as st
@@ -174,12 +175,57 @@ def test_mean_around_median(n, keep):
     gradients = normal(n, 50, dtype=torch.float64)
     gradients[:, 25:] = (2.0 * gradients[:, 25:]).round()  # many ties, exact in floating point
     expected = [slow_mean_around_median(column, keep) for column in gradients.T.tolist()]
-    found = order_statistics.mean_around_median(gradients, keep)
+    found = order_statistics.mean_around_median(gradients, n - keep)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
-def test_mean_around_median_of_some_rows():
-    gradients = normal(9, 300)
+def test_blocks_can_be_prepared_before_the_statistic():
+    gradients = normal(9, 300_000)
     rows = torch.tensor([0, 2, 3, 7, 8])
-    expected = order_statistics.mean_around_median(gradients[rows], 3)
-    assert torch.equal(order_statistics.mean_around_median(gradients, 3, rows=rows), expected)
+    found = order_statistics.mean_around_median(gradients, 2, lambda block: block[rows])
+    assert torch.equal(found, order_statistics.mean_around_median(gradients[rows], 2))
+
+
+@pytest.mark.parametrize("n", range(1, 11))
+def test_network_sorts_whatever_is_zero_or_one(n):
+    """A network that sorts every row of zeros and ones sorts everything (Knuth's 0-1 principle)."""
+    rows = torch.tensor(list(itertools.product([0.0, 1.0], repeat=n))).T.contiguous()
+    network = order_statistics.comparators(n, frozenset(range(n)), frozenset())
+    found = order_statistics._run(network, rows, torch.empty(n + 1, rows.shape[1]))
+    assert torch.equal(torch.stack(found), rows.sort(dim=0).values)
+
+
+def test_network_leaves_out_what_is_not_asked_for():
+    everything = order_statistics.comparators(50, frozenset(range(50)), frozenset())
+    middle = order_statistics.comparators(50, frozenset(), frozenset(range(10, 40)))
+    assert len(middle) < len(everything) == 395
+    assert order_statistics.comparators(5, frozenset(), frozenset(range(5))) == ()  # a mean needs no order
+
+
+def test_many_workers_are_sorted_instead():
+    gradients = normal(201, 300)
+    assert torch.equal(order_statistics.median(gradients), gradients.median(dim=0).values)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_nothing(threads, monkeypatch):
+    monkeypatch.setattr(kernels, "_WORTH_THREADS", 1)
+    gradients = normal(7, 50_000)
+    distances, median = kernels.squared_distances(gradients), order_statistics.median(gradients)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        torch.testing.assert_close(kernels.squared_distances(gradients), distances, rtol=1e-6, atol=0.0)
+        assert torch.equal(order_statistics.median(gradients), median)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_central_row_is_not_fooled_by_a_deviation_outside_its_sample():
+    gradients = normal(9, 5000)
+    gradients[3] = gradients[4:].mean(dim=0)  # looks central in every column of the sample
+    gradients[3, 1] = 1e4
+    row, distances = kernels.central_row(gradients)
+    assert row != 3
+    torch.testing.assert_close(distances, (gradients - gradients[row]).double().norm(dim=1), rtol=1e-4, atol=1e-4)

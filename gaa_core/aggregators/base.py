@@ -7,8 +7,10 @@ them, per-worker weights.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from numbers import Integral
 from typing import ClassVar, Protocol
 
@@ -56,6 +58,9 @@ class Aggregator(ABC):
     #: Where the rule stands: "paper", "reconstruction" or "ours", and its source. For tables and docs.
     source: ClassVar[str] = ""
 
+    #: Whether `aggregate` and `weigh` raise kernels.NotFinite themselves, so that no pass is spent on looking first.
+    notices_not_finite: ClassVar[bool] = False
+
     def needs(self) -> int:
         """The least number of workers this rule accepts (for its `f`, where it has one)."""
         return 1
@@ -80,12 +85,21 @@ class Aggregator(ABC):
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
         """The update [d], and who was trusted [n] where the rule has weights (else None), in one pass."""
-        rule, _, kept = self._admit(gradients)
+        return self._with_mask(self._decide, gradients)
+
+    def _decide(self, gradients: Tensor, rule: Aggregator, finite: Tensor, kept: Tensor) -> tuple[Tensor, None]:
         if len(kept) == 0:
             return gradients.new_zeros(gradients.shape[1]), None
         return rule.aggregate(kept), None
 
-    def _admit(self, gradients: Tensor) -> tuple[Aggregator, Tensor, Tensor]:
+    def _with_mask(self, work: Callable, gradients: Tensor):
+        """`work(gradients, *admitted)`; where the rule notices by itself, the mask is taken only when it has."""
+        if self.notices_not_finite:
+            with contextlib.suppress(kernels.NotFinite):
+                return work(gradients, *self._admit(gradients, look=False))
+        return work(gradients, *self._admit(gradients))
+
+    def _admit(self, gradients: Tensor, look: bool = True) -> tuple[Aggregator, Tensor, Tensor]:
         """Validate, mask: (the rule for what is left, bool mask [n], finite rows [k, d])."""
         if not isinstance(gradients, Tensor) or gradients.ndim != 2 or 0 in gradients.shape:
             found = tuple(gradients.shape) if isinstance(gradients, Tensor) else type(gradients).__name__
@@ -94,6 +108,8 @@ class Aggregator(ABC):
             raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
         self.check_workers(len(gradients))
         gradients = gradients.detach()
+        if not look:
+            return self, torch.ones(len(gradients), dtype=torch.bool, device=gradients.device), gradients
         finite = kernels.finite_rows(gradients)  # [n]
         dropped = int((~finite).sum())
         if dropped == 0:
@@ -124,21 +140,21 @@ class WeightedAggregator(Aggregator):
         """The update [d] from this rule's own weights [n]; rules that pick few rows override it."""
         return weights @ gradients
 
-    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        rule, finite, kept = self._admit(gradients)
-        weights = gradients.new_zeros(len(gradients))
+    def _decide(self, gradients: Tensor, rule: Aggregator, finite: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self._weights(gradients, rule, finite, kept)
         if len(kept) == 0:
             return gradients.new_zeros(gradients.shape[1]), weights
-        weights[finite] = rule.weigh(kept)
         return rule.combine(weights[finite], kept), weights
 
-    def weights(self, gradients: Tensor) -> Tensor:
-        """Who was trusted: [n], zero for non-finite submissions."""
-        rule, finite, kept = self._admit(gradients)
+    def _weights(self, gradients: Tensor, rule: Aggregator, finite: Tensor, kept: Tensor) -> Tensor:
         weights = gradients.new_zeros(len(gradients))
         if len(kept):
             weights[finite] = rule.weigh(kept)
         return weights
+
+    def weights(self, gradients: Tensor) -> Tensor:
+        """Who was trusted: [n], zero for non-finite submissions."""
+        return self._with_mask(self._weights, gradients)
 
 
 class LearningAggregator(Aggregator):

@@ -27,6 +27,7 @@ class BruteForce(WeightedAggregator):
 
     f: int
     source: ClassVar[str] = "paper: Table 1; El Mhamdi et al. 2018, section 3"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

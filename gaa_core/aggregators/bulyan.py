@@ -23,6 +23,7 @@ class Bulyan(Aggregator):
 
     f: int
     source: ClassVar[str] = "paper: Table 1; El Mhamdi et al. 2018, section 4"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)
@@ -32,7 +33,7 @@ class Bulyan(Aggregator):
 
     def aggregate(self, gradients: Tensor) -> Tensor:  # [n, d] -> [d]
         chosen = self.select(kernels.squared_distances(gradients))
-        return order_statistics.mean_around_median(gradients, keep=len(gradients) - 4 * self.f, rows=chosen)
+        return order_statistics.mean_around_median(gradients, 2 * self.f, lambda block: block[chosen])
 
     def select(self, distances: Tensor) -> Tensor:  # [n, n] -> [n - 2f]
         """The workers that repeated Krum picks, in ascending order."""

@@ -23,6 +23,7 @@ class CAF(WeightedAggregator):
 
     f: int
     source: ClassVar[str] = "ours: Allouah et al. 2025, algorithm 2"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)
@@ -32,7 +33,7 @@ class CAF(WeightedAggregator):
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         n = len(gradients)
-        gram, _ = kernels.centred_gram(gradients, kernels.probable_centre(gradients))
+        gram, _ = kernels.gram(gradients, kernels.probable_centre(gradients))
         credit = torch.ones_like(gram[0])
         best, best_spread = credit, float("inf")
         while float(credit.sum()) > n - 2 * self.f or best_spread == float("inf"):

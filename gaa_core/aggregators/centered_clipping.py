@@ -24,6 +24,7 @@ class CenteredClipping(WeightedAggregator):
     radius: float | None = None
     iterations: int = 1
     source: ClassVar[str] = "ours: Karimireddy et al. 2021, section 4 (without its memory)"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "iterations", self.iterations, least=1)
@@ -32,10 +33,11 @@ class CenteredClipping(WeightedAggregator):
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         weights = gradients.new_zeros(len(gradients))
-        weights[kernels.sketched_medoid(gradients)] = 1.0
+        start, distances = kernels.central_row(gradients)
+        weights[start] = 1.0
         for iteration in range(self.iterations):
-            centre = gradients[weights.argmax()] if iteration == 0 else weights @ gradients
-            distances = kernels.distances_to(gradients, centre)
+            if iteration > 0:
+                distances = kernels.distances_to(gradients, weights @ gradients)
             radius = float(distances.median()) if self.radius is None else self.radius
             share = torch.where(distances > radius, radius / distances, 1.0) / len(gradients)
             weights = share.to(gradients.dtype) + (1.0 - float(share.sum())) * weights

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Aggregator, LearningAggregator, Server
+from gaa_core.aggregators.columnwise import ColumnwiseAggregator
 from gaa_core.errors import GaaError
 
 
@@ -97,13 +98,16 @@ class _Pipe(Aggregator):
         return dataclasses.replace(self, before=self.before.without(dropped), rule=self.rule._without(dropped))
 
     def aggregate(self, gradients: Tensor) -> Tensor:
-        return self.rule(self.before.transform(self.before.mixing(gradients), gradients))
+        return self.decide(gradients)[0]
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
         pipe, finite, kept = self._admit(gradients)
         if len(kept) == 0:
             return gradients.new_zeros(gradients.shape[1]), None
         mixing = pipe.before.mixing(kept)
+        if isinstance(pipe.rule, ColumnwiseAggregator):  # one block at a time: the mixed rows are never all there
+            pipe.rule.check_workers(len(mixing))
+            return pipe.rule.aggregate(kept, lambda block: pipe.before.transform(mixing, block)), None
         update, shares = pipe.rule.decide(pipe.before.transform(mixing, kept))
         if shares is None:
             return update, None

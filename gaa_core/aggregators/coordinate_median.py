@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from gaa_core import order_statistics
-from gaa_core.aggregators.base import Aggregator
+from gaa_core.aggregators.columnwise import ColumnwiseAggregator
 
 
 @dataclass(frozen=True)
-class CoordinateMedian(Aggregator):
+class CoordinateMedian(ColumnwiseAggregator):
     """The median of each coordinate over the workers.
 
     For even n the mean of the two middle values, where `torch.median` takes the lower one. O(nd log n).
@@ -19,5 +20,5 @@ class CoordinateMedian(Aggregator):
 
     source: ClassVar[str] = "ours: Yin et al. 2018, definition 1"
 
-    def aggregate(self, gradients: Tensor) -> Tensor:  # [n, d] -> [d]
-        return order_statistics.median(gradients)
+    def aggregate(self, gradients: Tensor, prepare: Callable | None = None) -> Tensor:  # [n, d] -> [d]
+        return order_statistics.median(gradients, prepare)

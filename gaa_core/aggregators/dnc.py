@@ -48,7 +48,7 @@ class DnC(WeightedAggregator):
         for _ in range(self.rounds):
             drawn = torch.randperm(d, generator=generator)[: self.coordinates].to(gradients.device)
             sample = gradients[:, drawn]
-            gram, _ = kernels.centred_gram(sample, kernels.probable_centre(sample), torch.float64)
+            gram, _ = kernels.gram(sample, kernels.probable_centre(sample), torch.float64)
             _, along = spectra.top_direction(gram, torch.full_like(gram[0], 1.0 / n))
             survivors = along.square().argsort(stable=True)[:keep]
             passed = torch.zeros_like(good).index_fill_(0, survivors, True)

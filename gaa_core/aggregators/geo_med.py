@@ -19,6 +19,7 @@ class GeoMed(WeightedAggregator):
     """
 
     source: ClassVar[str] = "paper: Table 1"
+    notices_not_finite: ClassVar[bool] = True
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         sums = kernels.squared_distances(gradients).sqrt().sum(dim=1)

@@ -26,22 +26,23 @@ class GeometricMedian(WeightedAggregator):
 
     tolerance: float = 1e-6
     source: ClassVar[str] = "ours: Weiszfeld 1937; Vardi and Zhang 2000, section 2"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 < self.tolerance < 1.0:
             raise GaaError(f"GeometricMedian needs a tolerance between 0 and 1; found {self.tolerance!r}.")
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
-        centre = kernels.probable_centre(gradients)
-        gram, unit = kernels.centred_gram(gradients, centre)
+        start, centre = kernels.probable_centre(gradients), kernels.product_centre(gradients)
+        gram, unit = kernels.gram(gradients, centre)
         for _ in range(4):
-            weights, squared = weiszfeld(gram, centre, self.tolerance)
+            weights, squared = weiszfeld(gram, start, self.tolerance)
             nearest = int(squared.argmin())
             norms = weights @ gram.diagonal() + weights @ gram @ weights
             if nearest == centre or 1e5 * unit * norms <= weights @ squared:
                 break  # what is left of the norms after cancellation is worth trusting
-            centre = nearest
-            gram, unit = kernels.centred_gram(gradients, centre, torch.float64)
+            start = centre = nearest
+            gram, unit = kernels.gram(gradients, centre, torch.float64)
         return weights.to(gradients.dtype)
 
 

@@ -27,6 +27,7 @@ class Krum(WeightedAggregator):
 
     f: int
     source: ClassVar[str] = "paper: Table 1; Blanchard et al. 2017, section 4"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

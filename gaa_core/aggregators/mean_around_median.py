@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from gaa_core import order_statistics
-from gaa_core.aggregators.base import Aggregator, check_count
+from gaa_core.aggregators.base import check_count
+from gaa_core.aggregators.columnwise import ColumnwiseAggregator
 
 
 @dataclass(frozen=True)
-class MeanAroundMedian(Aggregator):
+class MeanAroundMedian(ColumnwiseAggregator):
     """Per coordinate, the mean of the n-f values closest to the median.
 
     Of two values equally far from the median the lesser is kept; the median of an even number is the mean of the
@@ -27,5 +29,5 @@ class MeanAroundMedian(Aggregator):
     def needs(self) -> int:
         return 2 * self.f + 1
 
-    def aggregate(self, gradients: Tensor) -> Tensor:  # [n, d] -> [d]
-        return order_statistics.mean_around_median(gradients, keep=len(gradients) - self.f)
+    def aggregate(self, gradients: Tensor, prepare: Callable | None = None) -> Tensor:  # [n, d] -> [d]
+        return order_statistics.mean_around_median(gradients, self.f, prepare)

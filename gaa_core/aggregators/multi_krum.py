@@ -23,6 +23,7 @@ class MultiKrum(WeightedAggregator):
     f: int
     select: int | None = None
     source: ClassVar[str] = "paper: Blanchard et al. 2017, section 5"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

@@ -26,6 +26,7 @@ class SMEA(WeightedAggregator):
 
     f: int
     source: ClassVar[str] = "ours: Allouah et al. 2023 (trilemma), section 3"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)
@@ -40,7 +41,7 @@ class SMEA(WeightedAggregator):
                 f"{self!r} tries every subset and takes at most {_MOST_SUBSETS:,}; "
                 f"{n} workers have {math.comb(n, keep):,}. Use CAF(f={self.f}) instead."
             )
-        gram, _ = kernels.centred_gram(gradients, kernels.probable_centre(gradients))
+        gram, _ = kernels.gram(gradients, kernels.probable_centre(gradients))
         subsets, best, best_spread = combinations(range(n), keep), None, math.inf
         while batch := list(islice(subsets, 4096)):
             spreads = _top_eigenvalues(gram, torch.tensor(batch, device=gram.device))
