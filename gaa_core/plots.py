@@ -117,7 +117,7 @@ def accuracy(traces: Trace | Iterable[Trace], *, ax: Axes, title: str | None = N
     for place, rule in enumerate(rules):
         curves = [trace.steps.set_index("step")["accuracy"].dropna() for trace in traces if trace.rule == rule]
         table = pd.concat(curves, axis=1)  # [evaluations, seeds]
-        width = 1.5 + 1.5 * (1 - place / len(rules))  # earlier lines are wider, so that equal curves both show
+        width = 1.4 + 1.2 * (1 - place / len(rules))  # earlier lines are wider, so that equal curves both show
         style = rule_style(rule) | {"marker": "none", "linewidth": width}
         ax.plot(table.index + 1, table.mean(axis=1), label=rule_name(rule), **style)
         if table.shape[1] > 1:
@@ -151,7 +151,7 @@ def final_accuracy(
         aside = (
             (place - (len(rules) - 1) / 2) * 0.004 * (values[-1] - values[0] or 1)
         )  # so that bars do not hide each other
-        bars = np.stack([spread["mean"] - spread["min"], spread["max"] - spread["mean"]])
+        bars = _reach(spread)
         style = rule_style(rule) | {"markersize": 5, "linewidth": 1.5, "elinewidth": 1.0, "capsize": 0}
         ax.errorbar(spread.index + aside, spread["mean"], yerr=bars, label=rule_name(rule), **style)
     if reference is not None:
@@ -171,6 +171,11 @@ def final_accuracy(
         outside_legend(ax)
 
 
+def _reach(spread: pd.DataFrame) -> np.ndarray:
+    """How far down and up the seeds reach from their mean, [2, values]; never below zero by rounding."""
+    return np.stack([spread["mean"] - spread["min"], spread["max"] - spread["mean"]]).clip(min=0)
+
+
 @_styled
 def by_category(table: pd.DataFrame, *, ax: Axes, x: str, title: str = "", reference: float | None = None) -> None:
     """Final accuracy for each value of a column, a point per rule with bars from least to greatest seed.
@@ -181,7 +186,7 @@ def by_category(table: pd.DataFrame, *, ax: Axes, x: str, title: str = "", refer
     for place, rule in enumerate(rules):
         spread = table[table["rule"] == rule].groupby(x)["accuracy"].agg(["mean", "min", "max"]).reindex(values)
         positions = np.arange(len(values)) + (place - (len(rules) - 1) / 2) * 0.6 / len(rules)
-        bars = np.stack([spread["mean"] - spread["min"], spread["max"] - spread["mean"]])
+        bars = _reach(spread)
         style = rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.2}
         ax.errorbar(positions, spread["mean"], yerr=bars, label=rule_name(rule), **style)
     if reference is not None:

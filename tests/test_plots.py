@@ -82,7 +82,7 @@ def test_final_accuracy_and_gaps_draw_every_rule():
         {"rule": rule, "ratio": ratio, "accuracy": 0.9 - ratio * place, "seed": seed}
         for place, rule in enumerate(["Mean()", "GAA()"])
         for ratio in (0.1, 0.5)
-        for seed in range(2)
+        for seed in range(3)  # three equal values, whose mean may lie a rounding error beside them
     ]
     ax = plots.final_accuracy(pd.DataFrame(rows), reference=0.9)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Mean", "GAA"]
