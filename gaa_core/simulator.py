@@ -10,14 +10,15 @@ import dataclasses
 import inspect
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator
-from gaa_core.attacks.base import Attack
-from gaa_core.cases.base import CaseStudy, Settings
+from gaa_core.attacks.base import LEAKS, Attack, Knowledge
+from gaa_core.cases.base import CaseStudy, Settings, Split
 from gaa_core.engines import FlatModel, LocalEngine
 from gaa_core.errors import GaaError, UnknownName
 from gaa_core.partition import partition as partition_samples
@@ -96,7 +97,8 @@ class Simulation:
         self.roles = nobody(self.settings.n) if roles is None else roles
         _check(rule, attack, self.roles, self.settings)
         self.data = case.load()
-        qv, remain = draw_qv(case, self.data, qv_source, self.settings.qv_size, seeding.generator(seed, "qv"))
+        draw = partial(draw_qv, case, self.data, qv_source, self.settings.qv_size)
+        qv, remain = draw(seeding.generator(seed, "qv"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeding.derive(seed, "model"))
             model = FlatModel(case.model(self.data).to(device))
@@ -109,6 +111,12 @@ class Simulation:
         self.engine = LocalEngine(model, self.data.train.to(device), shards, self.settings.batch_size, seed, method)
         self.server = ParameterServer(model, qv.to(device), model.initial().to(device), self.settings.lr)
         self.test = self.data.test.to(device)
+        self.composition = torch.bincount(qv.targets, minlength=len(self.data.classes))  # QV samples of each class
+        self.leaked: Split | None = None
+        if getattr(attack, "leak", "none") == "samples":
+            self.leaked = self.server.qv
+        elif getattr(attack, "leak", "none") == "distribution":
+            self.leaked = draw(seeding.generator(seed, "leak"))[0].to(device)
         self.eval_every = eval_every or max(1, self.settings.steps // 25)
         if isinstance(rule, LearningAggregator):
             rule.reset(self.settings.n, model.d, seeding.generator(seed, "agent"))
@@ -120,6 +128,7 @@ class Simulation:
         start = time.perf_counter()
         server, step = self.server, self.server.step
         byzantine = self.roles(step)  # bool [n]
+        self.inform(byzantine)
         computed, losses = self.engine.gradients(server.parameters, step, self.attack, byzantine)  # [n, d], [n]
         submissions = self.tamper(computed, byzantine, step)  # [n, d]
         server.byzantine = byzantine  # the truth, for the reference rule Oracle alone
@@ -138,6 +147,23 @@ class Simulation:
             accuracy=self.evaluate() if self._is_due(step) else None,
             seconds=seconds,
         )
+
+    def inform(self, byzantine: Tensor) -> None:
+        """An attack that listens learns the step and what its `leak` gives away, and may become another for it."""
+        if not isinstance(self.attack, Attack) or type(self.attack).informed is Attack.informed:
+            return
+        model, credits = self.server.model, self.recorder.credits
+        knowledge = Knowledge(
+            step=self.server.step,
+            parameters=self.server.parameters,
+            byzantine=byzantine,
+            classes=len(self.data.classes),
+            credits=credits[-1] if credits else None,
+            composition=None if self.attack.leak == "none" else self.composition,
+            samples=self.leaked,
+            slope=lambda *arguments: model.gradient(*arguments)[0],
+        )
+        self.attack = self.attack.informed(knowledge)
 
     def tamper(self, computed: Tensor, byzantine: Tensor, step: int) -> Tensor:
         """What is submitted [n, d]: the computed gradients, with the rows of Byzantine workers forged by the attack."""
@@ -178,7 +204,13 @@ class Simulation:
         """What has happened so far. Learning rules see the last parameters first, which closes their last segment."""
         if isinstance(self.rule, LearningAggregator):
             self.rule.observe(self.server)
-        return self.recorder.trace(final_qv_loss=self.server.qv_loss())
+        server = self.server
+        accuracies = server.model.class_accuracy(
+            server.parameters, self.test.inputs, self.test.targets, len(self.data.classes)
+        )
+        trace = self.recorder.trace(final_qv_loss=server.qv_loss())
+        trace.extras.update(class_accuracy=accuracies.cpu().numpy(), qv_composition=self.composition.cpu().numpy())
+        return trace
 
     def _is_due(self, step: int) -> bool:
         return (step + 1) % self.eval_every == 0 or step + 1 == self.settings.steps
@@ -206,6 +238,8 @@ def _check(rule, attack, roles, settings: Settings) -> None:
         rule.check_workers(settings.n)
     if attack is not None and not isinstance(attack, Attack) and (isinstance(attack, type) or not callable(attack)):
         raise GaaError(f"attack must be an Attack instance or a function (own, honest, generator); found {attack!r}.")
+    if getattr(attack, "leak", "none") not in LEAKS:
+        raise UnknownName(f"leak of {type(attack).__name__}", str(attack.leak), LEAKS)
     found = roles(0)
     if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (settings.n,):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -25,7 +25,9 @@ class Trace:
     `steps` has a row a step: `step, loss` (mean training loss of the benign workers at theta_t), `qv_loss` (f_B at
     theta_t), `reward` (f_B(theta_t) - f_B(theta_{t+1})), `byzantine_ratio`, `nonfinite` (submissions masked),
     `accuracy` (on the test set after the step, NaN where not evaluated), `seconds`.
-    `credits` is [steps, n], NaN where the rule has no weights; `byzantine` is bool [steps, n].
+    `credits` is [steps, n], NaN where the rule has no weights; `byzantine` is bool [steps, n]. In `extras`:
+    `class_accuracy` [classes] after the last step (NaN where the test set lacks a class) and `qv_composition`, QV
+    samples of each class.
     """
 
     settings: dict
@@ -38,6 +40,12 @@ class Trace:
     def accuracy(self) -> float:
         """Test accuracy after the last step, in [0, 1]."""
         return float(self.steps["accuracy"].iloc[-1])
+
+    @property
+    def missing_accuracy(self) -> float:
+        """Mean test accuracy over the classes that the QV set lacks; NaN where it lacks none."""
+        missing = self.extras["qv_composition"] == 0
+        return float(np.nanmean(self.extras["class_accuracy"][missing])) if missing.any() else float("nan")
 
     @property
     def rule(self) -> str:
@@ -62,12 +70,14 @@ class Trace:
         )
 
     def summary(self) -> dict:
-        """The figures of the run as one flat, JSON-ready row."""
+        """The figures of the run as one flat, JSON-ready row; `missing_accuracy` where the QV set lacks classes."""
+        lacks = (self.extras.get("qv_composition", np.ones(1)) == 0).any()
         return {
             "accuracy": self.accuracy,
             "qv_loss": float(self.steps["qv_loss"].iloc[-1]),
             "seconds": float(self.steps["seconds"].sum()),
             "nonfinite": int(self.steps["nonfinite"].sum()),
+            **({"missing_accuracy": self.missing_accuracy} if lacks else {}),
         }
 
     def save(self, folder: str | Path) -> Path:

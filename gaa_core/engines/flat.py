@@ -67,6 +67,24 @@ class FlatModel:
             )
         return hits / len(targets)
 
+    def class_accuracy(self, theta: Tensor, inputs: Tensor, targets: Tensor, classes: int, batch: int = 2000) -> Tensor:
+        """The accuracy on the samples of each class by themselves, [classes]; NaN where there are none."""
+        with torch.no_grad():
+            right = torch.cat([self.outputs(theta, part).argmax(1) for part in inputs.split(batch)]) == targets
+        hits = torch.bincount(targets[right], minlength=classes)
+        return hits / torch.bincount(targets, minlength=classes)
+
+    def minimising(self, objective: Callable[[Tensor, Tensor], Tensor]) -> FlatModel:
+        """The same network with another loss: `objective` of the samples' losses [1, batch] and targets [1, batch]."""
+
+        def sample_loss(output: Tensor, target: Tensor) -> Tensor:
+            return self.loss_function(output[None], target[None])
+
+        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+            return objective(vmap(sample_loss)(outputs, targets)[None], targets[None])[0]
+
+        return FlatModel(self.network, loss)
+
     def worker_gradients(self, theta: Tensor, inputs: Tensor, targets: Tensor, method: str) -> tuple[Tensor, Tensor]:
         """Gradients [n, d] and losses [n] of n batches: inputs [n, batch, ...], targets [n, batch].
 

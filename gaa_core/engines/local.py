@@ -45,14 +45,21 @@ class LocalEngine:
         return inputs.view(*shape, *inputs.shape[1:]), self.train.targets.index_select(0, chosen).view(shape)
 
     def gradients(self, theta: Tensor, step: int, attack: Attack | None, byzantine: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients [n, d] and losses [n] at theta [d]. An attack that poisons changes its workers' batches first."""
+        """Gradients [n, d] and losses [n] at theta [d]. An attack that poisons changes its workers' batches first;
+        one with an objective of its own changes what they minimise.
+        """
         inputs, targets = self.batch(step)
         if isinstance(attack, Attack) and type(attack).poison is not Attack.poison and byzantine.any():
             inputs, targets = inputs.clone(), targets.clone()
             inputs[byzantine], targets[byzantine] = attack.poison(inputs[byzantine], targets[byzantine])
         if self.method == "auto":
             self.method = faster_method(self.model, theta, inputs, targets)
-        return self.model.worker_gradients(theta, inputs, targets, self.method)
+        gradients, losses = self.model.worker_gradients(theta, inputs, targets, self.method)
+        if isinstance(attack, Attack) and type(attack).objective is not Attack.objective and byzantine.any():
+            aims = self.model.minimising(attack.objective)
+            own = aims.worker_gradients(theta, inputs[byzantine], targets[byzantine], self.method)
+            gradients[byzantine], losses[byzantine] = own
+        return gradients, losses
 
     def _draw(self, worker: int, shard: Tensor, block: int) -> Tensor:
         """Samples of one worker for BLOCK steps, [BLOCK, batch], drawn with replacement from its shard."""
