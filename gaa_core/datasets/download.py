@@ -54,7 +54,7 @@ def download(url: str, part: Path, *, largest: int, timeout: float = 30.0, progr
 def _attempt(url: str, part: Path, largest: int, timeout: float, progress: bool) -> None:
     start = _size(part)
     with urllib.request.urlopen(_request(url, part, start), timeout=timeout) as response:
-        if start and not (response.status == 206 and _first(response) == start):
+        if start and _first(response) != start:
             start = 0  # the server sends all of it, from the beginning
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
@@ -119,7 +119,7 @@ def disk_error(error: OSError, part: Path) -> DataError:
 
 
 def _first(response) -> int:
-    """The position of the first byte of a 206 answer, -1 when it does not say."""
+    """The position of an answer's first byte within the file, -1 when it does not say (and sends all of it)."""
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(match.group(1)) if match else -1
 
