@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import gaa_core
+from gaa_core import kernels
 from gaa_core.trace import Trace
 
 
@@ -21,13 +22,24 @@ class Recorder:
         self.rows: list[dict] = []
         self.credits: list[Tensor | None] = []
         self.byzantine: list[Tensor] = []
+        self.distances: list[Tensor] = []
 
-    def add(self, *, byzantine: Tensor, credits: Tensor | None, accuracy: float | None, **row: float) -> None:
-        """One step: scalars of the step, roles bool [n], credits [n] or None."""
+    def add(
+        self,
+        *,
+        byzantine: Tensor,
+        credits: Tensor | None,
+        accuracy: float | None,
+        distances: Tensor | None = None,
+        **row: float,
+    ) -> None:
+        """One step: scalars of the step, roles bool [n], credits [n] or None, distances [n, n] where they are kept."""
         accuracy = np.nan if accuracy is None else accuracy
         self.rows.append({"step": len(self.rows), **row, "accuracy": accuracy})
         self.byzantine.append(byzantine.cpu())
         self.credits.append(None if credits is None else credits.detach().cpu())
+        if distances is not None:
+            self.distances.append(distances)
 
     def trace(self, final_qv_loss: float) -> Trace:
         """The Trace so far; the reward of the last step needs f_B at the parameters after it."""
@@ -37,7 +49,18 @@ class Recorder:
         steps["byzantine_ratio"] = byzantine.mean(axis=1)
         missing = torch.full(byzantine.shape[1:], torch.nan)
         credits = torch.stack([missing if c is None else c.float() for c in self.credits]).numpy()  # [steps, n]
-        return Trace(dict(self.settings), steps, credits, byzantine)
+        extras = {"distances": torch.stack(self.distances).numpy()} if self.distances else {}  # [steps, n, n]
+        return Trace(dict(self.settings), steps, credits, byzantine, extras)
+
+
+def pairwise_distances(submissions: Tensor) -> Tensor:  # [n, d] -> float32 [n, n]
+    """Distances between submissions, infinite from and to those that are not finite."""
+    distances = torch.full((len(submissions), len(submissions)), torch.inf).fill_diagonal_(0.0)
+    finite = kernels.finite_rows(submissions)
+    if finite.any():
+        kept = kernels.squared_distances(submissions[finite]).sqrt().float()  # [kept, kept]
+        distances[(finite[:, None] & finite).cpu()] = kept.flatten().cpu()
+    return distances
 
 
 def describe(case, data, rule, attack, roles, settings, **others) -> dict:

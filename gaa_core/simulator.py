@@ -23,7 +23,7 @@ from gaa_core.engines import FlatModel, LocalEngine
 from gaa_core.errors import GaaError, UnknownName
 from gaa_core.partition import partition as partition_samples
 from gaa_core.qv import draw_qv
-from gaa_core.recorder import Recorder, describe
+from gaa_core.recorder import Recorder, describe, pairwise_distances
 from gaa_core.roles import RoleSchedule, nobody
 from gaa_core.server import ParameterServer
 from gaa_core.trace import Trace
@@ -68,8 +68,9 @@ class Simulation:
     (step) -> bool [n]. `partition` is "iid" (the paper's assumption: every worker draws from the whole training set,
     so that its gradient is an unbiased estimate of the true one), "shards" (dealt out evenly), "dirichlet" (with
     `alpha`) or "label_skew". The test set is looked at every `eval_every` steps (default: 25 times a run) and after
-    the last. `method` chooses how gradients are computed ("auto", "vmap", "loop"). Raises GaaError for settings that
-    cannot be.
+    the last. `method` chooses how gradients are computed ("auto", "vmap", "loop"). `record_distances` keeps the
+    distances between the submissions of every step in the trace's `extras`. Raises GaaError for settings that cannot
+    be.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Simulation:
         eval_every: int | None = None,
         method: str = "auto",
         device: str = "cpu",
+        record_distances: bool = False,
     ):
         self.settings = _resolve(case, n=n, steps=steps, lr=lr, batch_size=batch_size, qv_size=qv_size)
         self.case, self.rule, self.attack, self.seed = case, rule, attack, seed
@@ -121,6 +123,7 @@ class Simulation:
         if isinstance(rule, LearningAggregator):
             rule.reset(self.settings.n, model.d, seeding.generator(seed, "agent"))
         choices = {"qv_source": qv_source, "partition": partition, "alpha": alpha, "seed": seed, "device": device}
+        self.record_distances = record_distances
         self.recorder = Recorder(describe(case, self.data, rule, attack, self.roles, self.settings, **choices))
 
     def advance(self) -> None:
@@ -143,6 +146,7 @@ class Simulation:
             qv_loss=qv_loss,
             byzantine=byzantine,
             credits=credits,
+            distances=pairwise_distances(submissions) if self.record_distances else None,
             nonfinite=len(submissions) - int(kernels.finite_rows(submissions).sum()),
             accuracy=self.evaluate() if self._is_due(step) else None,
             seconds=seconds,
