@@ -252,9 +252,14 @@ def credit_lines(trace: Trace, *, title: str | None = None, columns: int = 5, sm
     Credits are a running mean over `smooth` steps.
     """
     steps, n = trace.credits.shape
-    rows = math.ceil(n / columns)
-    fig, axes = panels(n, columns=columns, width=2.1, height=1.45, sharex=True, sharey=True)
+    fig, axes = panels(n, columns=columns, width=2.1, height=1.5, sharex=True, sharey=True)
     smoothed = pd.DataFrame(trace.credits).rolling(smooth, min_periods=1).mean()
+    entries = [
+        Patch(color=BYZANTINE, alpha=0.22, label="Byzantine at this step"),
+        mpl.lines.Line2D([], [], color=BYZANTINE, label="worker that is ever Byzantine"),
+        mpl.lines.Line2D([], [], color=BENIGN, label="always benign"),
+        mpl.lines.Line2D([], [], color="#666666", linestyle=":", label="1/n"),
+    ]
     with mpl.rc_context(_STYLE):
         for worker, ax in enumerate(axes):
             shade_spells(ax, trace.byzantine[:, worker])
@@ -262,29 +267,14 @@ def credit_lines(trace: Trace, *, title: str | None = None, columns: int = 5, sm
             ax.plot(smoothed.index, smoothed[worker], color=colour, linewidth=1.3)
             ax.axhline(1 / n, color="#666666", linestyle=":", linewidth=0.9)
             ax.set_title(f"worker {worker}", fontsize=8, fontweight="normal", pad=2)
-            ax.set(xlim=(0, steps), ylim=(0, None))
             ax.tick_params(labelsize=7)
-        fig.supxlabel("step", fontsize=9)
-        fig.supylabel("credit", fontsize=9)
-        fig.legend(
-            handles=[
-                Patch(color=BYZANTINE, alpha=0.22, label="Byzantine at this step"),
-                mpl.lines.Line2D([], [], color=BYZANTINE, label="worker that is ever Byzantine"),
-                mpl.lines.Line2D([], [], color=BENIGN, label="always benign"),
-                mpl.lines.Line2D([], [], color="#666666", linestyle=":", label="1/n"),
-            ],
-            loc="outside lower center",
-            ncols=4,
-            fontsize=8,
-        )
-        fig.suptitle(
-            title or f"{rule_name(trace.rule)}: credit of each worker",
-            fontsize=10,
-            fontweight="bold",
-            x=0.02,
-            ha="left",
-        )
-        fig.set_figheight(1.45 * rows + 0.9)
+            ax.set_xlabel("step" if worker >= n - columns else "", fontsize=8)
+            ax.set_ylabel("credit" if worker % columns == 0 else "", fontsize=8)
+        axes[0].set(xlim=(0, steps), ylim=(0, 1.05 * float(smoothed.max().max())))  # shared by all panels
+        fig.legend(handles=entries, loc="outside lower center", ncols=4, fontsize=8)
+        title = title or f"{rule_name(trace.rule)}: credit of each worker"
+        fig.suptitle(title, fontsize=10, fontweight="bold", x=0.02, ha="left")
+        fig.set_figheight(fig.get_figheight() + 0.6)
     return fig
 
 
@@ -375,7 +365,7 @@ def outside_legend(ax: Axes) -> None:
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8, handlelength=2.6)
 
 
-def shared_legend(fig: Figure, axes: Sequence[Axes], columns: int = 5) -> None:
+def shared_legend(fig: Figure, axes: Sequence[Axes], columns: int = 7) -> None:
     """One legend under all panels, each entry once."""
     entries: dict[str, object] = {}
     for ax in axes:
@@ -430,3 +420,38 @@ def histogram(values, *, ax: Axes, xlabel: str = "", title: str = "") -> None:
     """How often a quantity has which size."""
     ax.hist(np.asarray(values), bins=30, color=BENIGN)
     ax.set(xlabel=xlabel, ylabel="how many", title=title)
+
+
+@_styled
+def growth(table: pd.DataFrame, *, ax: Axes, x: str, y: str = "seconds", title: str = "", legend: bool = True) -> None:
+    """A quantity against a size, both on logarithmic axes, a line per rule; `table` has columns `rule`, x and y.
+
+    Powers are straight lines: their slope is the exponent. The thin grey ones have slopes 1 and 2.
+    """
+    for rule, part in table.groupby("rule", sort=False):
+        means = part.groupby(x)[y].mean()
+        ax.plot(means.index, means, label=rule_name(rule), **rule_style(rule) | {"markersize": 4, "linewidth": 1.4})
+    ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y, title=title)
+    low, high = table[x].min(), table[x].max()
+    limits = ax.get_ylim()
+    for power in (1, 2):
+        for start in np.geomspace(limits[0] * (low / high) ** power, limits[1], 7):
+            ax.plot([low, high], [start, start * (high / low) ** power], color="#dddddd", linewidth=0.5, zorder=0)
+    ax.set_ylim(limits)
+    ax.grid(False)
+    if legend:
+        outside_legend(ax)
+
+
+@_styled
+def lines(
+    table: pd.DataFrame, *, ax: Axes, xlabel: str, ylabel: str, title: str = "", bounds: Sequence[str] = ()
+) -> None:
+    """One line per column of a table against its index; the columns named in `bounds` are dashed."""
+    colours = sns.color_palette("colorblind", table.shape[1])
+    pairs = {name: colours[place] for place, name in enumerate(table)}
+    for name in table:
+        dashed = name in bounds
+        ax.plot(table.index, table[name], label=name, color=pairs[name], linestyle="--" if dashed else "-")
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.legend(fontsize=8)
