@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import math
+import os
 import re
 import sys
 import webbrowser
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     except GaaError as error:
         print(f"gaa_core: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(
             "gaa_core: interrupted; what was finished is kept, and the same command goes on from there.",

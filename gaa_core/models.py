@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 def mlp(inputs: int, hidden: int, classes: int) -> nn.Sequential:
-    """A ReLU network of one hidden layer; 784-32-10 has 25,450 parameters (METHOD: reconstruction)."""
+    """A ReLU network of one hidden layer; 784-32-10 has 25,450 parameters (reconstruction)."""
     return nn.Sequential(
         OrderedDict(
             hidden=nn.Linear(inputs, hidden),  # [m, inputs] -> [m, hidden]
@@ -25,7 +25,7 @@ def linear(inputs: int, classes: int) -> nn.Linear:
 
 
 def lenet(classes: int = 10) -> nn.Sequential:
-    """The LeNet-style network for 32x32 colour images, 62,006 parameters (METHOD: reconstruction)."""
+    """The LeNet-style network for 32x32 colour images, 62,006 parameters (reconstruction)."""
     return nn.Sequential(
         OrderedDict(
             convolution1=nn.Conv2d(3, 6, 5),  # [m, 3, 32, 32] -> [m, 6, 28, 28]

@@ -8,15 +8,17 @@ from torch import Tensor
 from gaa_core import seeding
 from gaa_core.errors import GaaError, UnknownName
 
-KINDS = ("iid", "dirichlet", "label_skew")
+KINDS = ("iid", "shards", "dirichlet", "label_skew")
 
 
 def partition(
     targets: Tensor, n: int, kind: str = "iid", *, alpha: float = 0.5, labels_each: int = 2, seed: int
 ) -> list[Tensor]:
-    """One index tensor per worker; together they are all samples, each once, and no worker is empty.
+    """One index tensor per worker: the samples that it draws its batches from. No worker is empty.
 
-    `iid`: shuffled and dealt out evenly. `dirichlet`: each class is shared out in proportions drawn from
+    `iid`: all samples, for every worker, so that each one's gradient is an unbiased estimate of the true one (the
+    paper's assumption). With the other kinds each sample is one worker's. `shards`: shuffled and dealt out evenly.
+    `dirichlet`: each class is shared out in proportions drawn from
     Dirichlet(alpha); a small alpha gives most of a class to one worker (Hsu et al. 2019, arXiv:1909.06335).
     `label_skew`: sorted by class and cut into `n * labels_each` shards, `labels_each` of them to a worker
     (McMahan et al. 2017, section 3), so a worker sees about that many classes.
@@ -27,6 +29,8 @@ def partition(
         raise GaaError(f"partition needs 1 to {len(targets)} workers for {len(targets)} samples; found n={n}.")
     generator = seeding.generator(seed, "partition", n)
     if kind == "iid":
+        return [torch.arange(len(targets))] * n
+    if kind == "shards":
         return list(torch.randperm(len(targets), generator=generator).tensor_split(n))
     if kind == "dirichlet":
         return _dirichlet(targets, n, alpha, seed, generator)

@@ -21,7 +21,7 @@ from gaa_core.attacks.base import LEAKS, Attack, Knowledge
 from gaa_core.cases.base import CaseStudy, Settings, Split
 from gaa_core.engines import FlatModel, LocalEngine
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.partition import partition as partition_samples
+from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
 from gaa_core.recorder import Recorder, describe, pairwise_distances
 from gaa_core.roles import RoleSchedule, nobody
@@ -105,11 +105,8 @@ class Simulation:
             torch.manual_seed(seeding.derive(seed, "model"))
             model = FlatModel(case.model(self.data).to(device))
         remain = remain.nonzero().squeeze(1)  # training samples that the QV set left
-        shards = [remain] * self.settings.n
-        if partition != "iid":
-            kind = "iid" if partition == "shards" else partition
-            parts = partition_samples(self.data.train.targets[remain], self.settings.n, kind, alpha=alpha, seed=seed)
-            shards = [remain[part] for part in parts]
+        parts = share_out(self.data.train.targets[remain], self.settings.n, partition, alpha=alpha, seed=seed)
+        shards = [remain[part] for part in parts]
         self.engine = LocalEngine(model, self.data.train.to(device), shards, self.settings.batch_size, seed, method)
         self.server = ParameterServer(model, qv.to(device), model.initial().to(device), self.settings.lr)
         self.test = self.data.test.to(device)

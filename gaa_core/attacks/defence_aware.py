@@ -24,7 +24,7 @@ class DefenceAware(Attack):
     of the attackers' own gradients.
     """
 
-    source = "ours (METHOD, section 5)"
+    source = "ours"
 
     scale: float = 1.0
     cosine: float = 0.0

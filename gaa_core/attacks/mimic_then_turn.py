@@ -15,7 +15,7 @@ class MimicThenTurn(Attack):
     the attackers' own gradients take their place.
     """
 
-    source = "ours (METHOD, section 5)"
+    source = "ours"
 
     until: int = 100
     scale: float = 1.0

@@ -18,7 +18,7 @@ class SlowDrift(Attack):
     the mean of their own gradients.
     """
 
-    source = "ours (METHOD, section 5)"
+    source = "ours"
 
     cosine: float = 0.3
     decay: float = 0.9

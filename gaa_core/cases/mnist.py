@@ -19,7 +19,7 @@ from gaa_core.datasets.restyle import restyle
 from gaa_core.errors import DataError
 from gaa_core.partition import stratified
 
-MEAN, STD = 0.1307, 0.3081  # of the training pixels in [0, 1]; the usual normalisation (METHOD: reconstruction)
+MEAN, STD = 0.1307, 0.3081  # of the training pixels in [0, 1]; normalisation: reconstruction
 CLASSES = tuple("0123456789")
 
 
