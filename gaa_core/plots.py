@@ -365,15 +365,20 @@ def outside_legend(ax: Axes) -> None:
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8, handlelength=2.6)
 
 
-def shared_legend(fig: Figure, axes: Sequence[Axes], columns: int = 7) -> None:
-    """One legend under all panels, each entry once."""
+def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
+    """One legend under all panels, each entry once, in as many columns as the figure is wide."""
     entries: dict[str, object] = {}
     for ax in axes:
         for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)
     with mpl.rc_context(_STYLE):
         fig.legend(
-            entries.values(), entries.keys(), loc="outside lower center", ncols=columns, fontsize=8, handlelength=2.6
+            entries.values(),
+            entries.keys(),
+            loc="outside lower center",
+            ncols=max(2, int(fig.get_figwidth() / 1.6)),
+            fontsize=8,
+            handlelength=2.6,
         )
 
 

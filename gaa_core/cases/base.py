@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ class Split:
 
     def to(self, device: str) -> Split:
         """The same samples on another device; no copy where they are there already."""
-        return Split(self.inputs.to(device), self.targets.to(device))
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
     def take(self, index: Tensor) -> Split:
         """The samples at these positions (indices or a mask), in this order, with their raw form."""
