@@ -6,6 +6,8 @@ losses that followed. Source: the reconstruction of GAA (Pan et al., USENIX Secu
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -19,15 +21,15 @@ def gradient_features(gradients: Tensor, p: float = FEATURE_SCALE, block: int = 
     A coordinate v gives (log(|v| + 1e-6) / p, sign v) where |v| > e^-p, and (-1, e^p v) elsewhere. The policy is
     linear, so the mean over coordinates may be taken before it. Columns are taken in cache-sized blocks.
     """
-    threshold = torch.exp(torch.tensor(-p)).item()
+    threshold = math.exp(-p)
     columns = max(1, block // max(1, len(gradients)))
     totals = torch.zeros(len(gradients), 2, dtype=torch.float64, device=gradients.device)
     for part in gradients.split(columns, dim=1):
         magnitude = part.abs()
         large = magnitude > threshold
-        logarithm = magnitude.add_(1e-6).log_().div_(p)
-        totals[:, 0] += torch.where(large, logarithm, -1.0).sum(dim=1)
-        totals[:, 1] += torch.where(large, part.sign(), part * (1 / threshold)).sum(dim=1)
+        totals[:, 0] += torch.where(large, magnitude.add_(1e-6).log_(), -p).sum(dim=1)
+        totals[:, 1] += (part * (1 / threshold)).clamp_(-1, 1).sum(dim=1)  # e^p v where small, its sign where large
+    totals[:, 0] /= p
     return (totals / gradients.shape[1]).to(gradients.dtype)
 
 
