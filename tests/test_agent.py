@@ -179,6 +179,22 @@ def test_impossible_hyper_parameters_are_refused_with_the_value(field, value):
         dataclasses.replace(GAA(), **{field: value})
 
 
+@pytest.mark.parametrize("rule", [GAA(), GAA(norm_bound=2.0)], ids=repr)
+def test_a_model_that_has_diverged_leaves_credits_and_update_finite(rule):
+    server = QuadraticServer(4)
+    rule.reset(3, 4, torch.Generator().manual_seed(0))
+    for _ in range(7):
+        server.parameters = torch.full((4,), float("nan"), dtype=torch.float64)
+        rule.observe(server)
+        update, credits = rule.decide(torch.randn(3, 4, dtype=torch.float64))
+        assert update.isfinite().all() and credits.isfinite().all() and (credits >= 0).all()
+    server.parameters = torch.zeros(4, dtype=torch.float64)
+    rule.observe(server)
+    assert rule.decide(torch.randn(3, 4, dtype=torch.float64))[1].sum().item() == pytest.approx(1), (
+        "it trusts again once there is a loss"
+    )
+
+
 def test_outside_a_run_it_says_what_is_missing():
     with pytest.raises(GaaError, match="call reset and observe first"):
         GAA()(torch.ones(3, 4))

@@ -68,7 +68,9 @@ class GAA(LearningAggregator):
         submissions = gradients.clone() if len(kept) == len(gradients) else gradients.nan_to_num(0.0, 0.0, 0.0)
         submissions[~finite] = 0.0
         if self.norm_bound is not None:
-            bound_norms(submissions, self.norm_bound * state.qv_gradient.norm())
+            bound = self.norm_bound * state.qv_gradient.norm()
+            finite = finite & bound.isfinite()  # a model that has diverged has no yardstick: nobody is trusted
+            bound_norms(submissions, bound.nan_to_num(0.0, 0.0))
         theta_mean, qv_loss = state.server.parameters.mean(), torch.tensor(state.server.qv_loss())
         credits = state.agent.act(gradient_features(submissions), theta_mean, qv_loss, finite).to(gradients.dtype)
         state.submissions.append(submissions)
