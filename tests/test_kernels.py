@@ -97,6 +97,16 @@ def test_distances_do_not_depend_on_the_row_that_is_centred_on(monkeypatch):
         torch.testing.assert_close(kernels.squared_distances(gradients), expected, rtol=1e-4, atol=0.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("d", [1, 1023, 1024, 30_000])
+def test_both_ways_of_taking_products_agree(d, dtype, monkeypatch):
+    gradients = normal(40, d, dtype=dtype)
+    by_numpy, unit = kernels.gram(gradients)
+    monkeypatch.setattr(kernels, "_FEW_WORKERS", 0)
+    torch.testing.assert_close(kernels.gram(gradients)[0], by_numpy, rtol=1e-4, atol=10 * d**0.5 * unit)
+    torch.testing.assert_close(by_numpy, gradients.double() @ gradients.double().T, rtol=1e-4, atol=10 * d**0.5 * unit)
+
+
 def test_distances_beyond_float64_are_far_but_finite():
     gradients = normal(5, 20, dtype=torch.float64)
     gradients[4] = 1e300
