@@ -155,10 +155,7 @@ def final_accuracy(
         style = rule_style(rule) | {"markersize": 5, "linewidth": 1.5, "elinewidth": 1.0, "capsize": 0}
         ax.errorbar(spread.index + aside, spread["mean"], yerr=bars, label=rule_name(rule), **style)
     if reference is not None:
-        ax.axhline(reference, color="#444444", linewidth=1.0)
-        ax.annotate(
-            "no attack", (values[-1], reference), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8
-        )
+        ax.axhline(reference, color="#444444", linewidth=1.0, label="no attack, Mean")
     ax.set(
         xlabel="share of Byzantine workers" if x == "ratio" else x,
         ylabel="final test accuracy",
@@ -190,9 +187,7 @@ def by_category(table: pd.DataFrame, *, ax: Axes, x: str, title: str = "", refer
         style = rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.2}
         ax.errorbar(positions, spread["mean"], yerr=bars, label=rule_name(rule), **style)
     if reference is not None:
-        ax.axhline(reference, color="#444444", linewidth=1.0)
-        ax.annotate("no attack", (1.0, reference), xycoords=("axes fraction", "data"), xytext=(-2, 3),
-                    textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
+        ax.axhline(reference, color="#444444", linewidth=1.0, label="no attack, Mean")
     ax.set_xticks(range(len(values)), [str(value).replace("_", " ") for value in values])
     ax.tick_params(axis="x", labelsize=8 if len(values) > 3 else 9, rotation=15 if len(values) > 4 else 0)
     ax.set(xlabel="", ylabel="final test accuracy", ylim=(0, 1), xlim=(-0.5, len(values) - 0.5), title=title)
@@ -357,6 +352,8 @@ def schedule(roles, *, ax: Axes, steps: int, title: str | None = None) -> None:
         extent=(0, steps, table.shape[1], 0),
     )
     ax.set(xlabel="step", ylabel="worker", title=title or roles.kind)
+    shown = np.arange(0, table.shape[1], max(1, table.shape[1] // 10))
+    ax.set_yticks(shown + 0.5, [str(worker) for worker in shown])
     ax.grid(False)
 
 
@@ -376,7 +373,7 @@ def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
             entries.values(),
             entries.keys(),
             loc="outside lower center",
-            ncols=max(2, int(fig.get_figwidth() / 1.6)),
+            ncols=max(2, int(fig.get_figwidth() / 1.35)),
             fontsize=8,
             handlelength=2.6,
         )
@@ -411,10 +408,10 @@ def _title(traces: Sequence[Trace]) -> str:
 
 
 @_styled
-def bars(counts: Mapping[str, float], *, ax: Axes, ylabel: str = "", title: str = "") -> None:
-    """One bar per name, with its value on top."""
+def bars(counts: Mapping[str, float], *, ax: Axes, ylabel: str = "", title: str = "", fmt: str = "{:,.0f}") -> None:
+    """One bar per name, with its value on top, written by `fmt`."""
     drawn = ax.bar(list(counts), list(counts.values()), color=BENIGN, width=0.6)
-    ax.bar_label(drawn, fmt="{:,.0f}", fontsize=8, padding=2)
+    ax.bar_label(drawn, fmt=fmt, fontsize=8, padding=2)
     ax.set(ylabel=ylabel, title=title)
     ax.grid(axis="x", visible=False)
     ax.margins(y=0.12)

@@ -85,7 +85,7 @@ def test_final_accuracy_and_gaps_draw_every_rule():
         for seed in range(3)  # three equal values, whose mean may lie a rounding error beside them
     ]
     ax = plots.final_accuracy(pd.DataFrame(rows), reference=0.9)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Mean", "GAA"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no attack, Mean", "Mean", "GAA"]
     table = pd.DataFrame({"a": [1.0, np.nan], "b": [0.2, 30.0]}, index=["Mean()", "Krum(f=3)"])
     assert "-" in [text.get_text() for text in plots.gap_heatmap(table).texts]
 
