@@ -14,9 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaa_core import seeding
-
-#: Numbers in one block of columns: 400 kB of float32 stay in the second-level cache while their products are taken.
+#: Numbers in one block of columns: 400 kB of float32 stay in the second-level cache.
 _BLOCK_ELEMENTS = 100_000
 _BLOCK_ELEMENTS_ELSEWHERE = 2**25  # on an accelerator
 
@@ -87,11 +85,11 @@ def probable_centre(gradients: Tensor) -> int:
 
     A guess to centre on. Nothing but speed may depend on it: an attacker can put its deviation into other columns.
     """
-    sample, middle = _sample(gradients)
+    sample, middle = sample_columns(gradients)
     return int((sample - middle).abs().sum(dim=1).argmin())
 
 
-def _sample(gradients: Tensor) -> tuple[Tensor, Tensor]:
+def sample_columns(gradients: Tensor) -> tuple[Tensor, Tensor]:
     """Some columns in float64 [n, at most 256], and their medians."""
     stride = max(1, gradients.shape[1] // 256)
     sample = gradients[:, ::stride][:, :256].double()
@@ -100,7 +98,7 @@ def _sample(gradients: Tensor) -> tuple[Tensor, Tensor]:
 
 def product_centre(gradients: Tensor) -> int | None:
     """None (the origin) where rows lie around it, so that centring would be for nothing; else a probable centre."""
-    sample, middle = _sample(gradients)
+    sample, middle = sample_columns(gradients)
     spread = (sample - middle).square().sum(dim=1).median()
     return None if middle.square().sum() <= 10.0 * spread else probable_centre(gradients)
 
@@ -288,51 +286,6 @@ def cosines(gradients: Tensor, vector: Tensor) -> Tensor:  # [n, d], [d] -> floa
     """Cosines between the rows and a vector; 0 where either is zero."""
     lengths = norms(gradients) * norms(vector[None])
     return torch.where(lengths > 0.0, products(gradients, vector) / lengths, 0.0).clamp_(-1.0, 1.0)
-
-
-def cosine_distances(gradients: Tensor, lengths: Tensor) -> Tensor:  # [n, d], [n] -> float64 [n, n]
-    """1 - cosine between all rows, from their norms; 1 where a row is zero, 0 on the diagonal."""
-    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
-    scale = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)[:, None]
-    for block in column_blocks(gradients):
-        unit = gradients[:, block].double() * scale
-        total += unit @ unit.T
-    return (1.0 - total).clamp_(0.0, 2.0).fill_diagonal_(0.0)
-
-
-def central_row(gradients: Tensor) -> tuple[int, Tensor]:
-    """A row amid the others and the distances [n] of all rows from it. Raises NotFinite.
-
-    First a probable centre. If most rows lie much further from it than they do in the sample of columns that it was
-    chosen by, it deviates elsewhere, and the sketched medoid takes its place.
-    """
-    row = probable_centre(gradients)
-    distances = distances_to(gradients, gradients[row])
-    sample, _ = _sample(gradients)
-    part = (sample - sample[row]).square().sum(dim=1).median() / sample.shape[1]
-    if distances.median() > 2.0 * (part * gradients.shape[1]).sqrt():
-        row = sketched_medoid(gradients)
-        distances = distances_to(gradients, gradients[row])
-    return row, distances
-
-
-def sketched_medoid(gradients: Tensor, width: int = 64) -> int:
-    """A row amid the others: the medoid of a sketch that folds all columns into `width` sums under random signs.
-
-    Distances in the sketch are true ones within some 20 %, and every column counts, so that a deviation cannot hide
-    from it as it can from a sample of columns.
-    """
-    n, d = gradients.shape
-    sketch = torch.zeros(n, width, dtype=torch.float64, device=gradients.device)
-    signs = torch.randint(0, 2, (d,), generator=seeding.generator(0, "sketch"), dtype=torch.int8)
-    signs = (2 * signs - 1).to(gradients)
-    for block in column_blocks(gradients):
-        signed = gradients[:, block] * signs[block]
-        whole = signed.shape[1] // width * width
-        sketch += signed[:, :whole].reshape(n, -1, width).sum(dim=1)
-        sketch[:, : signed.shape[1] - whole] += signed[:, whole:]
-    sketch = sketch.nan_to_num(nan=1e300, posinf=1e300, neginf=-1e300)
-    return int(torch.cdist(sketch, sketch, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=1).argmin())
 
 
 def mix(matrix: Tensor, gradients: Tensor) -> Tensor:  # [m, n], [n, d] -> [m, d]

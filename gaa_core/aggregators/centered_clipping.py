@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gaa_core import kernels
+from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import WeightedAggregator, check_count
 from gaa_core.errors import GaaError
 
@@ -33,7 +33,7 @@ class CenteredClipping(WeightedAggregator):
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         weights = gradients.new_zeros(len(gradients))
-        start, distances = kernels.central_row(gradients)
+        start, distances = central_row(gradients)
         weights[start] = 1.0
         for iteration in range(self.iterations):
             if iteration > 0:
@@ -42,3 +42,38 @@ class CenteredClipping(WeightedAggregator):
             share = torch.where(distances > radius, radius / distances, 1.0) / len(gradients)
             weights = share.to(gradients.dtype) + (1.0 - float(share.sum())) * weights
         return weights
+
+
+def central_row(gradients: Tensor) -> tuple[int, Tensor]:
+    """A row amid the others and the distances [n] of all rows from it. Raises NotFinite.
+
+    First a probable centre. If most rows lie much further from it than they do in the sample of columns that it was
+    chosen by, it deviates elsewhere, and the sketched medoid takes its place.
+    """
+    row = kernels.probable_centre(gradients)
+    distances = kernels.distances_to(gradients, gradients[row])
+    sample, _ = kernels.sample_columns(gradients)
+    part = (sample - sample[row]).square().sum(dim=1).median() / sample.shape[1]
+    if distances.median() > 2.0 * (part * gradients.shape[1]).sqrt():
+        row = sketched_medoid(gradients)
+        distances = kernels.distances_to(gradients, gradients[row])
+    return row, distances
+
+
+def sketched_medoid(gradients: Tensor, width: int = 64) -> int:
+    """A row amid the others: the medoid of a sketch that folds all columns into `width` sums under random signs.
+
+    Distances in the sketch are true ones within some 20 %, and every column counts, so that a deviation cannot hide
+    from it as it can from a sample of columns.
+    """
+    n, d = gradients.shape
+    sketch = torch.zeros(n, width, dtype=torch.float64, device=gradients.device)
+    signs = torch.randint(0, 2, (d,), generator=seeding.generator(0, "sketch"), dtype=torch.int8)
+    signs = (2 * signs - 1).to(gradients)
+    for block in kernels.column_blocks(gradients):
+        signed = gradients[:, block] * signs[block]
+        whole = signed.shape[1] // width * width
+        sketch += signed[:, :whole].reshape(n, -1, width).sum(dim=1)
+        sketch[:, : signed.shape[1] - whole] += signed[:, whole:]
+    sketch = sketch.nan_to_num(nan=1e300, posinf=1e300, neginf=-1e300)
+    return int(torch.cdist(sketch, sketch, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=1).argmin())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ class PreAggregator(ABC):
     Subclasses are frozen dataclasses and implement `mixing`. `before | rule` is a rule, `before | other | rule` too.
     The finite mask comes first, and the `f` of every part falls with each submission that is not finite.
     """
+
+    #: Whether `mixing` raises kernels.NotFinite itself, so that no pass is spent on looking first.
+    notices_not_finite: ClassVar[bool] = False
 
     @abstractmethod
     def mixing(self, gradients: Tensor) -> Tensor:
@@ -100,8 +104,11 @@ class _Pipe(Aggregator):
     def aggregate(self, gradients: Tensor) -> Tensor:
         return self.decide(gradients)[0]
 
-    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
-        pipe, finite, kept = self._admit(gradients)
+    @property
+    def notices_not_finite(self) -> bool:
+        return self.before.notices_not_finite
+
+    def _decide(self, gradients: Tensor, pipe: _Pipe, finite: Tensor, kept: Tensor) -> tuple[Tensor, Tensor | None]:
         if len(kept) == 0:
             return gradients.new_zeros(gradients.shape[1]), None
         mixing = pipe.before.mixing(kept)

@@ -29,7 +29,7 @@ class FLAME(WeightedAggregator):
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         lengths = kernels.norms(gradients)
-        kept = _majority(kernels.cosine_distances(gradients, lengths))
+        kept = _majority(cosine_distances(gradients, lengths))
         usual = lengths.median()
         clipped = torch.where(lengths > usual, usual / lengths, 1.0)
         return torch.where(kept, clipped / kept.sum(), 0.0).to(gradients.dtype)
@@ -43,3 +43,13 @@ def _majority(distances: Tensor) -> Tensor:  # [n, n] -> bool [n]
     labels = clusters.fit_predict(distances.cpu().numpy())
     kept = labels == 0 if (labels == 0).sum() > n // 2 else np.ones(n, dtype=bool)
     return torch.from_numpy(kept).to(distances.device)
+
+
+def cosine_distances(gradients: Tensor, lengths: Tensor) -> Tensor:  # [n, d], [n] -> float64 [n, n]
+    """1 - cosine between all rows, from their norms; 1 where a row is zero, 0 on the diagonal."""
+    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
+    scale = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)[:, None]
+    for block in kernels.column_blocks(gradients):
+        unit = gradients[:, block].double() * scale
+        total += unit @ unit.T
+    return (1.0 - total).clamp_(0.0, 2.0).fill_diagonal_(0.0)

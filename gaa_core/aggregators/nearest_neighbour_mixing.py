@@ -21,6 +21,7 @@ class NearestNeighbourMixing(PreAggregator):
 
     f: int
     source: ClassVar[str] = "ours: Allouah et al. 2023, section 4"
+    notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)
