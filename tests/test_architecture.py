@@ -17,6 +17,7 @@ FLOORS = [
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
+        "trace_plots",
         "plots",
         "report",
         "spectra",
@@ -31,8 +32,8 @@ FLOORS = [
 ]
 
 STRANGERS = {"cases", "aggregators", "attacks", "roles"}  # none of them knows another
-ONLY_TRACES = {"plots", "analysis"}  # they see what a run left, not what made it
-TRACE_LEVEL = set(FLOORS[FLOORS.index("report") :])
+ONLY_TRACES = {"plots", "trace_plots", "analysis"}  # they see what a run left, not what made it
+TRACE_LEVEL = set(FLOORS[FLOORS.index("plots") :])
 
 PACKAGE = Path(gaa_core.__file__).parent
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -1,0 +1,50 @@
+"""Who acts together? Workers whose credits rise and fall together, by hierarchical clustering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from gaa_core.analysis.turning import log_credits
+from gaa_core.errors import GaaError
+from gaa_core.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """`labels` [n] name each worker's group from 1; `correlation` [n, n] and scipy's `tree` say why."""
+
+    labels: np.ndarray
+    correlation: np.ndarray
+    tree: np.ndarray
+
+    @property
+    def order(self) -> np.ndarray:
+        """The workers in the order of the tree's leaves, so that groups stand side by side."""
+        return hierarchy.leaves_list(self.tree)
+
+
+def groups(trace: Trace, *, count: int | None = None, since: int = 0) -> Groups:
+    """Groups of workers whose log credits moved the same way from step `since` on, where all start from 0.
+
+    Correlation is about that start, not about each worker's mean: who only ever lost credit belongs together, whatever
+    the shape of the loss. Average linkage; the tree is cut where groups no longer correlate positively on average, or
+    into `count` groups. Set `since` to a turning point to see who turned together. Ours.
+    """
+    logs = log_credits(trace)
+    steps, n = logs.shape
+    if not 0 <= since < steps:
+        raise GaaError(f"groups needs a step between 0 and {steps - 1} to start from; found {since}.")
+    if count is not None and not 1 <= count <= n:
+        raise GaaError(f"groups needs a count between 1 and the run's {n} workers; found {count}.")
+    moved = logs[since:] - (logs[since] if since else 0.0)
+    lengths = np.linalg.norm(moved, axis=0) + 1e-12
+    correlation = np.clip(moved.T @ moved / np.outer(lengths, lengths), -1.0, 1.0)
+    apart = 1.0 - (correlation + correlation.T) / 2
+    np.fill_diagonal(apart, 0.0)
+    tree = hierarchy.linkage(squareform(apart, checks=False), "average")
+    labels = hierarchy.fcluster(tree, 1.0, "distance") if count is None else hierarchy.fcluster(tree, count, "maxclust")
+    return Groups(labels, correlation, tree)
