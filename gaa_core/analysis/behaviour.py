@@ -102,10 +102,10 @@ def classify_behaviour(train: Sequence[Trace], held_out: Sequence[Trace], *, see
     if not train or not held_out:
         raise GaaError(f"classify_behaviour needs runs on both sides; found {len(train)} and {len(held_out)}.")
     known, unknown = _labelled(train), _labelled(held_out)
-    names = [name for name in known if name not in ("true", "run", "worker")]
+    names = [name for name in known if name not in ("true", "seed", "run", "worker")]
     trees = ExtraTreesClassifier(300, min_samples_leaf=2, class_weight="balanced", random_state=seed)
     trees.fit(known[names].to_numpy(), known["true"])
-    workers = unknown[["run", "worker", "true"]].assign(predicted=trees.predict(unknown[names].to_numpy()))
+    workers = unknown[["seed", "run", "worker", "true"]].assign(predicted=trees.predict(unknown[names].to_numpy()))
     importances = pd.Series(trees.feature_importances_, index=names).sort_values(ascending=False)
     return BehaviourReport(workers, importances)
 
@@ -114,7 +114,8 @@ def _labelled(traces: Iterable[Trace]) -> pd.DataFrame:
     tables = []
     for number, trace in enumerate(traces):
         features = worker_features(trace)
-        tables.append(features.assign(run=number, worker=range(len(features)), true=true_behaviour(trace)))
+        who = {"seed": trace.settings["seed"], "run": number, "worker": range(len(features))}
+        tables.append(features.assign(**who, true=true_behaviour(trace)))
     return pd.concat(tables, ignore_index=True)
 
 
