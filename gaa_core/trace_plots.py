@@ -130,7 +130,7 @@ def roc(curves: Mapping[str, tuple], *, ax: Axes, title: str = "", legend: bool 
     ax.set(xlabel="benign workers accused", ylabel="Byzantine workers found", title=title)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     if legend:
-        ax.legend(loc="lower right", title="area under the curve", fontsize=8, title_fontsize=8)
+        ax.legend(loc="lower right", title="area", fontsize=8, title_fontsize=8, frameon=True, edgecolor="none")
 
 
 @_styled
