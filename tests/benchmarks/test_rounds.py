@@ -86,6 +86,7 @@ def test_gaa_step_against_the_mean_s_step(name, benchmark):
     mean_ratio = (middle - start) / (time.perf_counter() - middle)
     benchmark.extra_info |= times | {"ratio of the least": times["GAA()"] / times["Mean()"], "ratio": mean_ratio}
     print(
-        f"\n{name}: GAA step / mean step = {mean_ratio:.2f} (least against least: {times['GAA()'] / times['Mean()']:.2f})"
+        f"\n{name}: GAA step / mean step = {mean_ratio:.2f} "
+        f"(least against least: {times['GAA()'] / times['Mean()']:.2f})"
     )
     benchmark.pedantic(runs["GAA()"].advance, rounds=5, iterations=1)
