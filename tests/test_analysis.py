@@ -123,6 +123,14 @@ def test_the_summary_by_hand():
     assert (untold["precision"], untold["recall"]) == (1.0, 0.5)
 
 
+def test_a_delay_counts_from_the_first_attack():
+    byzantine = np.zeros((20, 2), dtype=bool)
+    byzantine[5:, 0] = True
+    flagged = np.zeros((20, 2), dtype=bool)
+    flagged[:3, 0] = flagged[8:, 0] = True
+    np.testing.assert_array_equal(Detection("credits", flagged * 1.0, flagged, byzantine).delays, [3, np.nan])
+
+
 def test_both_ways_find_the_attackers_of_made_up_runs():
     traces = [made_up(seed=seed) for seed in range(2)]
     table = pd.DataFrame([{"rule": "GAA()", "schedule": "static", "ratio": 0.6, "seed": seed} for seed in range(2)])
