@@ -68,8 +68,8 @@ def table_one(n: int) -> list[Aggregator]:
 
 
 def shortlist(n: int) -> list[Aggregator]:
-    """One rule of each kind, the agents, and the oracle."""
-    return [Mean(), Krum(f=(n - 3) // 2), CoordinateMedian(), GAA(), BOUNDED_GAA, Oracle()]
+    """One rule of each kind, the agents, and the two references."""
+    return [Mean(), Krum(f=(n - 3) // 2), CoordinateMedian(), GAA(), BOUNDED_GAA, ServerOnly(), Oracle()]
 
 
 def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSchedule:
@@ -131,6 +131,28 @@ def attacked(
     ]
 
 
+def quasi_validation(
+    case: CaseStudy,
+    seeds: Iterable[int],
+    rule: Aggregator,
+    *,
+    sizes: Iterable[int],
+    sources: Iterable[str],
+    ratios: Iterable[float],
+    attack: str,
+    **settings,
+) -> list[Experiment]:
+    """Numbers x sources of QV samples x shares of static attackers x seeds, for one rule."""
+    return [
+        run
+        for source in sources
+        for size in sizes
+        for run in attacked(
+            case, [rule], seeds, ratios=ratios, attacks=[attack], qv_size=size, qv_source=source, **settings
+        )
+    ]
+
+
 def final_table(table: pd.DataFrame, columns: str | Sequence[str] = "ratio") -> pd.DataFrame:
     """Mean final accuracy in per cent and its spread over the seeds, rules by `columns`: "90.4 ± 0.3" (standard
     deviation).
@@ -142,11 +164,13 @@ def final_table(table: pd.DataFrame, columns: str | Sequence[str] = "ratio") -> 
     return cells.unstack(levels).reindex(order)
 
 
-def gap_table(table: pd.DataFrame, clean: pd.DataFrame, columns: str | Sequence[str]) -> pd.DataFrame:
-    """Points of accuracy below no attack, rules by `columns`, means over seeds."""
-    order = list(dict.fromkeys(table["rule"]))
+def gap_table(
+    table: pd.DataFrame, clean: pd.DataFrame, columns: str | Sequence[str], index: str = "rule"
+) -> pd.DataFrame:
+    """Points of accuracy below no attack, rules (or another column) by `columns`, means over seeds."""
+    order = list(dict.fromkeys(table[index]))
     gaps = 100 * (
-        clean["accuracy"].mean() - table.pivot_table(index="rule", columns=columns, values="accuracy", sort=False)
+        clean["accuracy"].mean() - table.pivot_table(index=index, columns=columns, values="accuracy", sort=False)
     )
     return gaps.reindex(order)
 
