@@ -240,7 +240,7 @@ def _reproduce_options(parser: argparse.ArgumentParser) -> None:
 
 def _reproduce(options: argparse.Namespace) -> int:
     """Build the figures, the claims table and the gallery. Running it again resumes, and reuses what is up to date."""
-    from gaa_core import report, reproduce
+    from gaa_core import readme, report, reproduce
 
     names = ("only", "jobs", "seeds", "figures", "results", "dry_run", "force")
     outcomes = reproduce.reproduce(options.profile, **{name: getattr(options, name) for name in names})
@@ -251,7 +251,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     print("\n" + report.plain(table))
     print(f"Gallery: {folder / 'index.html'}")
     if options.update_readme:
-        print(f"Updated: {report.update_readme(reproduce.project_root() / 'README.md', table)}")
+        root = reproduce.project_root()
+        print(f"Updated: {readme.update(root / 'README.md', table, os.path.relpath(folder, root))}")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         print(f"gaa_core: {outcome.name} failed: {outcome.message}", file=sys.stderr)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 BOUND = 2.0
 
 VERDICTS = ("holds", "fails", "not run")
-README_BEGIN, README_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -272,9 +271,8 @@ def _readable(row: dict) -> dict[str, str]:
     }
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The claims table as Markdown."""
-    rows = readable(table)
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """Rows of text, such as `readable` makes, as a Markdown table."""
     if not rows:
         return "No claim has been measured yet.\n"
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
@@ -299,20 +297,5 @@ def write_claims(folder: str | Path) -> pd.DataFrame:
     """Merge all rows into `claims.csv` and `claims.md` of a figures folder; the merged table."""
     table = claims_table(folder)
     write_text(Path(folder) / "claims.csv", table.to_csv(index=False))
-    write_text(Path(folder) / "claims.md", markdown(table))
+    write_text(Path(folder) / "claims.md", markdown(readable(table)))
     return table
-
-
-def update_readme(path: str | Path, table: pd.DataFrame) -> Path:
-    """Rewrite the block between the two claims markers of a README, and nothing else."""
-    path = Path(path)
-    text = path.read_text(encoding="utf-8")
-    if (
-        text.count(README_BEGIN) != 1
-        or text.count(README_END) != 1
-        or text.index(README_BEGIN) > text.index(README_END)
-    ):
-        raise GaaError(f"{path.name} needs the lines {README_BEGIN} and {README_END}, once and in this order.")
-    before, rest = text.split(README_BEGIN)
-    after = rest.split(README_END)[1]
-    return write_text(path, f"{before}{README_BEGIN}\n\n{markdown(table)}\n{README_END}{after}")

@@ -24,7 +24,7 @@ from gaa_core.errors import DataError, GaaError, UnknownName
 from gaa_core.plan import PROFILES, Notebook, choose, notebook_parameters, read_plan
 
 #: The machinery, whose changes alter no figure.
-_NOT_IN_DIGEST = {"__main__.py", "reproduce.py", "plan.py", "gallery.py"}
+_NOT_IN_DIGEST = {"__main__.py", "reproduce.py", "plan.py", "readme.py", "gallery.py"}
 
 
 @dataclass(frozen=True)

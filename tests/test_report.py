@@ -121,21 +121,6 @@ def test_writing_is_all_or_nothing(tmp_path):
         report.write_json(path, {"loss": float("nan")})
 
 
-def test_readme_block_is_rewritten_and_nothing_else(figures):
-    readme = figures / "README.md"
-    readme.write_text(f"before\n{report.README_BEGIN}\nformer table\n{report.README_END}\nafter\n")
-    table = report.claims_table(figures)
-    report.update_readme(readme, table)
-    once = readme.read_text()
-    assert once.startswith(f"before\n{report.README_BEGIN}\n") and once.endswith(f"{report.README_END}\nafter\n")
-    assert "former" not in once and "| C10 |" in once
-    report.update_readme(readme, table)
-    assert readme.read_text() == once
-    readme.write_text("no markers")
-    with pytest.raises(GaaError, match="once and in this order"):
-        report.update_readme(readme, table)
-
-
 class Page(HTMLParser):
     """The links and pictures of a page, and whether its tags close."""
 
