@@ -24,7 +24,7 @@ from gaa_core.errors import DataError, GaaError, UnknownName
 from gaa_core.plan import PROFILES, Notebook, choose, notebook_parameters, read_plan
 
 #: The machinery, whose changes alter no figure.
-_NOT_IN_DIGEST = {"__main__.py", "reproduce.py", "plan.py", "readme.py", "gallery.py"}
+_NOT_IN_DIGEST = {"__main__.py", "reproduce.py", "forecast.py", "plan.py", "readme.py", "gallery.py"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def reproduce(
             os.environ[source] = str(Path(os.environ[source]).expanduser().resolve())
     os.environ[progress.BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
     if dry_run:
-        return [_preview(item, parameters, folders, force, say) for item, parameters in chosen]
+        return _preview(chosen, folders, force, say)
     with _alone(folders.results):
         outcomes = []
         for number, (item, parameters) in enumerate(chosen, start=1):
@@ -101,11 +101,31 @@ def reproduce(
     return outcomes
 
 
-def _preview(item: Notebook, parameters: dict, folders: Folders, force: bool, say: Callable[[str], None]) -> Outcome:
-    fresh = not force and _is_fresh(item, digest(item, parameters), folders)
-    outcome = Outcome(item.name, "reused" if fresh else "due")
-    say(f"{item.name}: {'is up to date' if fresh else 'would run'} with {parameters}")
-    return outcome
+def _preview(chosen: list[tuple], folders: Folders, force: bool, say: Callable[[str], None]) -> list[Outcome]:
+    """Say for each notebook which runs it would ask for, how many are there already, and how long the others take."""
+    from gaa_core import forecast  # loads torch and the cases
+
+    times, seen, outcomes = forecast.StepTimes(folders.experiments / "step_times.json"), set(), []
+    for item, parameters in chosen:
+        if not force and _is_fresh(item, digest(item, parameters), folders):
+            outcomes.append(Outcome(item.name, "reused"))
+            say(f"{item.name}: is up to date")
+            continue
+        say(f"{item.name}: would run with {parameters}")
+        try:
+            parts = forecast.forecast(item, parameters, times, seen)
+        except forecast.NotPlannable as error:
+            outcomes.append(Outcome(item.name, "due", message=str(error)))
+            say(f"  {error}")
+            continue
+        jobs = forecast.default_jobs(item, parameters)
+        for part in parts:
+            minutes = part.seconds / 60 / (jobs if part.name != "single runs" else 1)
+            say(f"  {part.name}: {part.runs} runs, {part.runs - part.to_do} cached, about {minutes:.1f} min")
+        outcomes.append(Outcome(item.name, "due", sum(part.seconds for part in parts) / 60 / jobs))
+    total = sum(outcome.minutes for outcome in outcomes)
+    say(f"All runs to do: about {total:.1f} min, to which each notebook adds the time of its other cells.")
+    return outcomes
 
 
 def _sentence(outcome: Outcome) -> str:

@@ -13,7 +13,8 @@ import importlib
 import inspect
 import json
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,13 +111,7 @@ def sweep(
     """
     experiments, results = list(experiments), Path(results)
     missing = pending(experiments, results)
-    errors: dict[str, str] = {}
-    if missing:
-        calls = (joblib.delayed(_do)(each, results) for each in missing)
-        parallel = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")
-        for key, error in track(parallel(calls), len(missing), "runs"):
-            if error:
-                errors[key] = error
+    errors = {key: error for key, error in track(_outcomes(missing, results, jobs), len(missing), "runs") if error}
     table = _table(experiments, results, errors)
     if errors and strict:
         details = "\n".join(f"  {key}: {text.splitlines()[-1]}" for key, text in sorted(errors.items()))
@@ -128,6 +123,39 @@ def pending(experiments: Sequence[Experiment], results: str | Path) -> list[Expe
     """Those of the experiments that are not done, each once."""
     unique = {each.key: each for each in experiments}
     return [each for key, each in unique.items() if read_record(Path(results) / key) is None]
+
+
+def _outcomes(missing: Sequence[Experiment], results: Path, jobs: int) -> Iterator[tuple[str, str]]:
+    """(key, error text or "") of each run as it ends.
+
+    When a process dies (out of memory, killed), its pool goes with it and does not say whose run it was: what is left
+    is done in processes of its own, one run at a time, so that only the deadly run fails.
+    """
+    told = set()
+    try:
+        for key, error in _in_processes(missing, results, min(jobs, len(missing))):
+            told.add(key)
+            yield key, error
+    except BrokenProcessPool:
+        for each in missing:
+            if each.key not in told:
+                yield _alone(each, results)
+
+
+def _alone(each: Experiment, results: Path) -> tuple[str, str]:
+    """(key, error text or ""): one run in a process whose death is its own failure."""
+    if read_record(results / each.key) is not None:  # it ended just before the pool did
+        return each.key, ""
+    try:
+        return next(iter(_in_processes([each], results, 2)))  # with 1, joblib would take this very process
+    except BrokenProcessPool as error:
+        return each.key, f"The process of this run died: {str(error).splitlines()[0]}"
+
+
+def _in_processes(runs: Sequence[Experiment], results: Path, jobs: int) -> Iterator[tuple[str, str]]:
+    if runs:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from parallel(joblib.delayed(_do)(each, results) for each in runs)
 
 
 def _do(each: Experiment, results: Path) -> tuple[str, str]:

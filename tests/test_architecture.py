@@ -12,13 +12,15 @@ import gaa_core
 
 #: From top to bottom. A module may import those that stand below it, and its own folder.
 FLOORS = [
-    *("__main__", "reproduce", "plan", "readme", "gallery", "widgets", "studies", "sweep"),
+    *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "studies", "sweep"),
     *("bench", "conformance", "analysis", "growth"),
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
         "trace_plots",
         "plots",
+        "table_plots",
+        "style",
         "report",
         "spectra",
         "order_statistics",
@@ -32,7 +34,7 @@ FLOORS = [
 ]
 
 STRANGERS = {"cases", "aggregators", "attacks", "roles"}  # none of them knows another
-ONLY_TRACES = {"plots", "trace_plots", "analysis"}  # they see what a run left, not what made it
+ONLY_TRACES = {"plots", "table_plots", "trace_plots", "analysis"}  # they see what a run left, not what made it
 TRACE_LEVEL = set(FLOORS[FLOORS.index("plots") :])
 
 PACKAGE = Path(gaa_core.__file__).parent

@@ -69,6 +69,23 @@ def test_a_failure_is_isolated_listed_and_never_done(tmp_path):
     assert len(listed.traces(rule="Mean()")) == 2
 
 
+def dies(gradients):
+    """A rule whose process is killed from outside, as when memory runs out; only in a worker process of a pool."""
+    import multiprocessing
+
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return gradients.mean(dim=0)
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_dies_is_the_only_one_that_fails(tmp_path):
+    runs = [small(Mean()), small(dies), small(Mean(), seed=1), small(Mean(), seed=2)]
+    listed = sweep(runs, results=tmp_path, jobs=2, strict=False)
+    assert listed.table["error"].str.startswith("The process of this run died").tolist() == [False, True, False, False]
+    assert pending(runs, tmp_path) == [runs[1]]
+
+
 def test_a_half_written_run_is_done_again_and_the_others_are_kept(tmp_path):
     runs = [small(Mean(), seed=seed) for seed in range(3)]
     whole = sweep(runs, results=tmp_path, jobs=1).table
