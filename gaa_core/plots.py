@@ -1,115 +1,66 @@
 """Pictures of traces: Trace(s) in, Axes out, in one house style with one colour a rule everywhere.
 
 Functions draw, they do not compute results, show or save; `save` writes a figure with its description beside it.
-Nothing is set globally: the style applies inside these functions only.
+The style lives in `style`, pictures of tables in `table_plots`; all of both is to be had here.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from gaa_core import report
+from gaa_core.style import (
+    BENIGN,
+    BYZANTINE,
+    ROLE_MAP,
+    RULE_STYLES,
+    STYLE,
+    outside_legend,
+    panels,
+    rule_name,
+    rule_style,
+    save,
+    shared_legend,
+    styled,
+)
+from gaa_core.table_plots import bars, by_category, final_accuracy, gap_heatmap, growth, histogram, lines
 from gaa_core.trace import Trace
 
-_STYLE = {
-    **sns.axes_style("ticks", {"axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.7}),
-    **sns.plotting_context("paper", font_scale=1.05),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "legend.frameon": False,
-    "figure.dpi": 110,
-    "savefig.dpi": 160,
-    "font.family": "DejaVu Sans",
-}
-
-#: Name of a rule as in its repr -> (colour, line style, marker). Colours keep apart for the colour-blind; styles help
-#: in grey.
-RULE_STYLES: dict[str, tuple[str, str | tuple, str]] = {
-    "GAA": ("#0072b2", "-", "o"),
-    "GAA(norm_bound": ("#56b4e9", "-", "s"),
-    "GAAPlus": ("#d55e00", "-", "*"),
-    "Oracle": ("#000000", ":", "P"),
-    "ServerOnly": ("#7f7f7f", ":", "X"),
-    "Mean": ("#8c8c8c", "--", "v"),
-    "LinearGAR": ("#b8a88a", "--", "<"),
-    "Krum": ("#cc3311", "--", "^"),
-    "MultiKrum": ("#ee7733", "-.", "^"),
-    "Bulyan": ("#aa3377", "-.", "D"),
-    "BruteForce": ("#998800", "--", ">"),
-    "GeoMed": ("#228833", "--", "h"),
-    "GeometricMedian": ("#009e73", "-.", "H"),
-    "CoordinateMedian": ("#ddaa33", "--", "d"),
-    "TrimmedMean": ("#cc79a7", "-.", "p"),
-}
-_OTHERS = ("#6a3d9a", "#b15928", "#1b9e77", "#e7298a", "#66a61e", "#a6761d", "#7570b3", "#1f78b4", "#33a02c", "#fb9a99")
-
-BENIGN, BYZANTINE = "#0072b2", "#d55e00"
+__all__ = [
+    "BENIGN",
+    "BYZANTINE",
+    "RULE_STYLES",
+    "accuracy",
+    "bars",
+    "by_category",
+    "byzantine_credit",
+    "credit_lines",
+    "credits",
+    "final_accuracy",
+    "gap_heatmap",
+    "growth",
+    "histogram",
+    "lines",
+    "outside_legend",
+    "panels",
+    "rule_name",
+    "rule_style",
+    "samples",
+    "save",
+    "schedule",
+    "shade_spells",
+    "shared_legend",
+]
 
 
-def rule_style(rule: str) -> dict:
-    """Line properties of a rule by its repr: colour, line style, marker; the same in every figure."""
-    name = rule.split("(")[0]
-    key = "GAA(norm_bound" if rule.startswith("GAA(norm_bound") else name
-    if key in RULE_STYLES:
-        colour, line, marker = RULE_STYLES[key]
-    else:
-        place = sum(name.encode())
-        colour, line, marker = _OTHERS[place % len(_OTHERS)], ("-", "--", "-.")[place % 3], "osvD^P"[place % 6]
-    return {"color": colour, "linestyle": line, "marker": marker}
-
-
-def rule_name(rule: str) -> str:
-    """A rule's repr as a legend shows it: `Mean()` is `Mean`, the norm-bounded agent is `GAA, bounded`."""
-    if rule.startswith("GAA(norm_bound"):
-        return "GAA, bounded"
-    return rule.removesuffix("()")
-
-
-def _styled(draw):
-    """Run a drawing function in the house style, and on fresh axes when it is given none."""
-
-    @functools.wraps(draw)
-    def wrapper(data, *, ax: Axes | None = None, **options):
-        with mpl.rc_context(_STYLE):
-            if ax is None:
-                _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
-            draw(data, ax=ax, **options)
-            return ax
-
-    return wrapper
-
-
-def panels(
-    count: int, *, columns: int | None = None, width: float = 4.6, height: float = 3.2, **options
-) -> tuple[Figure, np.ndarray]:
-    """A figure with `count` axes, at most `columns` (default 3) a row; the axes as a flat array."""
-    columns = min(count, columns or 3)
-    rows = math.ceil(count / columns)
-    with mpl.rc_context(_STYLE):
-        fig, axes = plt.subplots(
-            rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False, **options
-        )
-    for empty in axes.flat[count:]:
-        empty.remove()
-    return fig, axes.ravel()[:count]
-
-
-@_styled
+@styled
 def accuracy(traces: Trace | Iterable[Trace], *, ax: Axes, title: str | None = None, legend: bool = True) -> None:
     """Test accuracy against the step, a line per rule; several seeds: their mean, and a band from least to greatest."""
     traces = [traces] if isinstance(traces, Trace) else list(traces)
@@ -130,71 +81,7 @@ def accuracy(traces: Trace | Iterable[Trace], *, ax: Axes, title: str | None = N
         outside_legend(ax)
 
 
-@_styled
-def final_accuracy(
-    table: pd.DataFrame,
-    *,
-    ax: Axes,
-    x: str = "ratio",
-    title: str = "",
-    legend: bool = True,
-    reference: float | None = None,
-) -> None:
-    """Final accuracy against a column (the Byzantine ratio), a line per rule; bars go from least to greatest seed.
-
-    `table` has columns `rule`, `accuracy` and `x`, a row a run. `reference` is drawn as a horizontal line: no attack.
-    """
-    rules = list(dict.fromkeys(table["rule"]))
-    values = sorted(table[x].unique())
-    for place, rule in enumerate(rules):
-        spread = table[table["rule"] == rule].groupby(x)["accuracy"].agg(["mean", "min", "max"]).dropna()
-        aside = (
-            (place - (len(rules) - 1) / 2) * 0.004 * (values[-1] - values[0] or 1)
-        )  # so that bars do not hide each other
-        bars = _reach(spread)
-        style = rule_style(rule) | {"markersize": 5, "linewidth": 1.5, "elinewidth": 1.0, "capsize": 0}
-        ax.errorbar(spread.index + aside, spread["mean"], yerr=bars, label=rule_name(rule), **style)
-    if reference is not None:
-        ax.axhline(reference, color="#444444", linewidth=1.0, label="no attack, Mean")
-    ax.set(
-        xlabel="share of Byzantine workers" if x == "ratio" else x,
-        ylabel="final test accuracy",
-        ylim=(0, 1),
-        title=title,
-    )
-    ax.set_xticks(values)
-    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
-    if legend:
-        outside_legend(ax)
-
-
-def _reach(spread: pd.DataFrame) -> np.ndarray:
-    """How far down and up the seeds reach from their mean, [2, values]; never below zero by rounding."""
-    return np.stack([spread["mean"] - spread["min"], spread["max"] - spread["mean"]]).clip(min=0)
-
-
-@_styled
-def by_category(table: pd.DataFrame, *, ax: Axes, x: str, title: str = "", reference: float | None = None) -> None:
-    """Final accuracy for each value of a column, a point per rule with bars from least to greatest seed.
-
-    `table` has columns `rule`, `accuracy` and `x`, a row a run; the values stand side by side in order of appearance.
-    """
-    rules, values = list(dict.fromkeys(table["rule"])), list(dict.fromkeys(table[x]))
-    for place, rule in enumerate(rules):
-        spread = table[table["rule"] == rule].groupby(x)["accuracy"].agg(["mean", "min", "max"]).reindex(values)
-        positions = np.arange(len(values)) + (place - (len(rules) - 1) / 2) * 0.6 / len(rules)
-        bars = _reach(spread)
-        style = rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.2}
-        ax.errorbar(positions, spread["mean"], yerr=bars, label=rule_name(rule), **style)
-    if reference is not None:
-        ax.axhline(reference, color="#444444", linewidth=1.0, label="no attack, Mean")
-    ax.set_xticks(range(len(values)), [str(value).replace("_", " ") for value in values])
-    ax.tick_params(axis="x", labelsize=8 if len(values) > 3 else 9, rotation=15 if len(values) > 4 else 0)
-    ax.set(xlabel="", ylabel="final test accuracy", ylim=(0, 1), xlim=(-0.5, len(values) - 0.5), title=title)
-    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
-
-
-@_styled
+@styled
 def credits(trace: Trace, *, ax: Axes, title: str | None = None, bins: int = 250) -> None:
     """Credit heat map, a row per worker, with a strip beneath each row that is orange while the worker is Byzantine.
 
@@ -223,7 +110,7 @@ def credits(trace: Trace, *, ax: Axes, title: str | None = None, bins: int = 250
             edges,
             rows[worker] + np.array([0.74, 0.94]),
             bad[None, :, worker],
-            cmap=_ROLE_MAP,
+            cmap=ROLE_MAP,
             vmin=0,
             vmax=1,
             rasterized=True,
@@ -236,9 +123,6 @@ def credits(trace: Trace, *, ax: Axes, title: str | None = None, bins: int = 250
     bar.set_label("credit")
     bar.ax.axhline(1 / n, color="white", linewidth=1.2)
     bar.outline.set_visible(False)
-
-
-_ROLE_MAP = mpl.colors.LinearSegmentedColormap.from_list("roles", ["#f2f2f2", BYZANTINE])
 
 
 def credit_lines(trace: Trace, *, title: str | None = None, columns: int = 5, smooth: int = 5) -> Figure:
@@ -255,7 +139,7 @@ def credit_lines(trace: Trace, *, title: str | None = None, columns: int = 5, sm
         mpl.lines.Line2D([], [], color=BENIGN, label="always benign"),
         mpl.lines.Line2D([], [], color="#666666", linestyle=":", label="1/n"),
     ]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for worker, ax in enumerate(axes):
             shade_spells(ax, trace.byzantine[:, worker])
             colour = BYZANTINE if trace.byzantine[:, worker].any() else BENIGN
@@ -280,7 +164,7 @@ def shade_spells(ax: Axes, byzantine: np.ndarray) -> None:
         ax.axvspan(start, stop, color=BYZANTINE, alpha=0.22, linewidth=0)
 
 
-@_styled
+@styled
 def byzantine_credit(
     traces: Trace | Iterable[Trace], *, ax: Axes, title: str = "", smooth: int = 10, legend: bool = True
 ) -> None:
@@ -298,31 +182,6 @@ def byzantine_credit(
         outside_legend(ax)
 
 
-@_styled
-def gap_heatmap(table: pd.DataFrame, *, ax: Axes, title: str = "", worst: float = 60.0) -> None:
-    """Rules by settings: points of accuracy lost against no attack, written in every cell; "-" where not run."""
-    colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
-    sns.heatmap(
-        table,
-        ax=ax,
-        annot=True,
-        fmt=".1f",
-        cmap=colours,
-        vmin=0,
-        vmax=worst,
-        linewidths=0.8,
-        annot_kws={"fontsize": 8},
-        cbar_kws={"label": "points below no attack", "fraction": 0.04, "pad": 0.015},
-    )
-    for row, column in np.argwhere(table.isna().to_numpy()):
-        ax.text(column + 0.5, row + 0.5, "-", ha="center", va="center", fontsize=8)
-    ax.set_facecolor("#eeeeee")
-    ax.set(title=title, xlabel="", ylabel="")
-    ax.set_yticks(np.arange(len(table)) + 0.5, [rule_name(rule) for rule in table.index], rotation=0)
-    ax.set_xticks(np.arange(table.shape[1]) + 0.5, [str(column) for column in table.columns], rotation=30, ha="right")
-    ax.tick_params(length=0)
-
-
 def samples(split, classes: Sequence[str], *, axes: Sequence[Axes], shape: tuple[int, ...]) -> None:
     """The first image of each class in turn, one an axes; `shape` is (height, width) or (3, height, width)."""
     order = np.argsort(split.targets.numpy(), kind="stable")
@@ -338,14 +197,14 @@ def samples(split, classes: Sequence[str], *, axes: Sequence[Axes], shape: tuple
         ax.axis("off")
 
 
-@_styled
+@styled
 def schedule(roles, *, ax: Axes, steps: int, title: str | None = None) -> None:
     """A role schedule as a bitmap, worker against step: orange is Byzantine. No training is needed."""
     table = roles.table(steps).numpy()  # [steps, n]
     ax.imshow(
         table.T,
         aspect="auto",
-        cmap=_ROLE_MAP,
+        cmap=ROLE_MAP,
         vmin=0,
         vmax=1,
         interpolation="nearest",
@@ -357,103 +216,7 @@ def schedule(roles, *, ax: Axes, steps: int, title: str | None = None) -> None:
     ax.grid(False)
 
 
-def outside_legend(ax: Axes) -> None:
-    """A legend right of the axes, where it hides nothing."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8, handlelength=2.6)
-
-
-def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
-    """One legend under all panels, each entry once, in as many columns as the figure is wide."""
-    entries: dict[str, object] = {}
-    for ax in axes:
-        for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(text, handle)
-    with mpl.rc_context(_STYLE):
-        fig.legend(
-            entries.values(),
-            entries.keys(),
-            loc="outside lower center",
-            ncols=max(2, int(fig.get_figwidth() / 1.35)),
-            fontsize=8,
-            handlelength=2.6,
-        )
-
-
-def save(
-    fig: Figure,
-    name: str,
-    *,
-    folder: str | Path,
-    caption: str,
-    alt: str,
-    data_source: str,
-    claim: str | Iterable[str] = (),
-    notebook: str = "",
-) -> Path:
-    """Write `<folder>/<name>.png` and its description beside it, both whole or not at all; the path of the picture."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    pending = folder / f".{name}.pending.png"
-    with mpl.rc_context(_STYLE):
-        fig.savefig(pending, metadata={"Software": None})  # no version inside: equal pictures are equal files
-    path = pending.replace(folder / f"{name}.png")
-    report.write_sidecar(path, caption=caption, alt=alt, data_source=data_source, claim=claim, notebook=notebook)
-    return path
-
-
 def _title(traces: Sequence[Trace]) -> str:
     settings = traces[0].settings
     attack = settings["attack"]
     return settings["title"] if attack == "none" else f"{settings['title']}, {attack}, {settings['roles']}"
-
-
-@_styled
-def bars(counts: Mapping[str, float], *, ax: Axes, ylabel: str = "", title: str = "", fmt: str = "{:,.0f}") -> None:
-    """One bar per name, with its value on top, written by `fmt`."""
-    drawn = ax.bar(list(counts), list(counts.values()), color=BENIGN, width=0.6)
-    ax.bar_label(drawn, fmt=fmt, fontsize=8, padding=2)
-    ax.set(ylabel=ylabel, title=title)
-    ax.grid(axis="x", visible=False)
-    ax.margins(y=0.12)
-
-
-@_styled
-def histogram(values, *, ax: Axes, xlabel: str = "", title: str = "") -> None:
-    """How often a quantity has which size."""
-    ax.hist(np.asarray(values), bins=30, color=BENIGN)
-    ax.set(xlabel=xlabel, ylabel="how many", title=title)
-
-
-@_styled
-def growth(table: pd.DataFrame, *, ax: Axes, x: str, y: str = "seconds", title: str = "", legend: bool = True) -> None:
-    """A quantity against a size, both on logarithmic axes, a line per rule; `table` has columns `rule`, x and y.
-
-    Powers are straight lines: their slope is the exponent. The thin grey ones have slopes 1 and 2.
-    """
-    for rule, part in table.groupby("rule", sort=False):
-        means = part.groupby(x)[y].mean()
-        ax.plot(means.index, means, label=rule_name(rule), **rule_style(rule) | {"markersize": 4, "linewidth": 1.4})
-    ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y, title=title)
-    low, high = table[x].min(), table[x].max()
-    limits = ax.get_ylim()
-    for power in (1, 2):
-        for start in np.geomspace(limits[0] * (low / high) ** power, limits[1], 7):
-            ax.plot([low, high], [start, start * (high / low) ** power], color="#dddddd", linewidth=0.5, zorder=0)
-    ax.set_ylim(limits)
-    ax.grid(False)
-    if legend:
-        outside_legend(ax)
-
-
-@_styled
-def lines(
-    table: pd.DataFrame, *, ax: Axes, xlabel: str, ylabel: str, title: str = "", bounds: Sequence[str] = ()
-) -> None:
-    """One line per column of a table against its index; the columns named in `bounds` are dashed."""
-    colours = sns.color_palette("colorblind", table.shape[1])
-    pairs = {name: colours[place] for place, name in enumerate(table)}
-    for name in table:
-        dashed = name in bounds
-        ax.plot(table.index, table[name], label=name, color=pairs[name], linestyle="--" if dashed else "-")
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    ax.legend(fontsize=8)

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from gaa_core.plots import _ROLE_MAP, _STYLE, BENIGN, BYZANTINE, _styled, outside_legend, panels, rule_name
+from gaa_core.style import BENIGN, BYZANTINE, ROLE_MAP, STYLE, outside_legend, panels, rule_name, styled
 from gaa_core.trace import Trace
 
 #: One colour a behaviour, everywhere.
@@ -36,7 +36,7 @@ METHOD_COLOURS = {"credits": BENIGN, "GeoMed+": "#228833"}
 _TRUST_MAP = mpl.colors.LinearSegmentedColormap.from_list("trust", [BYZANTINE, "#f7f7f7", BENIGN])
 
 
-@_styled
+@styled
 def behaviour_map(rows: Sequence[tuple[str, np.ndarray]], *, ax: Axes, title: str = "", limit: float = 5.0) -> None:
     """Heat map of log credits, a row per worker under its behaviour; a strip on the left has the behaviour's colour.
 
@@ -78,7 +78,7 @@ def credit_roles(traces: Mapping[str, Trace], *, turns: Mapping[str, float] | No
     """
     columns = min(columns, len(traces))
     lines = -(-len(traces) // columns)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         fig = plt.figure(figsize=(4.8 * columns, 3.4 * lines + 0.4), layout="constrained")
         outer = fig.add_gridspec(lines, columns)
         for place, (name, trace) in enumerate(traces.items()):
@@ -92,7 +92,7 @@ def credit_roles(traces: Mapping[str, Trace], *, turns: Mapping[str, float] | No
                 top.axvline(turn, color="black", linewidth=1.2)
                 top.annotate(f"turn told: {turn:.0f}", (turn, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -9),
                              textcoords="offset points", fontsize=8)  # fmt: skip
-            below.pcolormesh(trace.byzantine.T.astype(float), cmap=_ROLE_MAP, vmin=0, vmax=1, rasterized=True)
+            below.pcolormesh(trace.byzantine.T.astype(float), cmap=ROLE_MAP, vmin=0, vmax=1, rasterized=True)
             below.set(xlabel="step", ylabel="worker", ylim=(trace.byzantine.shape[1], 0))
             below.grid(False)
         fig.legend(
@@ -120,7 +120,7 @@ def _credit_lines(ax: Axes, trace: Trace, floor: float = 1e-4) -> None:
     ax.tick_params(axis="x", labelbottom=False)
 
 
-@_styled
+@styled
 def roc(curves: Mapping[str, tuple], *, ax: Axes, title: str = "", legend: bool = True) -> None:
     """ROC curves by name, each (false positive rates, true positive rates, area); the diagonal is guessing."""
     ax.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1.0)
@@ -133,7 +133,7 @@ def roc(curves: Mapping[str, tuple], *, ax: Axes, title: str = "", legend: bool 
         ax.legend(loc="lower right", title="area", fontsize=8, title_fontsize=8, frameon=True, edgecolor="none")
 
 
-@_styled
+@styled
 def over_time(curves: Mapping[str, np.ndarray], *, ax: Axes, title: str = "", legend: bool = True) -> None:
     """AUC of each step by method: the mean over runs [runs, steps] and a band from the least to the greatest."""
     for name, values in curves.items():
@@ -149,7 +149,7 @@ def over_time(curves: Mapping[str, np.ndarray], *, ax: Axes, title: str = "", le
         outside_legend(ax)
 
 
-@_styled
+@styled
 def confusion(counts: pd.DataFrame, *, ax: Axes, title: str = "") -> None:
     """A confusion matrix: numbers of workers, true behaviour down and told behaviour across, coloured by row shares."""
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
@@ -162,7 +162,7 @@ def confusion(counts: pd.DataFrame, *, ax: Axes, title: str = "") -> None:
     ax.set_yticks(ax.get_yticks(), counts.index, rotation=0)
 
 
-@_styled
+@styled
 def correlation(matrix: np.ndarray, *, ax: Axes, order: Sequence[int], byzantine: np.ndarray, title: str = "") -> None:
     """How alike the credits of workers move [n, n], in a given order; numbers of workers ever Byzantine are orange."""
     order = list(order)
@@ -191,7 +191,7 @@ def animate_credits(trace: Trace, path: str | Path, *, frames: int = 40, per_sec
     path.parent.mkdir(parents=True, exist_ok=True)
     pending = path.with_name(f".{path.stem}.pending.gif")
     fig, (ax,) = panels(1, width=5.0, height=3.2)
-    with mpl.rc_context({**_STYLE, "savefig.dpi": 80}):
+    with mpl.rc_context({**STYLE, "savefig.dpi": 80}):
         bars = ax.bar(range(n), credit[0])
         ax.axhline(1 / n, color="#666666", linestyle=":", linewidth=1.0)
         ax.set(xlabel="worker", ylabel="credit", ylim=(0, max(float(np.nanmax(credit)), 2 / n)), xticks=range(n))

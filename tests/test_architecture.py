@@ -19,6 +19,8 @@ FLOORS = [
     *(
         "trace_plots",
         "plots",
+        "table_plots",
+        "style",
         "report",
         "spectra",
         "order_statistics",
@@ -32,7 +34,7 @@ FLOORS = [
 ]
 
 STRANGERS = {"cases", "aggregators", "attacks", "roles"}  # none of them knows another
-ONLY_TRACES = {"plots", "trace_plots", "analysis"}  # they see what a run left, not what made it
+ONLY_TRACES = {"plots", "table_plots", "trace_plots", "analysis"}  # they see what a run left, not what made it
 TRACE_LEVEL = set(FLOORS[FLOORS.index("plots") :])
 
 PACKAGE = Path(gaa_core.__file__).parent
