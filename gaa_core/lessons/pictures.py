@@ -11,14 +11,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from gaa_core.plots import BENIGN, BYZANTINE, _styled, rule_style
+from gaa_core.style import BENIGN, BYZANTINE, rule_style, styled
 
 #: Colours keep apart for the colour-blind; markers tell the rules apart in grey.
 _ANSWERS = ("mean", "median", "Krum", "Bulyan")
 _AS_RULE = {"mean": "Mean", "median": "CoordinateMedian", "Krum": "Krum", "Bulyan": "Bulyan", "target": "Oracle"}
 
 
-@_styled
+@styled
 def plane(
     honest: Tensor,
     *,
@@ -57,7 +57,7 @@ def plane(
         ax.legend(loc="best", fontsize=8, frameon=True, edgecolor="none", framealpha=0.85)
 
 
-@_styled
+@styled
 def displacements(table: pd.DataFrame, *, ax: Axes, title: str = "") -> None:
     """How far each rule (a column) ends from the honest mean against the number of liars, on a logarithmic scale."""
     for name in table:
@@ -68,7 +68,7 @@ def displacements(table: pd.DataFrame, *, ax: Axes, title: str = "") -> None:
     ax.legend(fontsize=8, handlelength=3)
 
 
-@_styled
+@styled
 def curve(
     values: Mapping[str, np.ndarray], *, ax: Axes, ylabel: str, title: str = "", mark: float | None = None
 ) -> None:
@@ -84,7 +84,7 @@ def curve(
         ax.legend(fontsize=8)
 
 
-@_styled
+@styled
 def bold_credits(credits: np.ndarray, *, ax: Axes, title: str = "", smooth: int = 5) -> None:
     """The credit of each worker [steps, n] on a logarithmic scale, its number at the end of its line."""
     smoothed = pd.DataFrame(credits).rolling(smooth, min_periods=1).mean().clip(lower=1e-4)
