@@ -142,7 +142,7 @@ def check_agent(agent: LearningAggregator) -> None:
         raise NotYet("The agent's class must build on LearningAggregator: class MyAgent(LearningAggregator).")
     valley, n = Valley(seed=5), 10
     checking.call(_reset(agent, n, valley), "agent.reset")
-    checking.call(_observed(agent.observe, "observe"), "agent.observe", valley)
+    checking.call(_observed(agent.observe), "agent.observe", valley)
     answer = checking.call(agent.decide, "agent.decide", valley.submissions(n, 7))
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise NotYet("`decide` must give two things: return update, credits.")
@@ -155,6 +155,8 @@ def check_agent(agent: LearningAggregator) -> None:
     update = tensor(answer[0], (valley.d,), "update of decide", "It is credits @ gradients.")
     hint = "It is the sum of the rows, each times its credit: credits @ gradients."
     compare(update, first.float() @ valley.submissions(n, 7), "update of decide", {}, hint)
+    valley.update(update.float())
+    checking.call(_observed(agent.observe), "agent.observe", valley)
     _check_learning(agent)
 
 
@@ -200,7 +202,7 @@ def _reset(agent: LearningAggregator, n: int, valley: Valley) -> Callable:
     return reset
 
 
-def _observed(observe: Callable, name: str) -> Callable:
+def _observed(observe: Callable) -> Callable:
     """observe gives nothing back by design; three dots mean that it was not written."""
 
     def observed(server):

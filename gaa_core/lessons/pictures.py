@@ -13,9 +13,10 @@ from torch import Tensor
 
 from gaa_core.style import BENIGN, BYZANTINE, rule_style, styled
 
-#: Colours keep apart for the colour-blind; markers tell the rules apart in grey.
-_ANSWERS = ("mean", "median", "Krum", "Bulyan")
-_AS_RULE = {"mean": "Mean", "median": "CoordinateMedian", "Krum": "Krum", "Bulyan": "Bulyan", "target": "Oracle"}
+#: What the lessons call a rule -> whose colour and marker it has everywhere.
+_AS_RULE = {"mean": "Mean", "median": "CoordinateMedian", "Krum": "Krum", "Bulyan": "Bulyan"}
+
+_OPPOSITES = mpl.colors.LinearSegmentedColormap.from_list("opposites", [BYZANTINE, "#f7f7f7", BENIGN])
 
 
 @styled
@@ -26,15 +27,19 @@ def plane(
     liars: Tensor | None = None,
     answers: Mapping[str, Tensor] | None = None,
     arrows: bool = False,
+    disguised: bool = False,
     title: str = "",
     limits: tuple[float, float, float, float] | None = None,
     legend: bool = True,
 ) -> None:
     """Submissions [h, 2] of honest workers and of liars [m, 2], and where rules put their answers, each [2].
 
-    `arrows` draws every submission as an arrow from the origin: the step that it asks for.
+    `arrows` draws every submission as a line from the origin: the step that it asks for. `disguised` hides who is who.
     """
-    groups = [("honest", honest, BENIGN, "o"), ("liar", liars, BYZANTINE, "^")]
+    groups = [
+        ("submission", honest, "#444444", "s") if disguised else ("honest", honest, BENIGN, "o"),
+        ("liar", liars, BYZANTINE, "^"),
+    ]
     for name, rows, colour, marker in groups:
         if rows is None or not len(rows):
             continue
@@ -45,10 +50,10 @@ def plane(
         ax.scatter(*points.T, color=colour, marker=marker, s=30, alpha=0.85, label=name, linewidths=0)
     for name, where in (answers or {}).items():
         style = rule_style(_AS_RULE.get(name, name))
-        ax.plot(*np.asarray(where), linestyle="none", marker=style["marker"], color=style["color"], markersize=11,
-                markeredgecolor="black", markeredgewidth=0.9, label=name, zorder=5)  # fmt: skip
-    ax.axhline(0, color="#999999", linewidth=0.6, zorder=0)
-    ax.axvline(0, color="#999999", linewidth=0.6, zorder=0)
+        ax.plot(*np.asarray(where), linestyle="none", marker=style["marker"], color=style["color"], markersize=9,
+                markeredgecolor="black", markeredgewidth=0.8, alpha=0.9, label=name, zorder=5)  # fmt: skip
+    ax.axhline(0, color="#777777", linewidth=0.8, zorder=0.5)
+    ax.axvline(0, color="#777777", linewidth=0.8, zorder=0.5)
     ax.set(xlabel="first coordinate", ylabel="second coordinate", title=title)
     if limits is not None:
         ax.set(xlim=limits[:2], ylim=limits[2:])
@@ -85,7 +90,7 @@ def curve(
 
 
 @styled
-def bold_credits(credits: np.ndarray, *, ax: Axes, title: str = "", smooth: int = 5) -> None:
+def credit_curves(credits: np.ndarray, *, ax: Axes, title: str = "", smooth: int = 5) -> None:
     """The credit of each worker [steps, n] on a logarithmic scale, its number at the end of its line."""
     smoothed = pd.DataFrame(credits).rolling(smooth, min_periods=1).mean().clip(lower=1e-4)
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.92, smoothed.shape[1]))
@@ -107,3 +112,16 @@ def _spread(values: np.ndarray, gap: float) -> np.ndarray:
     for above, below in itertools.pairwise(order):
         places[below] = min(places[below], places[above] - gap)
     return places
+
+
+@styled
+def likeness(cosines: np.ndarray, *, ax: Axes, title: str = "") -> None:
+    """How alike workers moved [n, n]: blue the same way, orange the opposite way."""
+    n = len(cosines)
+    image = ax.imshow(np.asarray(cosines), cmap=_OPPOSITES, vmin=-1, vmax=1)
+    ax.set(xlabel="worker", ylabel="worker", title=title, xticks=range(n), yticks=range(n))
+    ax.tick_params(length=0)
+    ax.grid(False)
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.02, fraction=0.045)
+    bar.set_label("cosine")
+    bar.outline.set_visible(False)

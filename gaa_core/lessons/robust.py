@@ -52,9 +52,9 @@ def hidden(honest: int = 8, liars: int = 3, d: int = 2000, seed: int = 0) -> tup
 
 
 def breakdown(rules: Mapping[str, Callable], displacement: Callable, n: int = 11, far: float = 1e4) -> pd.DataFrame:
-    """How far each rule is carried away by 0 to 7 of n workers that all go `far`: a row per number of liars."""
+    """How far each rule is carried away by 1 to 7 of n workers that all go `far`: a row per number of liars."""
     rows = {}
-    for liars in range(8):
+    for liars in range(1, 8):
         good, bad = cloud(n - liars, liars, at=(far, far))
         rows[liars] = {name: float(displacement(rule, good, bad)) for name, rule in rules.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
