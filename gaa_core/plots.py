@@ -21,7 +21,7 @@ from gaa_core.style import (
     BYZANTINE,
     ROLE_MAP,
     RULE_STYLES,
-    STYLE,
+    house_style,
     outside_legend,
     panels,
     rule_name,
@@ -139,7 +139,7 @@ def credit_lines(trace: Trace, *, title: str | None = None, columns: int = 5, sm
         mpl.lines.Line2D([], [], color=BENIGN, label="always benign"),
         mpl.lines.Line2D([], [], color="#666666", linestyle=":", label="1/n"),
     ]
-    with mpl.rc_context(STYLE):
+    with house_style():
         for worker, ax in enumerate(axes):
             shade_spells(ax, trace.byzantine[:, worker])
             colour = BYZANTINE if trace.byzantine[:, worker].any() else BENIGN

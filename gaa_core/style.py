@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -77,12 +78,28 @@ def rule_name(rule: str) -> str:
     return rule.removesuffix("()")
 
 
+@contextmanager
+def house_style(**more) -> Iterator[None]:
+    """The house style inside a `with`; afterwards those settings, and no others, are as they were.
+
+    Matplotlib's own rc_context puts everything back. The first figure of a notebook loads its backend and makes it
+    interactive; undone, no later figure would be shown.
+    """
+    wanted = STYLE | more
+    before = {name: mpl.rcParams[name] for name in wanted}
+    mpl.rcParams.update(wanted)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
+
+
 def styled(draw):
     """Run a drawing function in the house style, and on fresh axes when it is given none."""
 
     @functools.wraps(draw)
     def wrapper(data, *, ax: Axes | None = None, **options):
-        with mpl.rc_context(STYLE):
+        with house_style():
             if ax is None:
                 _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
             draw(data, ax=ax, **options)
@@ -97,7 +114,7 @@ def panels(
     """A figure with `count` axes, at most `columns` (default 3) a row; the axes as a flat array."""
     columns = min(count, columns or 3)
     rows = math.ceil(count / columns)
-    with mpl.rc_context(STYLE):
+    with house_style():
         fig, axes = plt.subplots(
             rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False, **options
         )
@@ -117,7 +134,7 @@ def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
     for ax in axes:
         for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)
-    with mpl.rc_context(STYLE):
+    with house_style():
         fig.legend(
             entries.values(),
             entries.keys(),
@@ -143,7 +160,7 @@ def save(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pending = folder / f".{name}.pending.png"
-    with mpl.rc_context(STYLE):
+    with house_style():
         fig.savefig(pending, metadata={"Software": None})  # no version inside: equal pictures are equal files
     path = pending.replace(folder / f"{name}.png")
     report.write_sidecar(path, caption=caption, alt=alt, data_source=data_source, claim=claim, notebook=notebook)

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from gaa_core.style import BENIGN, BYZANTINE, ROLE_MAP, STYLE, outside_legend, panels, rule_name, styled
+from gaa_core.style import BENIGN, BYZANTINE, ROLE_MAP, house_style, outside_legend, panels, rule_name, styled
 from gaa_core.trace import Trace
 
 #: One colour a behaviour, everywhere.
@@ -78,7 +78,7 @@ def credit_roles(traces: Mapping[str, Trace], *, turns: Mapping[str, float] | No
     """
     columns = min(columns, len(traces))
     lines = -(-len(traces) // columns)
-    with mpl.rc_context(STYLE):
+    with house_style():
         fig = plt.figure(figsize=(4.8 * columns, 3.4 * lines + 0.4), layout="constrained")
         outer = fig.add_gridspec(lines, columns)
         for place, (name, trace) in enumerate(traces.items()):
@@ -191,7 +191,7 @@ def animate_credits(trace: Trace, path: str | Path, *, frames: int = 40, per_sec
     path.parent.mkdir(parents=True, exist_ok=True)
     pending = path.with_name(f".{path.stem}.pending.gif")
     fig, (ax,) = panels(1, width=5.0, height=3.2)
-    with mpl.rc_context({**STYLE, "savefig.dpi": 80}):
+    with house_style(**{"savefig.dpi": 80}):
         bars = ax.bar(range(n), credit[0])
         ax.axhline(1 / n, color="#666666", linestyle=":", linewidth=1.0)
         ax.set(xlabel="worker", ylabel="credit", ylim=(0, max(float(np.nanmax(credit)), 2 / n)), xticks=range(n))

@@ -12,7 +12,7 @@ import gaa_core
 
 #: From top to bottom. A module may import those that stand below it, and its own folder.
 FLOORS = [
-    *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "studies", "sweep"),
+    *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "lessons", "studies", "sweep"),
     *("bench", "conformance", "analysis", "growth"),
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),

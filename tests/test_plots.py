@@ -99,3 +99,19 @@ def test_saving_describes_the_figure_and_repeats_to_the_byte(tmp_path):
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert json.loads((tmp_path / "one.json").read_text())["data_source"] == "made up"
     assert {path.name for path in tmp_path.iterdir()} == {"one.png", "two.png", "one.json", "two.json"}
+
+
+def test_drawing_leaves_a_notebook_s_backend_as_it_is():
+    """The first figure of a notebook makes matplotlib interactive; undone, no later figure would be shown."""
+    before, grid = mpl.is_interactive(), mpl.rcParams["axes.grid"]
+
+    def first_figure(number):
+        mpl.interactive(True)
+        return f"{number:g}"
+
+    try:
+        plots.bars({"a": 1.0}, ax=plots.panels(1)[1][0], fmt=first_figure)
+        assert mpl.is_interactive()
+        assert mpl.rcParams["axes.grid"] == grid
+    finally:
+        mpl.interactive(before)
