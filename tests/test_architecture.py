@@ -23,6 +23,7 @@ FLOORS = [
         "spectra",
         "order_statistics",
         "kernels",
+        "compiled",
         "progress",
         "trace",
         "registry",
