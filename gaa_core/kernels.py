@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaa_core import compiled
+
 #: Numbers in one block of columns: 400 kB of float32 stay in the second-level cache.
 _BLOCK_ELEMENTS = 100_000
 _BLOCK_ELEMENTS_ELSEWHERE = 2**25  # on an accelerator
@@ -227,14 +229,15 @@ def norms(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n]
 def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
     """Euclidean distances of the rows from a point. Raises NotFinite when a submission is not finite.
 
-    From norms and inner products, which take no temporary; where at least half of the rows would lose digits that way,
-    from differences.
+    From norms and inner products, taken in one pass and without a temporary; where at least half of the rows would lose
+    digits that way, from differences.
     """
-    squares = norms(gradients).square()
+    squares, inner = sum(share_columns(gradients, lambda columns: _squares_and_products(gradients, point, columns)))
+    squares = _careful(squares.sqrt(), gradients, lambda row: row).square()
     if not squares.isfinite().all() and not finite_rows(gradients).all():
         raise NotFinite
     own = norms(point[None]).square()
-    squared = (squares + own - 2.0 * products(gradients, point)).clamp_(min=0.0)
+    squared = (squares + own - 2.0 * _careful_products(inner, gradients, point)).clamp_(min=0.0)
     limits = torch.finfo(gradients.dtype)
     underflow = 1e8 * gradients.shape[1] * limits.tiny
     well_off = squared >= (_SAFETY * limits.eps * (squares + own)).clamp(min=underflow)
@@ -244,6 +247,18 @@ def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> 
         return squared.sqrt()
     parts = share_columns(gradients, lambda columns: _squared_differences(gradients, point, columns))
     return _careful(sum(parts).sqrt(), gradients, lambda row: row - point.double())
+
+
+def _squares_and_products(gradients: Tensor, point: Tensor, columns: slice) -> Tensor:  # -> float64 [2, n]
+    lengths = compiled.kernels("lengths", gradients, rounding=True)
+    if lengths is not None:
+        return torch.from_numpy(lengths.squares_and_products(gradients, point.contiguous(), columns))
+    total = torch.zeros(2, len(gradients), dtype=torch.float64, device=gradients.device)
+    for block in column_blocks(gradients, columns, _PRODUCT_ELEMENTS):
+        part = gradients[:, block]
+        total[0] += torch.linalg.vector_norm(part, dim=1).double().square()
+        total[1] += part @ point[block]
+    return total
 
 
 def _squared_differences(gradients: Tensor, point: Tensor, columns: slice) -> Tensor:
@@ -276,7 +291,10 @@ def _careful_length(values: Tensor) -> Tensor:
 
 def products(gradients: Tensor, vector: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
     """Inner products of the rows with a vector, also where they overflow in float32."""
-    result = (gradients @ vector).double()
+    return _careful_products((gradients @ vector).double(), gradients, vector)
+
+
+def _careful_products(result: Tensor, gradients: Tensor, vector: Tensor) -> Tensor:
     for row in torch.nonzero(~result.isfinite()).flatten().tolist():
         result[row] = gradients[row].double() @ vector.double()
     return result

@@ -1,7 +1,10 @@
 """Per-coordinate order statistics over workers: [n, d] -> [d].
 
 Few workers: a sorting network, whose comparators are torch.minimum and torch.maximum of whole rows of a block of
-columns, cut down to what the statistic needs. Many workers: every column sorted.
+columns, cut down to what the statistic needs; the same network compiled where there is numba, with the same result to
+the last bit. Many workers: every column sorted.
+
+Raises kernels.NotFinite when a submission is not finite, unless its block is prepared first.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gaa_core.kernels import column_blocks, share_columns
+from gaa_core import compiled
+from gaa_core.kernels import NotFinite, column_blocks, finite_rows, share_columns
 
 #: Numbers in one block: 6.5 MB of float32 stay in the last cache, and rows are long enough to make up for each call.
 _BLOCK_ELEMENTS = 1_600_000
@@ -35,9 +40,12 @@ def median(gradients: Tensor, prepare: Preparation = None) -> Tensor:  # [n, d] 
     def plan(n: int) -> Statistic:
         low, high = (n - 1) // 2, n // 2
         if low == high:
-            return Statistic(lambda ordered: ordered[low], exact=frozenset({low}))
-        middle = frozenset({low, high})
-        return Statistic(lambda ordered: 0.5 * ordered[low] + 0.5 * ordered[high], summed=middle)
+            return Statistic("ONE_RANK", (low, low + 1), lambda ordered: ordered[low], exact=frozenset({low}))
+
+        def middle(ordered: list[Tensor]) -> Tensor:
+            return 0.5 * ordered[low] + 0.5 * ordered[high]
+
+        return Statistic("MIDDLE_OF_TWO", (low, high + 1), middle, summed=frozenset({low, high}))
 
     return _by_blocks(gradients, prepare, plan)
 
@@ -47,7 +55,11 @@ def trimmed_mean(gradients: Tensor, trim: int, prepare: Preparation = None) -> T
 
     def plan(n: int) -> Statistic:
         kept = range(trim, n - trim)
-        return Statistic(lambda ordered: _total(ordered, kept) / len(kept), summed=frozenset(kept))
+
+        def mean(ordered: list[Tensor]) -> Tensor:
+            return _total(ordered, kept) / len(kept)
+
+        return Statistic("MEAN_OF_RANKS", (trim, n - trim), mean, summed=frozenset(kept))
 
     return _by_blocks(gradients, prepare, plan)
 
@@ -61,27 +73,33 @@ def mean_around_median(gradients: Tensor, drop: int, prepare: Preparation = None
 
     def plan(n: int) -> Statistic:
         keep, low, high = n - drop, (n - 1) // 2, n // 2
-        alone = frozenset(range(drop, keep)) - {low, high}  # no rival one window further
+        alone = [rank for rank in range(drop, keep) if rank not in (low, high)]  # no rival one window further
 
         def closest(ordered: list[Tensor]) -> Tensor:
             twice_median = ordered[low] + ordered[high]
             total = _total(ordered, alone) if alone else torch.zeros_like(twice_median)
-            for first in set(range(keep)) - alone:
+            for first in sorted(set(range(keep)) - set(alone)):
                 held = ordered[first]
                 for rank in range(first + keep, n, keep):
                     held = torch.where(held + ordered[rank] < twice_median, ordered[rank], held)
                 total += held
             return total / keep
 
-        return Statistic(closest, exact=frozenset(range(n)) - alone, summed=alone)
+        exact = frozenset(range(n)) - set(alone)
+        return Statistic("MEAN_AROUND_MEDIAN", (drop, 0), closest, exact, frozenset(alone))
 
     return _by_blocks(gradients, prepare, plan)
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """What to make of the ordered rows of a block. Of ranks in `summed` only their common sum is needed."""
+    """What to make of the ordered rows of a block. Of ranks in `summed` only their common sum is needed.
 
+    `kind` and `bounds` say the same to the compiled network.
+    """
+
+    kind: str
+    bounds: tuple[int, int]
     combine: Callable[[list[Tensor]], Tensor]
     exact: frozenset[int] = frozenset()
     summed: frozenset[int] = frozenset()
@@ -98,8 +116,16 @@ def _total(ordered: list[Tensor], ranks) -> Tensor:
 def _by_blocks(gradients: Tensor, prepare: Preparation, plan: Callable[[int], Statistic]) -> Tensor:
     """The statistic of every column, a block of columns at a time."""
     result = gradients.new_empty(gradients.shape[1])
+    networks = compiled.kernels("networks", gradients) if len(gradients) <= _NETWORK_WORKERS else None
 
-    def work(columns: slice) -> None:
+    def by_compiled(columns: slice) -> None:
+        if prepare is None and not _reduce(networks, gradients, columns, plan, result):
+            raise NotFinite
+        for block in column_blocks(gradients, columns, _BLOCK_ELEMENTS) if prepare else ():
+            part = prepare(gradients[:, block]).contiguous()
+            _reduce(networks, part, slice(0, part.shape[1]), plan, result[block])
+
+    def by_torch(columns: slice) -> None:
         scratch = gradients.new_empty(0)
         for block in column_blocks(gradients, columns, _BLOCK_ELEMENTS):
             part = gradients[:, block] if prepare is None else prepare(gradients[:, block])
@@ -112,8 +138,17 @@ def _by_blocks(gradients: Tensor, prepare: Preparation, plan: Callable[[int], St
             network = comparators(len(part), statistic.exact, statistic.summed)
             result[block] = statistic.combine(_run(network, part, scratch))
 
-    share_columns(gradients, work)
+    if networks is None and prepare is None and not finite_rows(gradients).all():
+        raise NotFinite
+    share_columns(gradients, by_torch if networks is None else by_compiled)
     return result
+
+
+def _reduce(networks, rows: Tensor, columns: slice, plan: Callable[[int], Statistic], result: Tensor) -> bool:
+    """The compiled network on a range of columns; whether all of them are finite."""
+    statistic = plan(len(rows))
+    program = _program(len(rows), statistic.exact, statistic.summed)
+    return networks.reduce_columns(rows, columns, program, getattr(networks, statistic.kind), statistic.bounds, result)
 
 
 def _sorted(part: Tensor) -> Tensor:  # [n, w] -> [n, w]
@@ -162,6 +197,12 @@ def comparators(n: int, exact: frozenset[int], summed: frozenset[int]) -> tuple[
         plan.append((i, j, lesser is not None, greater is not None))
         needed[i] = needed[j] = "itself"
     return tuple(reversed(plan))
+
+
+@lru_cache(maxsize=256)
+def _program(n: int, exact: frozenset[int], summed: frozenset[int]) -> np.ndarray:
+    """The comparators as rows of whole numbers [m, 4]."""
+    return np.array(comparators(n, exact, summed), dtype=np.int32).reshape(-1, 4)
 
 
 def _batcher(n: int) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """Name -> class, found by importing the files of a folder. Drop a file in and it is there.
 
-A name is the class name in snake case (`MultiKrum` is `multi_krum`). Two classes of one name, or a file
-that cannot be imported, raise with the file's name: a contribution is never lost silently.
+A name is that of the class in small letters, with underscores where its file's name has them: `MultiKrum` of
+multi_krum.py is `multi_krum`, `DnC` of dnc.py is `dnc`. A class that its file is not named after is in snake case. Two
+classes of one name, or a file that cannot be imported, raise with the file's name: nothing is lost silently.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
 
 
+def name_of(cls: type) -> str:
+    """The name that a class is registered by."""
+    file = cls.__module__.rpartition(".")[2]
+    return file if file.replace("_", "") == cls.__name__.lower() else snake_case(cls.__name__)
+
+
 def collect(package: str, path, base: type) -> dict[str, type]:
-    """Every concrete public subclass of `base` defined in the modules of a package, by snake-case name."""
+    """Every concrete public subclass of `base` defined in the modules of a package, by name."""
     found: dict[str, type] = {}
     for module_name, module in _modules(package, path):
         for cls in vars(module).values():
@@ -31,7 +38,7 @@ def collect(package: str, path, base: type) -> dict[str, type]:
                 continue
             if inspect.isabstract(cls) or cls.__name__.startswith("_"):
                 continue
-            name = snake_case(cls.__name__)
+            name = name_of(cls)
             if name in found:
                 raise GaaError(f"'{name}' is defined twice: in {found[name].__module__} and in {module_name}.")
             found[name] = cls
@@ -64,14 +71,15 @@ def _modules(package: str, path):
 
 
 def lookup(kind: str, name: str, known: dict[str, type]) -> type:
-    """The class of a name, in snake case or as the class is spelt; unknown names raise with the nearest one."""
-    by_class_name = {cls.__name__: cls for cls in known.values()}
-    if name in by_class_name:
-        return by_class_name[name]
-    key = snake_case(name).replace("-", "_")
-    if key not in known:
+    """The class of a name; capitals, hyphens and underscores do not matter. Others raise with the nearest name."""
+    by_letters = {_letters(key): cls for key, cls in known.items()}
+    if _letters(name) not in by_letters:
         raise UnknownName(kind, name, known)
-    return known[key]
+    return by_letters[_letters(name)]
+
+
+def _letters(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
 
 
 def build(kind: str, name: str, params: dict[str, str], known: dict[str, type]):
@@ -92,7 +100,7 @@ def build(kind: str, name: str, params: dict[str, str], known: dict[str, type]):
         and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise GaaError(f"{cls.__name__} needs {', '.join(missing)}: write e.g. {snake_case(name)} {missing[0]}=...")
+        raise GaaError(f"{cls.__name__} needs {', '.join(missing)}: write e.g. {name_of(cls)} {missing[0]}=...")
     return cls(**values)
 
 

@@ -25,6 +25,7 @@ FLOORS = [
         "spectra",
         "order_statistics",
         "kernels",
+        "compiled",
         "progress",
         "trace",
         "registry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from gaa_core.aggregators.base import Aggregator
 
 class ColumnwiseAggregator(Aggregator):
     """A rule that looks at one coordinate at a time, and so can work block by block of columns."""
+
+    notices_not_finite: ClassVar[bool] = True
 
     @abstractmethod
     def aggregate(self, gradients: Tensor, prepare: Callable[[Tensor], Tensor] | None = None) -> Tensor:

@@ -11,6 +11,9 @@ from gaa_core.agent import Agent, gradient_features
 from gaa_core.aggregators.base import LearningAggregator, Server
 from gaa_core.errors import GaaError
 
+#: Numbers whose norms are taken at once: few enough that what is in between takes no memory to speak of.
+_AT_ONCE = 2**20
+
 
 @dataclass(frozen=True, repr=False)
 class GAA(LearningAggregator):
@@ -25,7 +28,7 @@ class GAA(LearningAggregator):
     segment gets its gradient from f_B at the parameters *after* the last update, which is why a segment closes one
     `observe` later.
 
-    Memory: the last `horizon` steps' submissions, horizon x n x d numbers.
+    Memory: the last `horizon` steps' submissions, horizon x n x d numbers, and no more than rows beside them.
 
     Source: reconstruction (policy, features, learning, T=5, Adam 1e-2, clamp 1). `norm_bound` is ours: submissions
     longer than norm_bound * |grad f_B(theta_t)| are scaled down to that length before anything else.
@@ -59,13 +62,13 @@ class GAA(LearningAggregator):
             state.later_gradients.append(state.qv_gradient)
         if len(state.submissions) == self.horizon:
             state.agent.learn(self.slopes())
-            state.submissions.clear()
+            state.used, state.submissions = state.submissions, []
             state.later_gradients.clear()
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        _, finite, kept = self._admit(gradients)
+        _, finite, _ = self._admit(gradients)
         state = self._require_state()
-        submissions = gradients.clone() if len(kept) == len(gradients) else gradients.nan_to_num(0.0, 0.0, 0.0)
+        submissions = state.room(gradients).copy_(gradients)
         submissions[~finite] = 0.0
         if self.norm_bound is not None:
             bound = self.norm_bound * state.qv_gradient.norm()
@@ -98,11 +101,19 @@ class _Memory:
     qv_gradient: Tensor | None = None  # grad f_B at the latest theta, [d]
     submissions: list[Tensor] = field(default_factory=list)  # [n, d] each
     later_gradients: list[Tensor] = field(default_factory=list)  # grad f_B after each update, [d] each
+    used: list[Tensor] = field(default_factory=list)  # memory of the last segment: fresh memory costs five passes
+
+    def room(self, gradients: Tensor) -> Tensor:
+        """Memory for a copy of these submissions."""
+        if self.used and self.used[-1].shape == gradients.shape and self.used[-1].dtype == gradients.dtype:
+            return self.used.pop()
+        return torch.empty_like(gradients, memory_format=torch.contiguous_format)
 
 
 def bound_norms(gradients: Tensor, bound: Tensor) -> None:
     """Scale rows of [n, d] that are longer than `bound` down to it, in place. Safe for rows whose square overflows."""
-    peaks = gradients.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(gradients.dtype).tiny)  # [n, 1]
-    norms = (gradients / peaks).norm(dim=1, keepdim=True)  # in units of the peak
-    factors = (bound / peaks / norms).clamp_max(1.0)
-    gradients.mul_(factors)
+    for rows in gradients.split(max(1, _AT_ONCE // gradients.shape[1])):
+        peaks = rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)  # [n, 1]
+        norms = (rows / peaks).norm(dim=1, keepdim=True)  # in units of the peak
+        factors = (bound / peaks / norms).clamp_max(1.0)
+        rows.mul_(factors)
