@@ -64,7 +64,7 @@ BENIGN, BYZANTINE = "#0072b2", "#d55e00"
 def rule_style(rule: str) -> dict:
     """Line properties of a rule by its repr: colour, line style, marker; the same in every figure."""
     name = rule.split("(")[0]
-    key = "GAA(norm_bound" if rule.startswith("GAA(norm_bound") else name
+    key = "GAA(norm_bound" if rule.startswith(("GAA(norm_bound", "GAA, bounded")) else name
     if key in RULE_STYLES:
         colour, line, marker = RULE_STYLES[key]
     else:

@@ -12,11 +12,12 @@ import gaa_core
 
 #: From top to bottom. A module may import those that stand below it, and its own folder.
 FLOORS = [
-    *("__main__", "reproduce", "plan", "gallery", "widgets", "studies", "sweep"),
+    *("__main__", "reproduce", "plan", "gallery", "widgets", "league", "studies", "sweep"),
     *("bench", "conformance", "analysis", "growth"),
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
+        "league_plots",
         "trace_plots",
         "plots",
         "report",
@@ -32,7 +33,7 @@ FLOORS = [
 ]
 
 STRANGERS = {"cases", "aggregators", "attacks", "roles"}  # none of them knows another
-ONLY_TRACES = {"plots", "trace_plots", "analysis"}  # they see what a run left, not what made it
+ONLY_TRACES = {"plots", "trace_plots", "league_plots", "analysis"}  # they see what a run left, not what made it
 TRACE_LEVEL = set(FLOORS[FLOORS.index("plots") :])
 
 PACKAGE = Path(gaa_core.__file__).parent
