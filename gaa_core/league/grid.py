@@ -129,17 +129,21 @@ def narrowed(part: Part, rules: Sequence[str] = (), cases: Sequence[str] = (), s
         raise GaaError(f"The league needs at least one seed; found {seeds}.")
     mine = [entrant.name for entrant in chosen(part.rules)]
     wished = [entrant.name for entrant in chosen(rules)]
+    kept = tuple(name for name in mine if name in wished)
     return replace(
         part,
-        rules=tuple(name for name in mine if name in wished),
-        cases=tuple(name for name in part.cases if not cases or name in cases),
+        rules=kept,
+        cases=tuple(name for name in part.cases if kept and (not cases or name in cases)),
         seeds=part.seeds if seeds is None else seeds,
     )
 
 
-def games(part: Part) -> list[Game]:
-    """Every run of a part, those of the two references included. The references meet no attack: none touches them."""
-    entrants = chosen(part.rules) if part.rules else []
+def games(part: Part, entrants: Sequence[Entrant] | None = None) -> list[Game]:
+    """Every run of a part, those of the two references included. The references meet no attack: none touches them.
+
+    `entrants` play instead of the part's own rules.
+    """
+    entrants = chosen(part.rules) if entrants is None else entrants
     found: dict[tuple, Game] = {}
     for setting in part.settings() if entrants else []:
         for foe in part.opponents(setting.steps):

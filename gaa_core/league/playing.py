@@ -10,6 +10,7 @@ import pandas as pd
 
 from gaa_core import analysis, league_plots, plots, report
 from gaa_core.league.grid import ORACLE, SERVER_ONLY, SETTINGS, Game, Part, games, minutes
+from gaa_core.league.rules import Entrant
 from gaa_core.sweep import pending, sweep
 
 _ORACLE_KEY = ["case", "n", "qv_source", "seed", "schedule", "ratio"]
@@ -62,11 +63,19 @@ def _heading(title: str, table: pd.DataFrame) -> str:
     return f"{title}\n{shown.to_string(float_format=lambda value: f'{value:.1f}', na_rep='-')}\n\n"
 
 
-def play(league: Iterable[Part], *, results: str | Path = "results", jobs: int = 2) -> pd.DataFrame:
+def play(
+    league: Iterable[Part],
+    *,
+    results: str | Path = "results",
+    jobs: int = 2,
+    entrants: Sequence[Entrant] | None = None,
+) -> pd.DataFrame:
     """Do every run that is not done yet; a row per run of an entrant: the columns of `analysis.CELL`, `rule` (its
     name in the league), `told` (the rule as it played), `seed`, `accuracy`, `oracle`, `server_only`, `reason`.
+
+    `entrants` play instead of the parts' own rules.
     """
-    every = {game.labels: game for part in league for game in games(part)}
+    every = {game.labels: game for part in league for game in games(part, entrants)}
     return scored(list(every.values()), results=results, jobs=jobs)
 
 
