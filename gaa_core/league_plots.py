@@ -43,10 +43,9 @@ def ranking(standings: pd.DataFrame) -> Figure:
 def gap_maps(grids: dict[str, pd.DataFrame], *, title: str = "") -> Figure:
     """One heat map a panel, one under another: rules by settings, mean gap in points written in every cell."""
     widest = max(grid.shape[1] for grid in grids.values())
-    tallest = max(len(grid) for grid in grids.values())
-    fig, axes = plots.panels(
-        len(grids), columns=1, width=max(5.5, 2.6 + 0.42 * widest), height=1.5 + 0.19 * tallest
-    )  # fmt: skip
+    heights = [1.3 + 0.19 * len(grid) for grid in grids.values()]  # inches, labels of the columns included
+    sizes = {"width": max(5.5, 2.6 + 0.42 * widest), "height": sum(heights) / len(heights)}
+    fig, axes = plots.panels(len(grids), columns=1, **sizes, gridspec_kw={"height_ratios": heights})
     for ax, (name, grid) in zip(axes, grids.items(), strict=True):
         _gap_map(grid, ax, name)
     if title:

@@ -133,8 +133,9 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
             "Heat maps of gaps, rules against attacks.",
         ),
         "league_roles": (
-            league_plots.gap_maps(_grids(table, by="case", columns=["schedule", "ratio"])),
-            "Mean points below the oracle, rules by role schedules and shares, one panel a case.",
+            league_plots.gap_maps(_grids(analysis.widest(table), by="case", columns=["schedule", "ratio"])),
+            "Mean points below the oracle, rules that played the whole grid by role schedules and shares, one panel a "
+            "case.",
             "Heat maps of gaps, rules against role schedules.",
         ),
     }
@@ -150,7 +151,8 @@ def _grids(table: pd.DataFrame, *, by: str, columns: list[str]) -> dict[str, pd.
     order = list(analysis.standings(table).index)
     found = {}
     for value, part in sorted(table.groupby(by), key=lambda pair: pair[0]):
-        grid = analysis.gap_grid(part, columns).reindex(order)
+        grid = analysis.gap_grid(part, columns)
+        grid = grid.reindex([rule for rule in order if rule in grid.index])
         names = [name if isinstance(name, tuple) else (name,) for name in grid.columns]
         grid.columns = [", ".join(_text(each) for each in name) for name in names]
         found[f"{value:.0%} Byzantine" if by == "ratio" else str(value)] = grid
