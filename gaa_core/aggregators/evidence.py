@@ -111,3 +111,42 @@ def weighted_median(values: Tensor, weights: Tensor) -> float:
     order = values.argsort()
     reached = weights[order].cumsum(0) >= 0.5 * total
     return float(values[order][int(reached.nonzero()[0])])
+
+
+class Reputation:
+    """What is thought of each worker before it submits: one filter for each rate at which roles may change.
+
+    A worker that is honest with probability p stays what it is but for a chance of 1 / horizon of being drawn anew.
+    Which horizon to believe is learned from how well each foretells the evidence.
+    """
+
+    def __init__(self, n: int, horizons: tuple[int, ...], memory: float = 0.98):
+        self.memory = memory
+        self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
+        self.honest = torch.full((len(horizons), n), 0.5, dtype=torch.float64)  # probabilities, [horizons, n]
+        self.base = 0.5
+        self.scores = torch.zeros(len(horizons), dtype=torch.float64)
+
+    def ahead(self) -> Tensor:
+        return (1 - self.rates) * self.honest + self.rates * self.base  # [horizons, n]
+
+    def shares(self) -> Tensor:
+        return torch.softmax(self.scores, dim=0)
+
+    def prior(self) -> Tensor:
+        """Log-odds [n]."""
+        return torch.logit(self.shares() @ self.ahead(), eps=1e-3)
+
+    def learn(self, odds: Tensor, finite: Tensor, weights: Tensor) -> None:
+        """Evidence of this step: log-odds of those who sent finite numbers; the others gave themselves away."""
+        likelihood = torch.full_like(self.honest[0], math.exp(-6))
+        likelihood[finite] = odds.exp()
+        before = self.ahead()
+        mixed = before * likelihood + 1 - before
+        counted = torch.ones_like(likelihood)
+        counted[finite] = weights
+        self.scores = self.memory * self.scores + mixed.log() @ counted / counted.sum() 
+        self.honest = before * likelihood / mixed
+        posterior = self.shares() @ self.honest
+        self.base += 0.05 * (float(posterior.mean()) - self.base)
+        self.base = min(max(self.base, 0.2), 0.8)

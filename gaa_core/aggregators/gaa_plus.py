@@ -10,7 +10,7 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import LearningAggregator, Server
-from gaa_core.aggregators.evidence import Calibration, DirectionMemory, cosines, multiplicity, weighted_median
+from gaa_core.aggregators.evidence import Calibration, DirectionMemory, Reputation, cosines, multiplicity, weighted_median
 from gaa_core.errors import GaaError
 
 
@@ -24,7 +24,7 @@ class GAAPlus(LearningAggregator):
     norm_bound: float = 2.0
     direction_horizon: int = 50
     damping: float = 0.3
-    horizons: tuple[int, ...] = (5, 50)
+    horizons: tuple[int, ...] = (1, 10, 100, 1000)
     policy_lr: float = 0.02
     use_qv: bool = True
     use_memory: bool = True
@@ -64,9 +64,9 @@ class _State:
         self.server = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.kinds = {"qv": Calibration(30, 1 / 3, 6.0), "memory": Calibration(30, 1 / 3, 6.0)}
-        self.reputation = torch.zeros(len(rule.horizons), n, dtype=torch.float64)
+        self.reputation = Reputation(n, rule.horizons)
         self.agreement, self.disagreement = 0.0, 0.0
-        prior = {"qv": 1.0, "memory": 1.0, "peers": 0.5, **{f"r{h}": 0.5 for h in rule.horizons}}
+        prior = {"qv": 1.0, "memory": 1.0, "peers": 0.5, "reputation": 1.0}
         self.policy = EvidencePolicy(prior, rule.policy_lr)
         self.last = None
         self.log = []
@@ -105,8 +105,7 @@ class _State:
             odds[kind] = self.kinds[kind].log_odds(values[kind])
         ramp = min(1.0, self.memory.updates / 10)
         odds["memory"] = odds["memory"] * ramp
-        for place, horizon in enumerate(rule.horizons):
-            odds[f"r{horizon}"] = self.reputation[place][finite] if rule.use_reputation else torch.zeros_like(alike)
+        odds["reputation"] = self.reputation.prior()[finite] if rule.use_reputation else torch.zeros_like(alike)
         odds["peers"] = torch.zeros_like(alike)
         if rule.use_peers and self.disagreement > 0:
             for _ in range(2):
@@ -147,11 +146,9 @@ class _State:
                 if self.disagreement
                 else max(var, (0.3 * mean) ** 2)
             )
-        fresh = (odds["qv"] + odds["memory"] + odds["peers"]).clamp(-6, 6)
-        for place, horizon in enumerate(rule.horizons):
-            old = self.reputation[place]
-            old[finite] = old[finite] + (fresh - old[finite]) / horizon
-            old[~finite] = old[~finite] + (-6 - old[~finite]) / horizon
+        w = dict(zip(self.policy.names, self.policy.weights))
+        fresh = sum(w[k] * odds[k] for k in ("qv", "memory", "peers")).clamp(-6, 6)
+        self.reputation.learn(fresh, finite, 1 / alike)
         self.policy.remember(odds, credits, finite)
         if credits.sum() > 0.05:
             self.memory.accept(update)
