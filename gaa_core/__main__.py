@@ -1,4 +1,4 @@
-"""python -m gaa_core list | run | reproduce | fetch | gallery | bench. Each has --help.
+"""python -m gaa_core list | run | reproduce | league | fetch | gallery | bench. Each has --help.
 
 Bad input ends with one line on stderr and exit code 2; a notebook that failed with exit code 1.
 """
@@ -294,6 +294,40 @@ def _gallery(options: argparse.Namespace) -> int:
     return 0
 
 
+def _league_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="quick", help="smoke, quick (the default; minutes) or paper (hours)")
+    parser.add_argument("--part", nargs="+", action="extend", default=[], metavar="NAME", help="parts of the profile")
+    parser.add_argument("--rules", nargs="+", action="extend", default=[], metavar="NAME", help="only these rules")
+    parser.add_argument("--cases", nargs="+", action="extend", default=[], metavar="NAME", help="such as mnist cms")
+    parser.add_argument("--seeds", type=int, help="repetitions of every cell")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="instead of figures/<profile>")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="instead of results")
+    parser.add_argument("--dry-run", action="store_true", help="only say how many runs there are, and the minutes")
+
+
+def _league(options: argparse.Namespace) -> int:
+    """All rules against all attacks, roles and shares: the ranking, league.csv and its pictures. Resumable."""
+    from gaa_core import league, reproduce
+
+    root = reproduce.project_root()
+    results = options.results or root / "results"
+    wished = {name: getattr(options, name) for name in ("rules", "cases", "seeds")}
+    chosen = [league.narrowed(part, **wished) for part in league.parts(options.profile, options.part)]
+    if options.dry_run:
+        print(league.outlook(chosen, results=results, jobs=options.jobs))
+        return 0
+    table = league.play(chosen, results=results, jobs=options.jobs)
+    if table.empty:
+        raise GaaError("No rule and case of these are in the chosen parts of the league: there is nothing to play.")
+    folder = options.figures or root / "figures" / options.profile
+    path = league.write_table(table, folder)
+    league.draw(table, folder)
+    print(league.ranking(table))
+    print(f"Runs: {path}\nPictures: {folder}")
+    return 0
+
+
 def _bench(options: argparse.Namespace) -> int:
     """Time the rules. Options: python -m gaa_core bench --help."""
     return 0
@@ -305,6 +339,7 @@ _COMMANDS = {
     "reproduce": (_reproduce, _reproduce_options),
     "fetch": (_fetch, _fetch_options),
     "gallery": (_gallery, _gallery_options),
+    "league": (_league, _league_options),
     "bench": (_bench, lambda parser: None),
 }
 

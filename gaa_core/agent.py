@@ -104,3 +104,40 @@ class Agent:
         """Start a new segment: cut the graph, keep the last credits as the next input."""
         self.previous = self.previous.detach()
         self.segment = []
+
+
+class EvidencePolicy:
+    """Credits from a few log-odds a worker: their weighted sum, the same weights for every worker (ours).
+
+    Equivariant under renumbering. The weights are learned from the reward by the exact policy gradient.
+    """
+
+    def __init__(self, weights: dict[str, float], lr: float):
+        self.names = list(weights)
+        self.prior = torch.tensor(list(weights.values()), dtype=torch.float64)
+        self.weights = self.prior.clone()
+        self.lr = lr
+        self.taken: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def logits(self, odds: dict[str, Tensor]) -> Tensor:
+        return self.weights @ torch.stack([odds[name] for name in self.names])
+
+    def trust(self, logits: Tensor) -> Tensor:
+        """[n] in [0, 1]: exactly 0 and 1 where there is little doubt."""
+        return ((torch.sigmoid(logits) - 0.1) / 0.8).clamp(0, 1)
+
+    def remember(self, odds: dict[str, Tensor], credits: Tensor, finite: Tensor) -> None:
+        self.taken = (torch.stack([odds[name] for name in self.names]), credits, finite)
+
+    def learn(self, slopes: Tensor) -> None:
+        """slopes [n]: how much faster f_B would have fallen for a little more credit to each worker."""
+        if self.taken is None:
+            return
+        odds, credits, finite = self.taken
+        slopes = slopes[finite]
+        scale = slopes.abs().max().clamp_min(1e-12)
+        advantage = (slopes - credits @ slopes) / scale
+        trust = torch.sigmoid(self.weights @ odds)
+        gradient = odds @ (trust * (1 - trust) * advantage)
+        self.weights = (self.weights + self.lr * gradient).clamp(0.0, 2.0)
+        self.taken = None

@@ -60,7 +60,7 @@ class QuadraticServer:
     def qv_loss(self, parameters: Tensor | None = None) -> float:
         return float(self.qv_gradient(parameters).double().square().sum() / 2)
 
-    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
+    def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         return (self.parameters if parameters is None else parameters) - self.optimum
 
 

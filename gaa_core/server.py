@@ -36,8 +36,15 @@ class ParameterServer:
             return self.model.loss(parameters, self.qv.inputs, self.qv.targets)
         return self._once("loss", lambda: self.model.loss(self.parameters, self.qv.inputs, self.qv.targets))
 
-    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
-        """grad f_B at theta_t, or at other parameters, [d]."""
+    def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """grad f_B at theta_t, or at other parameters, [d]; at a `temperature` the outputs are divided by it first,
+        which keeps the gradient of samples that are fitted already.
+        """
+        if temperature != 1.0:
+            model = self.model.softened(temperature)
+            return model.gradient(
+                self.parameters if parameters is None else parameters, self.qv.inputs, self.qv.targets
+            )[0]
         if parameters is not None:
             return self.model.gradient(parameters, self.qv.inputs, self.qv.targets)[0]
         return self._once("gradient", self._gradient_and_loss)

@@ -62,7 +62,7 @@ ROLE_MAP = mpl.colors.LinearSegmentedColormap.from_list("roles", ["#f2f2f2", BYZ
 def rule_style(rule: str) -> dict:
     """Line properties of a rule by its repr: colour, line style, marker; the same in every figure."""
     name = rule.split("(")[0]
-    key = "GAA(norm_bound" if rule.startswith("GAA(norm_bound") else name
+    key = "GAA(norm_bound" if rule.startswith(("GAA(norm_bound", "GAA, bounded")) else name
     if key in RULE_STYLES:
         colour, line, marker = RULE_STYLES[key]
     else:

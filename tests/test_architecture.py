@@ -12,11 +12,13 @@ import gaa_core
 
 #: From top to bottom. A module may import those that stand below it, and its own folder.
 FLOORS = [
-    *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "lessons", "studies", "sweep"),
+    *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "lessons", "league"),
+    *("studies", "sweep"),
     *("bench", "conformance", "analysis", "growth"),
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
+        "league_plots",
         "trace_plots",
         "plots",
         "table_plots",
@@ -35,7 +37,7 @@ FLOORS = [
 ]
 
 STRANGERS = {"cases", "aggregators", "attacks", "roles"}  # none of them knows another
-ONLY_TRACES = {"plots", "table_plots", "trace_plots", "analysis"}  # they see what a run left, not what made it
+ONLY_TRACES = {"plots", "table_plots", "trace_plots", "league_plots", "analysis"}  # what a run left, not what made it
 TRACE_LEVEL = set(FLOORS[FLOORS.index("plots") :])
 
 PACKAGE = Path(gaa_core.__file__).parent

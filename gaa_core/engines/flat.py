@@ -85,6 +85,10 @@ class FlatModel:
 
         return FlatModel(self.network, loss)
 
+    def softened(self, temperature: float) -> FlatModel:
+        """The same network with its outputs divided by `temperature` before the loss."""
+        return FlatModel(self.network, lambda outputs, targets: self.loss_function(outputs / temperature, targets))
+
     def worker_gradients(self, theta: Tensor, inputs: Tensor, targets: Tensor, method: str) -> tuple[Tensor, Tensor]:
         """Gradients [n, d] and losses [n] of n batches: inputs [n, batch, ...], targets [n, batch].
 

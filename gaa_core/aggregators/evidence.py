@@ -1,0 +1,152 @@
+"""What GAAPlus holds against a submission or for it: directions that past updates and the QV set bear out.
+
+Everything here is a handful of numbers a worker, from a handful of d-vectors; nothing is learned from rewards here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gaa_core import kernels
+
+
+class DirectionMemory:
+    """Where accepted updates have been going, and how much each coordinate varies in what is submitted.
+
+    The witness is average / (second moment + a share of its mean): coordinates that swing to and fro, as along a stiff
+    direction of the loss, say nothing about who is honest, and the plain average of updates is wrong there.
+    """
+
+    def __init__(self, d: int, horizon: int, damping: float):
+        self.horizon, self.damping = horizon, damping
+        self.average = torch.zeros(d)
+        self.square = torch.zeros(d)
+        self.updates = 0
+        self.seen = 0
+
+    def witness(self) -> Tensor | None:
+        """[d]; None before the first update."""
+        if self.updates == 0:
+            return None
+        return self.average / (self.square + self.damping * self.square.mean()).clamp_min(1e-30)
+
+    def accept(self, update: Tensor) -> None:
+        self.updates += 1
+        share = max(1 / self.horizon, 1 / self.updates)
+        self.average.lerp_(update.to(self.average), share)
+
+    def note(self, gradients: Tensor, scales: Tensor) -> None:
+        """The second moment of submissions [n, d], each times its scale [n]."""
+        self.seen += 1
+        share = max(1 / self.horizon, 1 / self.seen)
+        used = scales > 0
+        rows, weights = gradients[used], scales[used].square() / max(1, int(used.sum()))
+        for block in kernels.column_blocks(gradients):
+            moment = weights.to(rows.dtype) @ rows[:, block].square()
+            self.square[block].lerp_(moment.to(self.square), share)
+
+    def forget(self) -> None:
+        self.average.zero_()
+        self.updates = 0
+
+
+class Calibration:
+    """How a kind of evidence looks among the trusted: mean and spread, from which a number becomes a log-odds.
+
+    Against honest submissions N(mean, spread^2) stand those whose mean is at most a third of theirs or negative; the
+    log-odds are linear in the evidence and 0 at `midpoint` * mean.
+    """
+
+    def __init__(self, horizon: int, midpoint: float, cap: float):
+        self.horizon, self.midpoint, self.cap = horizon, midpoint, cap
+        self.mean = self.variance = 0.0
+        self.steps = 0
+
+    def log_odds(self, values: Tensor) -> Tensor:
+        if self.steps == 0:
+            self._begin(values)
+        if self.mean <= 0:
+            return torch.zeros_like(values)
+        spread = max(self.variance, (0.1 * self.mean) ** 2)
+        return ((2 * self.mean / spread) * (values - self.midpoint * self.mean)).clamp(-self.cap, self.cap)
+
+    def learn(self, values: Tensor, trust: Tensor) -> None:
+        """Take in the evidence [n] of workers trusted this much [n]."""
+        total = float(trust.sum())
+        if total < 0.1:
+            return
+        weights = trust / total
+        share = max(1 / self.horizon, 1 / (self.steps + 1)) * min(1.0, total)
+        mean = float(weights @ values)
+        self.variance += share * (float(weights @ (values - self.mean).square()) - self.variance)
+        self.mean += share * (mean - self.mean)
+        self.steps += 1
+
+    def _begin(self, values: Tensor) -> None:
+        self.mean = 0.7 * float(values.abs().max())
+        self.variance = (0.4 * self.mean) ** 2
+        self.steps = 1
+
+
+def cosines(gram: Tensor) -> Tensor:  # [n, n] -> [n, n]
+    """Cosines between submissions from their Gram matrix; 0 where one is zero; 1 on the diagonal."""
+    lengths = gram.diagonal().clamp_min(0).sqrt()
+    scale = lengths[:, None] * lengths[None, :]
+    return torch.where(scale > 0, gram / scale.clamp_min(1e-300), 0.0).clamp(-1, 1).fill_diagonal_(1.0)
+
+
+def multiplicity(cosine: Tensor, start: float, stop: float) -> Tensor:  # [n, n] -> [n]
+    """How many submissions are the same as each, itself included: others count from `start` on, fully at `stop`."""
+    return ((cosine - start) / (stop - start)).clamp(0, 1).sum(dim=1)
+
+
+def weighted_median(values: Tensor, weights: Tensor) -> float:
+    """The least value at which half the weight is reached; infinite without any weight."""
+    total = weights.sum()
+    if total <= 0:
+        return math.inf
+    order = values.argsort()
+    reached = weights[order].cumsum(0) >= 0.5 * total
+    return float(values[order][int(reached.nonzero()[0])])
+
+
+class Reputation:
+    """What is thought of each worker before it submits: one filter for each rate at which roles may change.
+
+    A worker that is honest with probability p stays what it is but for a chance of 1 / horizon of being drawn anew.
+    Which horizon to believe is learned from how well each foretells the evidence.
+    """
+
+    def __init__(self, n: int, horizons: tuple[int, ...], memory: float = 0.98):
+        self.memory = memory
+        self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
+        self.honest = torch.full((len(horizons), n), 0.5, dtype=torch.float64)  # probabilities, [horizons, n]
+        self.base = 0.5
+        self.scores = torch.zeros(len(horizons), dtype=torch.float64)
+
+    def ahead(self) -> Tensor:
+        return (1 - self.rates) * self.honest + self.rates * self.base  # [horizons, n]
+
+    def shares(self) -> Tensor:
+        return torch.softmax(self.scores, dim=0)
+
+    def prior(self) -> Tensor:
+        """Log-odds [n]."""
+        return torch.logit(self.shares() @ self.ahead(), eps=1e-3)
+
+    def learn(self, odds: Tensor, finite: Tensor, weights: Tensor) -> None:
+        """Evidence of this step: log-odds of those who sent finite numbers; the others gave themselves away."""
+        likelihood = torch.full_like(self.honest[0], math.exp(-6))
+        likelihood[finite] = odds.exp()
+        before = self.ahead()
+        mixed = before * likelihood + 1 - before
+        counted = torch.ones_like(likelihood)
+        counted[finite] = weights
+        self.scores = self.memory * self.scores + mixed.log() @ counted / counted.sum()
+        self.honest = before * likelihood / mixed
+        posterior = self.shares() @ self.honest
+        self.base += 0.05 * (float(posterior.mean()) - self.base)
+        self.base = min(max(self.base, 0.2), 0.8)

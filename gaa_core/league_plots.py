@@ -1,0 +1,68 @@
+"""Pictures of a league: the ranking, and where each rule loses. Tables of runs or standings in, figures out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from gaa_core import plots
+from gaa_core.style import house_style
+
+#: Gaps beyond this many points share the darkest colour.
+WORST = 60.0
+
+
+def ranking(standings: pd.DataFrame) -> Figure:
+    """Rules from best to worst: mean gap with its interval over seeds, 95th percentile, and the share of cells won."""
+    table = standings[standings["mean"].notna()]
+    fig, axes = plots.panels(2, columns=2, width=5.4, height=0.8 + 0.24 * len(table), sharey=True)
+    places = np.arange(len(table))
+    with house_style():
+        gaps, wins = axes
+        for place, (rule, row) in enumerate(table.iterrows()):
+            style = plots.rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.6}
+            reach = None
+            if pd.notna(row["low"]):
+                reach = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
+            gaps.errorbar(row["mean"], place, xerr=reach, **style)
+            wins.barh(place, 100 * row["best"], color=style["color"], height=0.65)
+            wins.text(100 * row["best"] + 1, place, f"{row['best']:.0%}", va="center", fontsize=8)
+        gaps.plot(table["p95"], places, "x", color="#555555", markersize=5)
+        gaps.set(xlabel="points below the oracle (x: 95th percentile of cells)", title="mean gap, interval over seeds")
+        gaps.set_xlim(left=min(0.0, gaps.get_xlim()[0]))
+        gaps.set_yticks(places, list(table.index), fontsize=8)
+        gaps.set_ylim(len(table) - 0.5, -0.5)
+        wins.set(xlabel="% of cells", xlim=(0, 112), title="best, or within a point of the best")
+        wins.grid(axis="y", visible=False)
+        wins.tick_params(axis="y", length=0)
+    return fig
+
+
+def gap_maps(grids: dict[str, pd.DataFrame], *, title: str = "") -> Figure:
+    """One heat map a panel, one under another: rules by settings, mean gap in points written in every cell."""
+    widest = max(grid.shape[1] for grid in grids.values())
+    heights = [1.3 + 0.19 * len(grid) for grid in grids.values()]  # inches, labels of the columns included
+    sizes = {"width": max(5.5, 2.6 + 0.42 * widest), "height": sum(heights) / len(heights)}
+    fig, axes = plots.panels(len(grids), columns=1, **sizes, gridspec_kw={"height_ratios": heights})
+    for ax, (name, grid) in zip(axes, grids.items(), strict=True):
+        _gap_map(grid, ax, name)
+    if title:
+        fig.suptitle(title, fontsize=10, fontweight="bold", x=0.02, ha="left")
+    return fig
+
+
+def _gap_map(grid: pd.DataFrame, ax, title: str) -> None:
+    colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
+    scale = {"label": "points below the oracle", "fraction": 0.03, "pad": 0.01}
+    options = {"cmap": colours, "vmin": 0, "vmax": WORST, "linewidths": 0.5, "cbar_kws": scale}
+    with house_style():
+        sns.heatmap(grid, ax=ax, annot=True, fmt=".0f", annot_kws={"fontsize": 6.5}, **options)
+        for row, column in np.argwhere(grid.isna().to_numpy()):
+            ax.text(column + 0.5, row + 0.5, "-", ha="center", va="center", fontsize=6.5)
+        ax.set_facecolor("#eeeeee")
+        ax.set(xlabel="", ylabel="", title=title)
+        ax.set_yticks(np.arange(len(grid)) + 0.5, list(grid.index), rotation=0, fontsize=7)
+        ax.set_xticks(np.arange(grid.shape[1]) + 0.5, list(grid.columns), rotation=35, ha="right", fontsize=7)
+        ax.tick_params(length=0)
