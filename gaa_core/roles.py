@@ -6,7 +6,7 @@ semantics ours. The manipulated workers are the first ones: workers 0 .. byzanti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -75,6 +75,41 @@ def flipping(n: int, byzantine: int, period: int = 20, seed: int = 0) -> RoleSch
 def nobody(n: int) -> RoleSchedule:
     """No worker is ever Byzantine."""
     return static(n, 0)
+
+
+@dataclass(frozen=True)
+class ScriptedRoles:
+    """A schedule and what overrides it: changes (step, worker, byzantine), each in force from its step on."""
+
+    base: Callable[[int], Tensor]
+    changes: tuple[tuple[int, int, bool], ...]
+
+    def __call__(self, step: int) -> Tensor:
+        """bool [n], True is Byzantine at this step."""
+        found = self.base(step).clone()
+        for start, worker, byzantine in self.changes:
+            if step >= start:
+                found[worker] = byzantine
+        return found
+
+    def __repr__(self) -> str:
+        return f"scripted({self.base!r}, {list(self.changes)})"
+
+
+def scripted(base: Callable[[int], Tensor], changes: Iterable[tuple[int, int, bool]]) -> ScriptedRoles:
+    """The schedule `base`, but for `changes` (step, worker, byzantine): from that step on the worker is what they say.
+
+    Of several changes of one worker the last in the list that has begun counts. Ours: how a run in which somebody
+    turned workers by hand is written down.
+    """
+    n = len(base(0))
+    kept = tuple((int(step), int(worker), bool(byzantine)) for step, worker, byzantine in changes)
+    for step, worker, _ in kept:
+        if step < 0:
+            raise GaaError(f"scripted needs steps >= 0; found {step}.")
+        if not 0 <= worker < n:
+            raise GaaError(f"scripted needs a worker between 0 and {n - 1}; found {worker}.")
+    return ScriptedRoles(base, kept)
 
 
 #: The schedules by name, for the command line.

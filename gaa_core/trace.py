@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,15 +100,18 @@ class Trace:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Trace:
-        """Read a saved run. A folder that is missing, unfinished or damaged raises DataError."""
+    def load(cls, folder: str | Path, *, without: Collection[str] = ()) -> Trace:
+        """Read a saved run. A folder that is missing, unfinished or damaged raises DataError.
+
+        Extras named in `without` stay on the disk: the distances of a long run take most of the time.
+        """
         folder = Path(folder)
         if not (folder / RECORD).is_file():
             raise DataError(f"{folder} is not a finished run: it has no {RECORD}. Run it again.")
         try:
             settings = json.loads((folder / "config.json").read_text())
             steps = pd.DataFrame(_read_arrays(folder / "metrics.npz"))
-            arrays = _read_arrays(folder / "credits.npz")
+            arrays = _read_arrays(folder / "credits.npz", without)
         except Exception as error:
             raise DataError(f"{folder} holds a damaged run ({error}). Delete it and run it again.") from error
         return cls(settings, steps, arrays.pop("credits"), arrays.pop("byzantine"), arrays)
@@ -123,9 +127,9 @@ def read_record(folder: Path) -> dict | None:
         raise DataError(f"{folder / RECORD} is damaged ({error}). Delete the folder and run it again.") from error
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path, without: Collection[str] = ()) -> dict[str, np.ndarray]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+        return {name: arrays[name] for name in arrays.files if name not in without}
 
 
 def _write_json(path: Path, value: dict) -> None:
