@@ -305,14 +305,15 @@ def write_claims(folder: str | Path) -> pd.DataFrame:
 
 def update_readme(path: str | Path, table: pd.DataFrame) -> Path:
     """Rewrite the block between the two claims markers of a README, and nothing else."""
+    return update_block(path, README_BEGIN, README_END, markdown(table))
+
+
+def update_block(path: str | Path, begin: str, end: str, block: str) -> Path:
+    """Rewrite what stands between two marker lines of a file, and nothing else."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")
-    if (
-        text.count(README_BEGIN) != 1
-        or text.count(README_END) != 1
-        or text.index(README_BEGIN) > text.index(README_END)
-    ):
-        raise GaaError(f"{path.name} needs the lines {README_BEGIN} and {README_END}, once and in this order.")
-    before, rest = text.split(README_BEGIN)
-    after = rest.split(README_END)[1]
-    return write_text(path, f"{before}{README_BEGIN}\n\n{markdown(table)}\n{README_END}{after}")
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise GaaError(f"{path.name} needs the lines {begin} and {end}, once and in this order.")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    return write_text(path, f"{before}{begin}\n\n{block}\n{end}{after}")

@@ -18,6 +18,7 @@ FLOORS = [
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
         "trace_plots",
+        "speed_plots",
         "plots",
         "report",
         "spectra",
