@@ -43,28 +43,28 @@ def speed(table: pd.DataFrame, *, ax: Axes, title: str = "") -> None:
     """
     table = table[table["d"] == table["d"].max()].sort_values("passes", ascending=False)
     places = range(len(table))
-    ax.hlines(places, 0.5, table["passes"], color="#cfe3f1", linewidth=5, zorder=1)
     if "ratio" in table:
         peer = table["peer"].dropna().iloc[0]
         theirs = table["passes"] * table["ratio"]
+        ax.hlines(places, table["passes"], theirs, color="#cccccc", linewidth=1.5, zorder=1)
         ax.plot(theirs, places, "D", color=BYZANTINE, markersize=5, label=peer, zorder=3)
-        for place, passes, ratio in zip(places, theirs, table["ratio"], strict=True):
+        right = pd.concat([theirs, table.get("most_passes", theirs)], axis=1).max(axis=1)
+        for place, x, ratio in zip(places, right.where(theirs.notna()), table["ratio"], strict=True):
             if pd.notna(ratio):
                 times = f"{ratio:.1f}x" if ratio < 10 else f"{ratio:,.0f}x"
-                ax.annotate(times, (passes, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
+                ax.annotate(times, (x, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
     if "most_passes" in table:
         ax.plot(table["most_passes"], places, "|", color="#444444", markersize=13, markeredgewidth=2, label="at most")
     ax.plot(table["passes"], places, "o", color=BENIGN, markersize=6, label="gaa_core", zorder=4)
     ax.set_yticks(places, [NAMES.get(rule, rule) for rule in table["rule"]])
-    n, d = table[["n", "d"]].iloc[0]
-    ax.set(
-        xscale="log", xlabel="read passes over the submissions", title=title or f"One aggregation, n = {n}, d = {d:,}"
-    )
+    n, d, f = table[["n", "d", "f"]].iloc[0]
+    title = title or f"One aggregation, n = {n}, d = {d:,}, f = {f}"
+    ax.set(xscale="log", xlabel="read passes over the submissions", title=title)
     ax.set_xlim(0.5, 3.0 * ax.get_xlim()[1])
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.grid(axis="y", visible=False)
     ax.figure.set_figheight(0.6 + 0.3 * len(table) + 0.6)
-    ax.legend(loc="lower right", fontsize=8)
+    ax.legend(loc="upper right", fontsize=8)
 
 
 def save(fig: Figure, table: pd.DataFrame, *, folder: str | Path, notebook: str = "") -> Path:

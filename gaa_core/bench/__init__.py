@@ -11,21 +11,21 @@ import pandas as pd
 import torch
 
 from gaa_core import compiled, report, speed_plots
-from gaa_core.bench.contenders import OURS, PEERS, SECONDS, TARGETS, Target, load_peer
-from gaa_core.bench.timing import STANDARD, speed_table, take_turns
+from gaa_core.bench.contenders import MOST_PARAMETERS, MOST_WORKERS, OURS, PEERS, SECONDS, TARGETS, load_peer
+from gaa_core.bench.timing import STANDARD, speed_table
 from gaa_core.errors import UnknownName
 
 __all__ = [
+    "MOST_PARAMETERS",
+    "MOST_WORKERS",
     "OURS",
     "PEERS",
     "SECONDS",
     "STANDARD",
     "TARGETS",
-    "Target",
     "load_peer",
     "main",
     "speed_table",
-    "take_turns",
 ]
 
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
@@ -61,7 +61,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"rule": table["rule"], "ms": table["ms"].map("{:.1f}".format)})
     shown["passes"] = table["passes"].map("{:.1f}".format)
     shown["at most"] = [_bound(row) for row in table.to_dict("records")]
-    shown["met"] = table["met"]
+    shown["met"] = ["" if pd.isna(value) else value for value in table["met"]]
     columns = {
         "memory": ("memory", "{:.2f}"),
         "best peer": ("best_peer", "{}"),
@@ -100,7 +100,7 @@ def save(table: pd.DataFrame, folder: str | Path, words: str, readme: str | Path
 
 def markdown(table: pd.DataFrame) -> str:
     """The table of speed as the README has it."""
-    shown = readable(table.assign(met=table["met"].fillna("")))
+    shown = readable(table)
     lines = [f"| {' | '.join(row)} |" for row in [list(shown), ["---"] * len(shown.columns), *shown.values.tolist()]]
     n, d, f = table[["n", "d", "f"]].iloc[0]
     return f"One aggregation, n={n}, d={d:,}, f={f}, float32; {table['setting'].iloc[0]}.\n\n" + "\n".join(lines) + "\n"
