@@ -24,7 +24,8 @@ lab: $(STAMP)  ## JupyterLab on this machine only, with its token
 	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-bench: $(STAMP)  ## time the rules
+bench: $(STAMP)  ## time the rules: the table of what each is to reach, then many sizes and whole rounds
+	$(PY) -m gaa_core bench $(BENCH)
 	$(PY) -m pytest tests/benchmarks --benchmark-only $(ARGS)
 
 data: $(STAMP)  ## download the official data files of the case studies

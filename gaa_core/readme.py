@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from gaa_core import report
-from gaa_core.errors import GaaError
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 
@@ -43,10 +42,4 @@ def rows(table: pd.DataFrame, figures: str) -> list[dict[str, str]]:
 
 def update(path: str | Path, table: pd.DataFrame, figures: str = "figures/paper") -> Path:
     """Rewrite the block between the two claims markers of a README, and nothing else."""
-    path = Path(path)
-    text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise GaaError(f"{path.name} needs the lines {BEGIN} and {END}, once and in this order.")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return report.write_text(path, f"{before}{BEGIN}\n\n{report.markdown(rows(table, figures))}\n{END}{after}")
+    return report.update_block(path, BEGIN, END, report.markdown(rows(table, figures)))

@@ -299,3 +299,14 @@ def write_claims(folder: str | Path) -> pd.DataFrame:
     write_text(Path(folder) / "claims.csv", table.to_csv(index=False))
     write_text(Path(folder) / "claims.md", markdown(readable(table)))
     return table
+
+
+def update_block(path: str | Path, begin: str, end: str, block: str) -> Path:
+    """Rewrite what stands between two marker lines of a file, and nothing else."""
+    path = Path(path)
+    text = path.read_text(encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise GaaError(f"{path.name} needs the lines {begin} and {end}, once and in this order.")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    return write_text(path, f"{before}{begin}\n\n{block}\n{end}{after}")

@@ -20,6 +20,7 @@ FLOORS = [
     *(
         "league_plots",
         "trace_plots",
+        "speed_plots",
         "plots",
         "table_plots",
         "style",

@@ -14,11 +14,11 @@ class ARC(RowScaling):
     """The k = floor(2 (f/n) (n-f)) longest submissions shortened to the norm of the next longest.
 
     Adaptive robust clipping: the bound comes from the submissions, and clips more than f of them. Needs n >= 2f+1;
-    O(nd). Source: Allouah et al. 2025, "Adaptive gradient clipping for robust federated learning", section 3.
+    O(nd). Source: Allouah et al. 2025, "Adaptive gradient clipping for robust federated learning".
     """
 
     f: int
-    source: ClassVar[str] = "ours: Allouah et al. 2025 (ARC), section 3"
+    source: ClassVar[str] = "ours: Allouah et al. 2025 (ARC)"
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

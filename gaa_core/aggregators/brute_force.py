@@ -22,11 +22,11 @@ class BruteForce(WeightedAggregator):
     with the least sum of distances is taken, so that the order of workers does not matter. Found by branch and bound,
     exactly: leaving out f workers so that no distance exceeds r is a vertex cover of size f. Needs n >= 2f+1; O(n^2 d)
     and at worst O(C(n,f)), where enumeration (Table 1) always takes O(C(n,f)(n-f)d). Source: Pan et al. 2020, Table 1;
-    El Mhamdi et al. 2018, section 3.
+    El Mhamdi et al. 2018.
     """
 
     f: int
-    source: ClassVar[str] = "paper: Table 1; El Mhamdi et al. 2018, section 3"
+    source: ClassVar[str] = "paper: Table 1; El Mhamdi et al. 2018"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

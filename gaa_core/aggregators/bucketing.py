@@ -17,12 +17,12 @@ class Bucketing(PreAggregator):
 
     Up to f Byzantine workers spoil up to f of the ceil(n/size) groups, so that the rule behind keeps its f. The shuffle
     depends on `seed` and n alone: the same submissions give the same answer. O(nd).
-    Source: Karimireddy et al. 2022, "Byzantine-robust learning on heterogeneous datasets via bucketing", section 4.
+    Source: Karimireddy et al. 2022, "Byzantine-robust learning on heterogeneous datasets via bucketing".
     """
 
     size: int = 2
     seed: int = 0
-    source: ClassVar[str] = "ours: Karimireddy et al. 2022, section 4"
+    source: ClassVar[str] = "ours: Karimireddy et al. 2022"
 
     def __post_init__(self) -> None:
         check_count(self, "size", self.size, least=1)

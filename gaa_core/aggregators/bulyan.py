@@ -18,11 +18,11 @@ class Bulyan(Aggregator):
     Krum picks one submission at a time, and scores are computed anew on the r that remain, each with its r-f-2 nearest.
     Ties go to the smallest worker number as in Krum, and with f <= 2 the last picks do tie: r-f-2 has come down to 1
     (two mutual nearest) or 0 (everybody). Needs n >= 4f+3; O(n^2 d + n^3 log n).
-    Source: El Mhamdi et al. 2018, "The hidden vulnerability of distributed learning in Byzantium", section 4.
+    Source: El Mhamdi et al. 2018, "The hidden vulnerability of distributed learning in Byzantium".
     """
 
     f: int
-    source: ClassVar[str] = "paper: Table 1; El Mhamdi et al. 2018, section 4"
+    source: ClassVar[str] = "paper: Table 1; El Mhamdi et al. 2018"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

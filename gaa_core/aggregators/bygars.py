@@ -19,12 +19,12 @@ class ByGARS(LearningAggregator):
     the step along the present q would lead; `meta_steps=1` at theta itself is ByGARS++. Reputations may be negative: a
     worker that always reverses becomes useful. U_i is the submission at the norm of grad f_B(theta) (ours: the source
     does not rescale, and so needs bounded submissions). q starts at 0. O(nd) a meta-step. Source: Regatti et al. 2020,
-    "ByGARS: Byzantine SGD with arbitrary number of attackers", section 3.
+    "ByGARS: Byzantine SGD with arbitrary number of attackers".
     """
 
     rate: float = 0.1
     meta_steps: int = 1
-    source: ClassVar[str] = "ours: Regatti et al. 2020, section 3"
+    source: ClassVar[str] = "ours: Regatti et al. 2020"
 
     _reputation: Tensor | None = field(default=None, init=False, repr=False, compare=False)
     _server: Server | None = field(default=None, init=False, repr=False, compare=False)

@@ -18,12 +18,12 @@ class CenteredClipping(WeightedAggregator):
     The source takes v from the step before. Here nothing outlives a call: v is the submission in the middle of a
     random sketch, and each of `iterations` moves v to the result. `radius=None` is the median distance to v (ours), so
     that no scale must be known. Takes no f. O(nd) an iteration. Source: Karimireddy et al. 2021, "Learning from
-    history", section 4.
+    history".
     """
 
     radius: float | None = None
     iterations: int = 1
-    source: ClassVar[str] = "ours: Karimireddy et al. 2021, section 4 (without its memory)"
+    source: ClassVar[str] = "ours: Karimireddy et al. 2021 (without its memory)"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -15,11 +15,11 @@ class CGE(WeightedAggregator):
 
     The source adds them up; dividing by n-f only rescales the step size. Sees lengths alone: a reversed gradient of
     honest length passes. Equal norms go by worker number. Needs n >= 2f+1; O(nd).
-    Source: Gupta et al. 2021, "Byzantine fault-tolerance in distributed optimization under 2f-redundancy", section 4.
+    Source: Gupta et al. 2021, "Byzantine fault-tolerance in distributed optimization under 2f-redundancy".
     """
 
     f: int
-    source: ClassVar[str] = "ours: Gupta et al. 2021, section 4"
+    source: ClassVar[str] = "ours: Gupta et al. 2021"
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

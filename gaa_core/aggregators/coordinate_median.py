@@ -15,10 +15,10 @@ class CoordinateMedian(ColumnwiseAggregator):
     """The median of each coordinate over the workers.
 
     For even n the mean of the two middle values, where `torch.median` takes the lower one. O(nd log n).
-    Source: Yin et al. 2018, "Byzantine-robust distributed learning", definition 1.
+    Source: Yin et al. 2018, "Byzantine-robust distributed learning".
     """
 
-    source: ClassVar[str] = "ours: Yin et al. 2018, definition 1"
+    source: ClassVar[str] = "ours: Yin et al. 2018"
 
     def aggregate(self, gradients: Tensor, prepare: Callable | None = None) -> Tensor:  # [n, d] -> [d]
         return order_statistics.median(gradients, prepare)

@@ -20,7 +20,7 @@ class DnC(WeightedAggregator):
     singular vector of the centred sample and drops the `strength * f` greatest; a worker must survive every round. The
     draws depend on `seed` alone, so that the same submissions give the same answer. When rounds leave nobody, the
     update is the mean of the last round's survivors. Needs n >= 2f+1; O(n^2 d) at most. Source: Shejwalkar and
-    Houmansadr 2021, "Manipulating the Byzantine", section 6, algorithm 2.
+    Houmansadr 2021, "Manipulating the Byzantine".
     """
 
     f: int
@@ -28,7 +28,7 @@ class DnC(WeightedAggregator):
     coordinates: int = 10_000
     strength: float = 1.0
     seed: int = 0
-    source: ClassVar[str] = "ours: Shejwalkar and Houmansadr 2021, algorithm 2"
+    source: ClassVar[str] = "ours: Shejwalkar and Houmansadr 2021"
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

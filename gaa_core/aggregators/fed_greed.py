@@ -15,10 +15,10 @@ class FedGreed(JudgedAggregator):
 
     Growth stops at the first submission whose admission would raise f_B after a step along the mean; equal losses
     admit. The best is taken whatever its loss. For any number of Byzantine workers; at most 2n evaluations of f_B a
-    step. Source: Kritharakis et al. 2025, "FedGreed: a Byzantine-robust loss-based aggregation method", section 3.
+    step. Source: Kritharakis et al. 2025, "FedGreed: a Byzantine-robust loss-based aggregation method".
     """
 
-    source: ClassVar[str] = "ours: Kritharakis et al. 2025, section 3"
+    source: ClassVar[str] = "ours: Kritharakis et al. 2025"
 
     def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
         losses = trial_losses(gradients, server)

@@ -17,10 +17,10 @@ class FLTrust(JudgedAggregator):
 
     The server gradient is that of f_B on the quasi-validation set; it is the yardstick and has no vote of its own. When
     no submission has a positive cosine the update is zero. For any number of Byzantine workers; O(nd).
-    Source: Cao et al. 2021, "FLTrust: Byzantine-robust federated learning via trust bootstrapping", section 4.
+    Source: Cao et al. 2021, "FLTrust: Byzantine-robust federated learning via trust bootstrapping".
     """
 
-    source: ClassVar[str] = "ours: Cao et al. 2021, section 4"
+    source: ClassVar[str] = "ours: Cao et al. 2021"
 
     def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
         reference = server.qv_gradient().to(gradients.dtype)

@@ -21,11 +21,11 @@ class GeometricMedian(WeightedAggregator):
     Weiszfeld's iteration until a step is shorter than `tolerance` times the median distance to the submissions. Not
     the medoid (`GeoMed`), and not smoothed: where a submission is itself the minimiser it is found exactly. Runs on
     the n x n Gram matrix, so O(n^2 d) once and O(n^2) a step. Takes no f (its guarantee asks for n >= 2f+1).
-    Source: Weiszfeld 1937; the step at a submission is from Vardi and Zhang 2000, section 2.
+    Source: Weiszfeld 1937; the step at a submission is from Vardi and Zhang 2000.
     """
 
     tolerance: float = 1e-6
-    source: ClassVar[str] = "ours: Weiszfeld 1937; Vardi and Zhang 2000, section 2"
+    source: ClassVar[str] = "ours: Weiszfeld 1937; Vardi and Zhang 2000"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -22,11 +22,11 @@ class Krum(WeightedAggregator):
 
     Squared distances, and the submission itself is not among its nearest. Of equal scores the smallest
     worker number wins, as the source says. Needs n >= 2f+3; O(n^2 d + n^2 log n).
-    Source: Blanchard et al. 2017, "Machine learning with adversaries", section 4.
+    Source: Blanchard et al. 2017, "Machine learning with adversaries".
     """
 
     f: int
-    source: ClassVar[str] = "paper: Table 1; Blanchard et al. 2017, section 4"
+    source: ClassVar[str] = "paper: Table 1; Blanchard et al. 2017"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from gaa_core.aggregators.brute_force import BruteForce
 class MDA(BruteForce):
     """Minimum-diameter averaging: the name under which later papers know `BruteForce`. The same rule.
 
-    Source: El Mhamdi et al. 2020, "Genuinely distributed Byzantine machine learning", section 3.
+    Source: El Mhamdi et al. 2020, "Genuinely distributed Byzantine machine learning".
     """
 
     source: ClassVar[str] = "paper: Table 1 (as Brute-Force)"

@@ -17,11 +17,11 @@ class MeanAroundMedian(ColumnwiseAggregator):
 
     Of two values equally far from the median the lesser is kept; the median of an even number is the mean of the
     middle two. Drops f values in all, at either end, where `TrimmedMean` drops f at each. Needs n >= 2f+1; O(nd log n).
-    Source: Xie et al. 2018, "Generalized Byzantine-tolerant SGD", section 4 (phocas and mean around median).
+    Source: Xie et al. 2018, "Generalized Byzantine-tolerant SGD" (phocas and mean around median).
     """
 
     f: int
-    source: ClassVar[str] = "ours: Xie et al. 2018, section 4"
+    source: ClassVar[str] = "ours: Xie et al. 2018"
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

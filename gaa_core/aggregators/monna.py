@@ -15,12 +15,12 @@ class MoNNA(WeightedAggregator):
 
     Made for peers without a server, where each takes its own gradient as the pivot. On a server `pivot` must be known
     to be honest: a Byzantine pivot decides everything. Needs n >= 2f+1; O(nd).
-    Source: Farhadkhani et al. 2023, "Robust collaborative learning with linear gradient overhead", section 3.
+    Source: Farhadkhani et al. 2023, "Robust collaborative learning with linear gradient overhead".
     """
 
     f: int
     pivot: int = 0
-    source: ClassVar[str] = "ours: Farhadkhani et al. 2023, section 3"
+    source: ClassVar[str] = "ours: Farhadkhani et al. 2023"
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

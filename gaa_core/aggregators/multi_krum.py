@@ -16,13 +16,13 @@ class MultiKrum(WeightedAggregator):
 
     `select=None` is n-f-2; libraries differ here (n-f is common), so the repr shows the value. Scores are computed
     once, not anew after each pick (that is Bulyan). Equal scores go by worker number. Needs n >= 2f+3 and n >=
-    select+f; O(n^2 d + n^2 log n). Source: Blanchard et al. 2017, "Machine learning with adversaries", section 5
+    select+f; O(n^2 d + n^2 log n). Source: Blanchard et al. 2017, "Machine learning with adversaries"
     (m-Krum).
     """
 
     f: int
     select: int | None = None
-    source: ClassVar[str] = "paper: Blanchard et al. 2017, section 5"
+    source: ClassVar[str] = "paper: Blanchard et al. 2017"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

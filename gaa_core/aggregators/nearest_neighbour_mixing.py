@@ -16,11 +16,11 @@ class NearestNeighbourMixing(PreAggregator):
     """Each submission replaced by the mean of its n-f nearest, itself among them (NNM).
 
     Makes most rules optimally robust to heterogeneous data. Equal distances go by worker number. Needs n >= 2f+1;
-    O(n^2 d). Source: Allouah et al. 2023, "Fixing by mixing", section 4.
+    O(n^2 d). Source: Allouah et al. 2023, "Fixing by mixing".
     """
 
     f: int
-    source: ClassVar[str] = "ours: Allouah et al. 2023, section 4"
+    source: ClassVar[str] = "ours: Allouah et al. 2023"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

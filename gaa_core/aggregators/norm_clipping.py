@@ -33,11 +33,11 @@ class NormClipping(RowScaling):
     """Submissions longer than `bound` shortened to it, directions kept.
 
     `bound=None` is the median norm (ours), so that no scale must be known. O(nd).
-    Source: Sun et al. 2019, "Can you really backdoor federated learning?", section 4.
+    Source: Sun et al. 2019, "Can you really backdoor federated learning?".
     """
 
     bound: float | None = None
-    source: ClassVar[str] = "ours: Sun et al. 2019, section 4"
+    source: ClassVar[str] = "ours: Sun et al. 2019"
 
     def __post_init__(self) -> None:
         if self.bound is not None and not self.bound > 0.0:

@@ -20,13 +20,13 @@ class SignGuard(WeightedAggregator):
     Kept are the norms within `lower` and `upper` times their median, and the largest mean-shift cluster of the shares
     of positive, zero and negative signs on a random tenth of the coordinates (drawn from `seed` alone). When the two
     leave nobody, the norms alone decide. Takes no f; O(nd + n^2). Source: Xu et al. 2022, "Byzantine-robust federated
-    learning through collaborative malicious gradient filtering", section 4.
+    learning through collaborative malicious gradient filtering".
     """
 
     lower: float = 0.1
     upper: float = 3.0
     seed: int = 0
-    source: ClassVar[str] = "ours: Xu et al. 2022, section 4"
+    source: ClassVar[str] = "ours: Xu et al. 2022"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.lower <= 1.0 <= self.upper:

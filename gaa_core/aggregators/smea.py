@@ -21,11 +21,11 @@ class SMEA(WeightedAggregator):
 
     Every subset is tried, which is what the source asks for and what limits it to few workers: more than half
     a million subsets are refused. Equal eigenvalues go to the first subset. Needs n >= 2f+1; O(n^2 d + C(n,f) n^3).
-    Source: Allouah et al. 2023, "On the privacy-robustness-utility trilemma in distributed learning", section 3.
+    Source: Allouah et al. 2023, "On the privacy-robustness-utility trilemma in distributed learning".
     """
 
     f: int
-    source: ClassVar[str] = "ours: Allouah et al. 2023 (trilemma), section 3"
+    source: ClassVar[str] = "ours: Allouah et al. 2023 (trilemma)"
     notices_not_finite: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -16,11 +16,11 @@ class TrimmedMean(ColumnwiseAggregator):
     """The mean of each coordinate without its f least and f greatest values.
 
     f are dropped at *each* end, 2f in all. Needs n >= 2f+1; O(nd log n).
-    Source: Yin et al. 2018, "Byzantine-robust distributed learning", definition 2.
+    Source: Yin et al. 2018, "Byzantine-robust distributed learning".
     """
 
     f: int
-    source: ClassVar[str] = "ours: Yin et al. 2018, definition 2"
+    source: ClassVar[str] = "ours: Yin et al. 2018"
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

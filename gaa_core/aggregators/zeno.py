@@ -17,12 +17,12 @@ class Zeno(JudgedAggregator):
 
     `f` may be anything up to n-1 (the source calls it b): Zeno lives with a Byzantine majority. Equal scores go by
     worker number. n+1 evaluations of f_B a step. Needs n >= f+1.
-    Source: Xie et al. 2019, "Zeno: distributed SGD with suspicion-based fault-tolerance", section 3.
+    Source: Xie et al. 2019, "Zeno: distributed SGD with suspicion-based fault-tolerance".
     """
 
     f: int
     rho: float = 0.0005
-    source: ClassVar[str] = "ours: Xie et al. 2019, section 3"
+    source: ClassVar[str] = "ours: Xie et al. 2019"
 
     def __post_init__(self) -> None:
         check_count(self, "f", self.f)

@@ -18,12 +18,12 @@ class ZenoPlusPlus(JudgedAggregator):
 
     The source takes submissions one at a time as they arrive and renews v now and then; here all of a step are tested
     against the same fresh v (ours). When none passes the update is zero. For any number of Byzantine workers; O(nd).
-    Source: Xie et al. 2020, "Zeno++: robust fully asynchronous SGD", section 4.
+    Source: Xie et al. 2020, "Zeno++: robust fully asynchronous SGD".
     """
 
     rho: float = 0.0005
     epsilon: float = 0.0
-    source: ClassVar[str] = "ours: Xie et al. 2020, section 4 (synchronous)"
+    source: ClassVar[str] = "ours: Xie et al. 2020 (synchronous)"
 
     def __post_init__(self) -> None:
         if not (self.rho >= 0.0 and self.epsilon >= 0.0):

@@ -10,8 +10,7 @@ from gaa_core.errors import GaaError
 class OneCoordinate(Attack):
     """The worker's own gradient, plus scale * sqrt(d) on one coordinate.
 
-    Small beside the norm of d honest noises, yet all of it in one direction (compare El Mhamdi et al., ICML 2018,
-    section 3).
+    Small beside the norm of d honest noises, yet all of it in one direction (compare El Mhamdi et al., ICML 2018).
     """
 
     source = "reconstruction (scale 0.1)"

@@ -11,11 +11,11 @@ from gaa_core.attacks.base import Attack
 class RandomFault(Attack):
     """offset + std * N(0, I), whatever the honest gradient is.
 
-    The default is the random fault of Blanchard et al. (NeurIPS 2017, section 5: variance 200^2), to which the paper
+    The default is the random fault of Blanchard et al. (NeurIPS 2017: variance 200^2), to which the paper
     points. `RandomFault(std=2e-6, offset=0.01)` is the reconstruction's: almost a constant shift.
     """
 
-    source = "paper (named); scale of Blanchard et al. 2017, section 5; small scale: reconstruction"
+    source = "paper (named); scale of Blanchard et al. 2017; small scale: reconstruction"
 
     std: float = 200.0
     offset: float = 0.0

@@ -1,4 +1,4 @@
-"""(f, kappa)-robustness, Allouah et al. 2023 "Fixing by mixing", definition 2, searched for counterexamples.
+"""(f, kappa)-robustness, Allouah et al. 2023 "Fixing by mixing", searched for counterexamples.
 
 For every set S of n-f submissions, |F - mean_S|^2 <= kappa * mean over S of |V_i - mean_S|^2. Where the literature
 gives a kappa, attacks of random directions and sizes, and climbs from the worst of them, must not get past it.
@@ -17,7 +17,7 @@ def ratio(f, n):
 
 
 def mixed(kappa):
-    """kappa of a rule behind nearest-neighbour mixing (theorem 1 there)."""
+    """kappa of a rule behind nearest-neighbour mixing (from there)."""
     return lambda f, n: 8 * f / (n - f) * (kappa(f, n) + 1)
 
 
@@ -33,7 +33,7 @@ def kappa_trimmed_mean(f, n):
     return 6 * f / (n - 2 * f) * ratio(f, n)
 
 
-KAPPAS = [  # table 1 there; SMEA from the trilemma paper, proposition 5.1
+KAPPAS = [  # from there; SMEA's from the trilemma paper
     (a.Krum, kappa_krum),
     (lambda f: a.GeometricMedian(), kappa_median),
     (lambda f: a.CoordinateMedian(), kappa_median),
