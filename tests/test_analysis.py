@@ -295,7 +295,9 @@ def test_behaviours_of_made_up_runs_are_told():
     assert again.workers.equals(report.workers)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    "schedule", ["static", "pretense", "flipping"]
+)  # randomized: nobody keeps a side to be trusted
 def test_distances_tell_the_side_at_every_step(schedule):
     trace = made_up(schedule)
     away, share = analysis.sides(trace)
