@@ -238,6 +238,13 @@ def test_attackers_move_together_and_the_others_against_them():
     assert {frozenset(leaves[:6]), frozenset(leaves[4:])} & {frozenset(range(6)), frozenset(range(6, N))}
 
 
+def test_the_credit_that_workers_start_with_does_not_group_them():
+    trace = made_up()
+    lucky = trace.credits * np.where(np.arange(N) % 2, 20.0, 1.0).astype(np.float32)  # every other one, of both kinds
+    started = dataclasses.replace(trace, credits=lucky / lucky.sum(axis=1, keepdims=True))
+    assert analysis.groups(started).labels.tolist() == analysis.groups(trace).labels.tolist()
+
+
 def test_groups_from_a_turn_on_and_by_count():
     trace = made_up("pretense")
     assert len(set(analysis.groups(trace, since=50).labels[:6])) == 1
@@ -262,19 +269,23 @@ def test_true_behaviours_come_from_the_schedule():
 def test_features_know_neither_roles_nor_test_set():
     trace = made_up("flipping")
     blind = dataclasses.replace(trace, byzantine=~trace.byzantine, steps=trace.steps.assign(loss=9.0, accuracy=0.0))
-    pd.testing.assert_frame_equal(analysis.worker_features(trace), analysis.worker_features(blind))
+    for distances in (False, True):
+        seen, unseen = (analysis.worker_features(each, distances=distances) for each in (trace, blind))
+        pd.testing.assert_frame_equal(seen, unseen)
 
 
+@pytest.mark.parametrize("distances", [False, True])
 @pytest.mark.parametrize("steps", [2, 3, 12, 61])
-def test_features_of_short_runs_are_finite_and_of_the_same_names(steps):
-    table = analysis.worker_features(made_up(steps=steps))
-    assert list(table) == list(analysis.worker_features(made_up()))
+def test_features_of_short_runs_are_finite_and_of_the_same_names(steps, distances):
+    table = analysis.worker_features(made_up(steps=steps), distances=distances)
+    assert list(table) == list(analysis.worker_features(made_up(), distances=distances))
     assert table.shape[0] == N and np.isfinite(table.to_numpy()).all()
 
 
 def test_behaviours_of_made_up_runs_are_told():
     train = [made_up(kind, seed) for kind in SCHEDULES for seed in range(3)]
     held_out = [made_up(kind, 10) for kind in SCHEDULES]
+    assert analysis.classify_behaviour(train, held_out, distances=True).accuracy > 0.9
     report = analysis.classify_behaviour(train, held_out)
     assert report.accuracy > 0.9 and 0.8 < report.balanced_accuracy <= 1.0
     assert report.confusion().to_numpy().sum() == len(report.workers) == 4 * N
@@ -282,6 +293,28 @@ def test_behaviours_of_made_up_runs_are_told():
     np.testing.assert_allclose(report.confusion("true").sum(axis=1), 1.0)
     again = analysis.classify_behaviour(train, held_out)
     assert again.workers.equals(report.workers)
+
+
+@pytest.mark.parametrize(
+    "schedule", ["static", "pretense", "flipping"]
+)  # randomized: nobody keeps a side to be trusted
+def test_distances_tell_the_side_at_every_step(schedule):
+    trace = made_up(schedule)
+    away, share = analysis.sides(trace)
+    both = trace.byzantine.any(axis=1) & ~trace.byzantine.all(axis=1)  # two camps
+    apart = away > 1.0
+    trusted = trace.credits[-STEPS // 3 :].mean(axis=0).argmax()
+    opposite = trace.byzantine != trace.byzantine[:, trusted][:, None]
+    assert (apart == opposite)[both].mean() > 0.9
+    assert ((share > 0) & (share <= 1)).all()
+
+
+def test_sides_need_the_distances_and_outlive_infinite_ones():
+    with pytest.raises(GaaError, match="record_distances"):
+        analysis.sides(made_up(distances=False))
+    trace = made_up()
+    trace.extras["distances"][3, 0, 1] = trace.extras["distances"][3, 1, 0] = np.inf
+    assert np.isfinite(analysis.worker_features(trace, distances=True).to_numpy()).all()
 
 
 def test_held_out_runs_are_held_out():

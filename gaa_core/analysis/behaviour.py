@@ -1,4 +1,4 @@
-"""How do they behave? Static, pretense, randomized, flipping or benign, told from credits and rewards alone."""
+"""How do they behave? Static, pretense, randomized, flipping or benign: told from credits, rewards and distances."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn import metrics
 from sklearn.ensemble import ExtraTreesClassifier
 
+from gaa_core.analysis.sides import side_features
 from gaa_core.analysis.turning import log_credits, movements, robust_deviation
 from gaa_core.errors import GaaError
 from gaa_core.trace import Trace
@@ -58,8 +59,10 @@ def true_behaviour(trace: Trace) -> np.ndarray:
     return np.where(manipulated, kind, "benign")
 
 
-def worker_features(trace: Trace) -> pd.DataFrame:
+def worker_features(trace: Trace, *, distances: bool = False) -> pd.DataFrame:
     """What is read off a run, a row per worker [n, features]: its own credits first, then those of all and the rewards.
+
+    With `distances` also where it stood among the submissions, step by step (see `sides`), of a run that kept them.
 
     Columns that describe the run are equal for all its workers; they tell which game is played, the worker's own tell
     on which side. No column knows the true roles, the training loss or the test set.
@@ -87,21 +90,26 @@ def worker_features(trace: Trace) -> pd.DataFrame:
     everybody |= {f"drift of the losers {part}": value for part, value in enumerate(drift[:, losers].mean(axis=1))}
     everybody |= {"losers": losers.mean()}
     table = pd.DataFrame({**own, **{f"run: {name}": np.full(n, value) for name, value in everybody.items()}})
+    if distances:
+        table = pd.concat([table, side_features(trace, _parts(steps))], axis=1)
     return table.replace([np.inf, -np.inf], np.nan).fillna(0.0).clip(-1e6, 1e6)
 
 
-def classify_behaviour(train: Sequence[Trace], held_out: Sequence[Trace], *, seed: int = 0) -> BehaviourReport:
+def classify_behaviour(
+    train: Sequence[Trace], held_out: Sequence[Trace], *, distances: bool = False, seed: int = 0
+) -> BehaviourReport:
     """Train on the workers of some runs, tell the behaviour of those of others; the runs must differ in their seeds.
 
-    Extremely randomized trees on `worker_features`, behaviours weighted equally. Ours: the paper shows that patterns
-    can be seen, and names no classifier.
+    From credits and rewards alone, or with `distances` from what was submitted as well. Extremely randomized trees on
+    `worker_features`, behaviours weighted equally. Ours: the paper shows that patterns can be seen, and names no
+    classifier.
     """
     shared = {each.settings["seed"] for each in train} & {each.settings["seed"] for each in held_out}
     if shared:
         raise GaaError(f"Held-out runs must have seeds of their own; found {sorted(shared)} in both.")
     if not train or not held_out:
         raise GaaError(f"classify_behaviour needs runs on both sides; found {len(train)} and {len(held_out)}.")
-    known, unknown = _labelled(train), _labelled(held_out)
+    known, unknown = _labelled(train, distances), _labelled(held_out, distances)
     names = [name for name in known if name not in ("true", "seed", "run", "worker")]
     trees = ExtraTreesClassifier(300, min_samples_leaf=2, class_weight="balanced", random_state=seed)
     trees.fit(known[names].to_numpy(), known["true"])
@@ -110,10 +118,10 @@ def classify_behaviour(train: Sequence[Trace], held_out: Sequence[Trace], *, see
     return BehaviourReport(workers, importances)
 
 
-def _labelled(traces: Iterable[Trace]) -> pd.DataFrame:
+def _labelled(traces: Iterable[Trace], distances: bool) -> pd.DataFrame:
     tables = []
     for number, trace in enumerate(traces):
-        features = worker_features(trace)
+        features = worker_features(trace, distances=distances)
         who = {"seed": trace.settings["seed"], "run": number, "worker": range(len(features))}
         tables.append(features.assign(**who, true=true_behaviour(trace)))
     return pd.concat(tables, ignore_index=True)

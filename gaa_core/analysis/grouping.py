@@ -28,11 +28,12 @@ class Groups:
 
 
 def groups(trace: Trace, *, count: int | None = None, since: int = 0) -> Groups:
-    """Groups of workers whose log credits moved the same way from step `since` on, where all start from 0.
+    """Groups of workers whose log credits moved the same way from where they stood at step `since`.
 
     Correlation is about that start, not about each worker's mean: who only ever lost credit belongs together, whatever
-    the shape of the loss. Average linkage; the tree is cut where groups no longer correlate positively on average, or
-    into `count` groups. Set `since` to a turning point to see who turned together. Ours.
+    the shape of the loss, and whatever credit a policy that has learned nothing yet gave it. Average linkage; the tree
+    is cut where groups no longer correlate positively on average, or into `count` groups. Set `since` to a turning
+    point to see who turned together. Ours.
     """
     logs = log_credits(trace)
     steps, n = logs.shape
@@ -40,7 +41,7 @@ def groups(trace: Trace, *, count: int | None = None, since: int = 0) -> Groups:
         raise GaaError(f"groups needs a step between 0 and {steps - 1} to start from; found {since}.")
     if count is not None and not 1 <= count <= n:
         raise GaaError(f"groups needs a count between 1 and the run's {n} workers; found {count}.")
-    moved = logs[since:] - (logs[since] if since else 0.0)
+    moved = logs[since:] - logs[since]
     lengths = np.linalg.norm(moved, axis=0) + 1e-12
     correlation = np.clip(moved.T @ moved / np.outer(lengths, lengths), -1.0, 1.0)
     apart = 1.0 - (correlation + correlation.T) / 2
