@@ -12,10 +12,19 @@ from gaa_core.aggregators.base import Aggregator
 from gaa_core.aggregators.krum import krum_scores
 from gaa_core.attacks.base import Attack, Knowledge
 from gaa_core.lessons import checking
-from gaa_core.lessons.checking import NotYet, compare, guessed, right, tensor
+from gaa_core.lessons.checking import NotYet, check_guess, compare, guessed, right, tensor
 from gaa_core.seeding import generator
 
-__all__ = ["check_fool_krum", "check_patience", "check_reverse", "check_well_formed", "guessed", "hardest", "rounds"]
+__all__ = [
+    "check_fool_krum",
+    "check_guess",
+    "check_patience",
+    "check_reverse",
+    "check_well_formed",
+    "guessed",
+    "hardest",
+    "rounds",
+]
 
 N, F, D = 10, 3, 400
 
@@ -77,10 +86,7 @@ def check_fool_krum(attack: Callable) -> None:
             f"Krum picked one of yours in {picked} of 20 rounds, but in only {uphill} of them it leads "
             "uphill (a negative product with the honest mean). It is let in, and does no harm: add a minus sign."
         )
-    right(
-        f"Krum picked a liar in {picked} of 20 rounds, and every time but {picked - uphill} it led uphill. "
-        "A minority of three."
-    )
+    right(f"Krum picked a liar in {picked} of 20 rounds, and in {uphill} it led uphill. Three of ten were enough.")
 
 
 def check_patience(attack: Attack) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gaa_core.lessons import checking
-from gaa_core.lessons.checking import NotYet, compare, guessed, right, tensor
+from gaa_core.lessons.checking import NotYet, check_guess, compare, guessed, right, tensor
 from gaa_core.seeding import generator
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "check_average",
     "check_forge",
     "check_forge_linear",
+    "check_guess",
     "check_standstill",
     "guessed",
     "submissions",

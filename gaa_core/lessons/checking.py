@@ -116,6 +116,11 @@ def shown(values: Tensor) -> str:
     return f"({', '.join(flat)}{', ...' if values.numel() > 6 else ''})"
 
 
+def check_guess(guess: object, name: str) -> None:
+    """Ask for a guess before the run that will answer it."""
+    share(guess, name)
+
+
 def guessed(guess: object, measured: float, name: str, remark: str = "") -> None:
     """Compare a guess made before the run with what was measured. No guess is wrong; an empty one is asked for."""
     value = share(guess, name)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from gaa_core.aggregators.base import LearningAggregator
 from gaa_core.lessons import checking
-from gaa_core.lessons.checking import NotYet, compare, guessed, right, tensor
+from gaa_core.lessons.checking import NotYet, check_guess, compare, guessed, right, tensor
 from gaa_core.seeding import generator
 
-__all__ = ["Valley", "check_agent", "check_credits", "check_reward", "check_slopes", "guessed", "play"]
+__all__ = ["Valley", "check_agent", "check_credits", "check_guess", "check_reward", "check_slopes", "guessed", "play"]
 
 
 @dataclass

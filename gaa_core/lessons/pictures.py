@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 
 import matplotlib as mpl
@@ -97,21 +96,22 @@ def credit_curves(credits: np.ndarray, *, ax: Axes, title: str = "", smooth: int
     for worker in smoothed:
         line = ("-", "--", "-.", ":")[worker % 4]
         ax.plot(smoothed.index, smoothed[worker], color=colours[worker], linestyle=line, linewidth=1.4)
-    places = _spread(np.log10(smoothed.iloc[-1].to_numpy()), gap=0.13)
-    for worker, place in enumerate(places):
-        ax.annotate(str(worker), (smoothed.index[-1], 10**place), xytext=(5, 0), textcoords="offset points",
-                    color=colours[worker], fontsize=8, fontweight="bold", va="center")  # fmt: skip
+    for worker, (height, place) in enumerate(_labels(np.log10(smoothed.iloc[-1].to_numpy()))):
+        ax.annotate(str(worker), (smoothed.index[-1], 10**height), xytext=(5 + 9 * place, 0), fontsize=8,
+                    textcoords="offset points", color=colours[worker], fontweight="bold", va="center")  # fmt: skip
     ax.axhline(1 / smoothed.shape[1], color="#666666", linestyle=":", linewidth=0.9)
     ax.set(yscale="log", xlabel="step", ylabel="credit", title=title, xlim=(0, smoothed.index[-1]))
 
 
-def _spread(values: np.ndarray, gap: float) -> np.ndarray:
-    """The values moved as little as it takes, from the greatest down, to lie `gap` apart."""
-    places = values.astype(float).copy()
-    order = np.argsort(-values, kind="stable")
-    for above, below in itertools.pairwise(order):
-        places[below] = min(places[below], places[above] - gap)
-    return places
+def _labels(ends: np.ndarray, gap: float = 0.14) -> list[tuple[float, int]]:
+    """Height and place of each line's label, by the lines' `ends` [n]: those closer than `gap` stand side by side."""
+    found: list[tuple[float, int]] = [(0.0, 0)] * len(ends)
+    height, place = np.inf, 0
+    for line in np.argsort(-ends, kind="stable"):
+        place = place + 1 if height - ends[line] < gap else 0
+        height = height if place else float(ends[line])
+        found[line] = (height, place)
+    return found
 
 
 @styled

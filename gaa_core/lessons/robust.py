@@ -11,13 +11,14 @@ from torch import Tensor
 from gaa_core import kernels, order_statistics
 from gaa_core.aggregators.krum import krum_scores
 from gaa_core.lessons import checking
-from gaa_core.lessons.checking import NotYet, compare, guessed, right, tensor
+from gaa_core.lessons.checking import NotYet, check_guess, compare, guessed, right, tensor
 from gaa_core.seeding import generator
 
 __all__ = [
     "breakdown",
     "check_breakdown_guess",
     "check_displacement",
+    "check_guess",
     "check_krum",
     "check_mean_around_median",
     "check_median",
@@ -128,37 +129,49 @@ def check_breakdown_guess(guess: Mapping[str, object]) -> None:
 
 def check_krum(krum: Callable) -> None:
     """`krum(gradients [n, d], f) -> [d]`: the row with the least Krum score."""
+    f, wrong, suspected = 3, "", set(_KRUM_SLIPS)
     for seed in range(40):
-        rows, f = torch.cat(cloud(6, 3, seed=seed, at=(0.0, -1.0), spread=1.5)), 3
+        rows = torch.cat(cloud(6, 3, seed=seed, at=(0.0, -1.0), spread=1.5))
         found = tensor(checking.call(krum, "krum", rows, f), (2,), "krum", "Krum gives one of the submitted rows.")
-        squares = kernels.squared_distances(rows)
-        off = squares.clone().fill_diagonal_(float("inf"))
-        near = len(rows) - f - 2
-        best = rows[krum_scores(squares, f).argmin()]
-        if checking.close(found, best):
-            continue
         if not any(checking.close(found, row) for row in rows):
             raise NotYet(
                 "`krum` must answer with one of the rows, unchanged: index the tensor with the winner's number."
             )
-        variants = {
-            "You took the *greatest* score; Krum takes the row whose neighbours are closest.": -off.topk(
-                near, largest=False
-            ).values.sum(1),
-            "Each row counted itself, at distance 0, among its nearest: leave it out.": squares.topk(
-                near, largest=False
-            ).values.sum(1),
-            "You added up distances; Krum adds up their *squares*.": off.sqrt().topk(near, largest=False).values.sum(1),
-            "You took n - f neighbours; Krum takes n - f - 2.": off.topk(near + 2, largest=False).values.sum(1),
-            "You added up the distances to all others; Krum stops at the n - f - 2 nearest.": squares.sum(1),
-        }
-        for hint, scores in variants.items():
-            if checking.close(found, rows[scores.argmin()]):
-                raise NotYet(f"With {len(rows)} rows and f={f} (cloud {seed}) another row wins. {hint}")
-        raise NotYet(
-            f"With {len(rows)} rows and f={f} (cloud {seed}) Krum picks {checking.shown(best)}; you picked another."
-        )
+        squares = kernels.squared_distances(rows)
+        best = rows[krum_scores(squares, f).argmin()]
+        suspected = {hint for hint in suspected if checking.close(found, rows[_KRUM_SLIPS[hint](squares, f).argmin()])}
+        if not checking.close(found, best):
+            picks = f"Krum picks {checking.shown(best)}, you picked {checking.shown(found)}."
+            wrong = wrong or f"With {len(rows)} rows and f={f} (cloud {seed}) {picks}"
+    if wrong:
+        raise NotYet(" ".join([wrong, *sorted(suspected)]))
     right("Forty clouds, the same choice as gaa_core's Krum in each.")
+
+
+def _nearest(scored: Tensor, count: int) -> Tensor:
+    return scored.topk(count, dim=1, largest=False).values.sum(dim=1)
+
+
+def _others(squares: Tensor) -> Tensor:
+    return squares.clone().fill_diagonal_(float("inf"))
+
+
+#: What a learner may have done instead -> the scores that it gives, of which the least wins.
+_KRUM_SLIPS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "You took the *greatest* score; Krum takes the row whose neighbours are closest.": (
+        lambda squares, f: -krum_scores(squares, f)
+    ),
+    "Each row counted itself, at distance 0, among its nearest: leave it out.": (
+        lambda squares, f: _nearest(squares, len(squares) - f - 2)
+    ),
+    "You added up distances; Krum adds up their *squares*.": (
+        lambda squares, f: _nearest(_others(squares).sqrt(), len(squares) - f - 2)
+    ),
+    "You took n - f neighbours; Krum takes n - f - 2.": lambda squares, f: _nearest(_others(squares), len(squares) - f),
+    "You added up the distances to all others; Krum stops at the n - f - 2 nearest.": (
+        lambda squares, f: squares.sum(dim=1)
+    ),
+}
 
 
 def check_mean_around_median(function: Callable) -> None:
