@@ -1,11 +1,31 @@
-"""Which cell of a notebook is at work, so that a page made anew by a cell replaces the one it made before."""
+"""What both pages share: pictures with words, and that a page made anew by a cell replaces the one it made before."""
 
 from __future__ import annotations
 
 import weakref
 from typing import Protocol
 
+import ipywidgets as widgets
+import traitlets
+
 _pages: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # page -> (cell, execution)
+
+
+class Picture(widgets.Image):
+    """A PNG whose `tooltip` is the words for who cannot see it.
+
+    The browser's side of ipywidgets 8 looks at a description before it shows a tooltip, and an Image has none.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, width: int):
+        super().__init__(format="png", layout=widgets.Layout(width=f"{width}px", max_width="100%", height="auto"))
+
+
+def wrapping() -> widgets.Layout:
+    """Of a row that becomes several where the page is narrow."""
+    return widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
 
 
 class Page(Protocol):

@@ -35,8 +35,8 @@ class TraceExplorer(widgets.VBox):
         for control in (self.step, self.worker, self.below):
             control.observe(self._on_move, "value")
         self.run.observe(lambda change: self._open(change["new"]), "value")
-        bars = [widgets.Box(row, layout=_WRAPPING) for row in self._rows()]
-        pictures = widgets.Box([self.credits, self.submissions], layout=_WRAPPING)
+        bars = [widgets.Box(row, layout=cells.wrapping()) for row in self._rows()]
+        pictures = widgets.Box([self.credits, self.submissions], layout=cells.wrapping())
         super().__init__([*bars, self.told, pictures], layout=widgets.Layout(max_width="1280px"))
         cells.replace_earlier(self)
 
@@ -48,7 +48,7 @@ class TraceExplorer(widgets.VBox):
     @property
     def moment(self) -> Moment:
         """What the controls say."""
-        return Moment(self.step.value, self.worker.value, self.below.value)
+        return Moment(self.step.value, self.worker.value, round(self.below.value, 2))
 
     def save(self, kind: str) -> Path:
         """Write the current view into a file, "png" or "svg"; its path."""
@@ -64,28 +64,31 @@ class TraceExplorer(widgets.VBox):
             description="Run", tooltip="Which run to read", options=options, value=0, layout=widgets.Layout(width="98%")
         )
         # The slider and the player start at the same value, and are tied together in the browser.
-        self.step = widgets.IntSlider(
-            description="Step", tooltip="Step to look at", layout=widgets.Layout(width="420px", max_width="100%")
-        )
+        # A browser does not tell what a slider's handle is called: each has a twin, a box that it does tell.
+        self.step = widgets.IntSlider(readout=False, tooltip="Step to look at", layout=_sized("330px"))
+        self.step_box = widgets.BoundedIntText(description="Step", min=0, layout=_sized("170px"))
         self.play = widgets.Play(tooltip="Play through the steps", interval=150, show_repeat=False)
-        self._link = widgets.jslink((self.play, "value"), (self.step, "value"))
         self.worker = widgets.BoundedIntText(
-            description="Worker", tooltip="Worker whose credit is drawn", min=0, layout=widgets.Layout(width="170px")
+            description="Worker", tooltip="Worker whose credit is drawn", min=0, layout=_sized("170px")
         )
-        self.below = widgets.SelectionSlider(
-            description="Threshold", tooltip="Flag credits below so many shares of 1/n", options=THRESHOLDS.tolist(),
-            value=0.5, layout=widgets.Layout(width="330px", max_width="100%"),
-        )  # fmt: skip
+        limits = {"min": float(THRESHOLDS[0]), "max": float(THRESHOLDS[-1]), "step": 0.05, "value": 0.5}
+        self.below = widgets.FloatSlider(
+            readout=False, tooltip="Flag credits below so many shares of 1/n", layout=_sized("200px"), **limits
+        )
+        self.below_box = widgets.BoundedFloatText(description="Threshold", layout=_sized("170px"), **limits)
+        pairs = ((self.play, self.step), (self.step, self.step_box), (self.below, self.below_box))
+        self._links = [widgets.jslink((one, "value"), (other, "value")) for one, other in pairs]
         self.save_png = self._export_button("png")
         self.save_svg = self._export_button("svg")
         self.told, self.saved = widgets.HTML(), widgets.HTML()
-        self.credits = widgets.Image(format="png", layout=widgets.Layout(width=f"{LEFT}px", max_width="100%"))
-        self.submissions = widgets.Image(format="png", layout=widgets.Layout(width=f"{RIGHT}px", max_width="100%"))
+        self.credits = cells.Picture(LEFT)
+        self.submissions = cells.Picture(RIGHT)
 
     def _rows(self) -> list[list[widgets.Widget]]:
         return [
             *([[self.run]] if len(self.runs) > 1 else []),
-            [self.play, self.step, self.worker, self.below],
+            [self.play, self.step, self.step_box, self.worker],
+            [self.below_box, self.below],
             [self.save_png, self.save_svg, self.saved],
         ]
 
@@ -106,8 +109,8 @@ class TraceExplorer(widgets.VBox):
         with self._drawing:
             view: TraceView = self.runs[place].open()
             self.view = view
-            self.step.value = self.play.value = 0
-            self.step.max = self.play.max = view.steps - 1
+            for control in (self.play, self.step, self.step_box):
+                control.value, control.max = 0, view.steps - 1
             self.play.step = max(1, view.steps // 200)
             self.worker.max = view.n - 1
             left, right = self.canvases
@@ -147,4 +150,5 @@ def _words(judgement: Judgement) -> str:
     return f"precision {told[0]}, recall {told[1]}"
 
 
-_WRAPPING = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
+def _sized(width: str) -> widgets.Layout:
+    return widgets.Layout(width=width, max_width="100%")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
@@ -16,7 +17,7 @@ from gaa_core.plots import BENIGN, BYZANTINE, rule_name, shade_spells
 from gaa_core.widgets.pictures import Canvas, dress
 from gaa_core.widgets.view import THRESHOLDS, Plane, TraceView
 
-LEFT, RIGHT, HEIGHT = 600, 420, 470  # pixels
+LEFT, RIGHT, HEIGHT = 440, 396, 440  # pixels: side by side in a JupyterLab of 1280
 _RECALL = "#009e73"
 _ROLE_COLOURS = mpl.colors.ListedColormap([BYZANTINE])
 
@@ -46,16 +47,20 @@ class CreditPanels:
     def __init__(self, view: TraceView, figure: Figure | SubFigure, canvas: Canvas | _Still):
         self.view, self.canvas = view, canvas
         self.heat, self.line = figure.subplots(2, 1, height_ratios=(3, 2))
-        figure.subplots_adjust(left=0.115, right=0.905, top=0.93, bottom=0.1, hspace=0.42)
+        figure.subplots_adjust(left=0.12, right=0.87, top=0.93, bottom=0.1, hspace=0.42)
         self._draw_heat(figure)
         dress(self.line, "")
         smooth = max(1, view.steps // 200)
-        self.line.set_ylabel(f"credit\n(mean of {smooth} steps)" if smooth > 1 else "credit", fontsize=8.5)
+        if smooth > 1:
+            self.line.set_xlabel(f"step (credits are means of {smooth} steps)", fontsize=8.5, labelpad=2)
         self._smoothed = pd.DataFrame(view.trace.credits).rolling(smooth, min_periods=1).mean().to_numpy()
         self.line.set_xlim(0, view.steps)
-        self.line.axhline(1 / view.n, color="#666666", linestyle=":", linewidth=1)
+        equal = self.line.axhline(1 / view.n, color="#666666", linestyle=":", linewidth=1.2, label="1/n")
         self.cursors = [canvas.moving(ax.axvline(0, color="black", linewidth=1)) for ax in (self.heat, self.line)]
-        self.threshold = canvas.moving(self.line.axhline(0, color="#aa3377", linestyle="--", linewidth=1.2))
+        self.threshold = canvas.moving(
+            self.line.axhline(0, color="#aa3377", linestyle="--", linewidth=1.2, label="threshold")
+        )
+        beside_title(self.line, [Patch(color=BYZANTINE, alpha=0.22, label="Byzantine"), equal, self.threshold])
         self.pointer = canvas.moving(
             self.heat.annotate(
                 "", (1.0, 0.5), (1.035, 0.5), xycoords=("axes fraction", "data"), textcoords=("axes fraction", "data"),
@@ -88,10 +93,7 @@ class CreditPanels:
             roof = 1.08 * float(np.nanmax(self._smoothed[:, worker]))
             self.line.set_ylim(0, max(roof, 2.2 / self.view.n))
         self._of_worker = [artist for artist in self.line.get_children() if artist not in before]
-        kind = "Byzantine where shaded" if byzantine.any() else "never Byzantine"
-        self.line.set_title(
-            f"Worker {worker}: {kind}; dotted 1/n, dashed threshold", loc="left", fontsize=9.5, fontweight="bold"
-        )
+        self.line.set_title(f"Worker {worker}'s credit", loc="left", fontsize=9.5, fontweight="bold", pad=4)
         self.pointer.xy, self.pointer.xyann = (1.0, worker + 0.5), (1.035, worker + 0.5)
         self._worker = worker
         self.canvas.changed()
@@ -116,7 +118,7 @@ class CreditPanels:
         image = ax.imshow(rows, cmap="cividis", vmin=0, vmax=max(float(np.nanmax(credits)), 2 / view.n), **options)
         ax.imshow(roles, cmap=_ROLE_COLOURS, **options)
         box = ax.get_position()
-        bar = figure.colorbar(image, cax=figure.add_axes((0.935, box.y0, 0.016, box.height)))
+        bar = figure.colorbar(image, cax=figure.add_axes((0.9, box.y0, 0.02, box.height)))
         bar.ax.tick_params(labelsize=7.5)
         bar.ax.set_title("credit", fontsize=8, loc="center")
         bar.outline.set_visible(False)
@@ -148,9 +150,9 @@ class StepPanels:
 
     def _draw_plane(self) -> None:
         ax = self.plane
-        dress(ax, "Submissions, their principal plane", xlabel="")
-        ax.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=[], yticks=[])
-        ax.set_aspect("equal", adjustable="datalim")
+        dress(ax, "Submissions", xlabel="")
+        width = 1.15 * ax.bbox.width / ax.bbox.height  # one unit is as long across as up
+        ax.set(xlim=(-width, width), ylim=(-1.15, 1.15), xticks=[], yticks=[])
         ax.spines[["top", "right"]].set_visible(True)
         size = {"linestyle": "none", "markersize": 6.5, "alpha": 0.75, "markeredgewidth": 0.6, "clip_on": False}
         moving = self.canvas.moving
@@ -161,7 +163,7 @@ class StepPanels:
         self.name.set_path_effects([withStroke(linewidth=3, foreground="white")])
         self.told = moving(ax.text(0.5, -0.045, "", transform=ax.transAxes, fontsize=8, ha="center", va="top"))
         self.note = moving(missing(ax, ""))
-        ax.legend(loc="upper left", fontsize=8, frameon=True, framealpha=0.7, edgecolor="none", handletextpad=0.2)
+        beside_title(ax, [self.rings, self.benign, self.bad])
 
     def _place(self, plane: Plane, moment: Moment) -> None:
         points = plane.points
@@ -177,11 +179,11 @@ class StepPanels:
         self.name.set_text(f"{moment.worker}" if np.isfinite(here).all() else "")
         lost = f"; {int((~finite).sum())} not finite" if not finite.all() else ""
         first, second = plane.shares
-        self.told.set_text(f"{first:.0%} and {second:.0%} of the variance; farthest {scale:.3g}{lost}")
+        self.told.set_text(f"principal plane: {first:.0%} + {second:.0%} of the variance; farthest {scale:.2g}{lost}")
 
     def _draw_detection(self) -> None:
         ax, view = self.detection, self.view
-        dress(ax, "Flagged below the threshold: whole run", xlabel="threshold, in shares of 1/n")
+        dress(ax, "Flagged, whole run", xlabel="threshold, in shares of 1/n")
         ax.set(xlim=(0, THRESHOLDS[-1]), ylim=(0, 1.05))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         self.marker = self.canvas.moving(ax.axvline(0, color="#aa3377", linestyle="--", linewidth=1.2))
@@ -191,12 +193,20 @@ class StepPanels:
             missing(ax, "This rule gives no credits.")
             return
         precision, recall = view.curves()
-        ax.plot(THRESHOLDS, precision, color=BENIGN, label="precision", linewidth=1.6)
-        ax.plot(THRESHOLDS, recall, color=_RECALL, linestyle="--", label="recall", linewidth=1.6)
-        ax.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.7, edgecolor="none")
+        lines = ax.plot(THRESHOLDS, precision, color=BENIGN, label="precision", linewidth=1.6)
+        lines += ax.plot(THRESHOLDS, recall, color=_RECALL, linestyle="--", label="recall", linewidth=1.6)
+        beside_title(ax, lines)
 
 
 NO_DISTANCES = "No distances were kept in this run:\nuse run(..., record_distances=True)."
+
+
+def beside_title(ax: Axes, handles: list) -> None:
+    """A legend in the title's line, where it hides nothing."""
+    ax.legend(
+        handles=handles, loc="lower right", bbox_to_anchor=(1.02, 0.99), ncols=len(handles), fontsize=8, frameon=False,
+        borderpad=0.2, handletextpad=0.3, columnspacing=0.9, handlelength=1.7,
+    )  # fmt: skip
 
 
 def missing(ax: Axes, text: str):

@@ -20,6 +20,7 @@ from PIL import Image
 from gaa_core.plots import BENIGN, BYZANTINE, rule_name, rule_style
 
 HIDDEN = "#8c8c8c"  # of a worker whose role is not to be seen
+WIDTH, HEIGHT = 420, 350  # pixels: both pictures side by side in a JupyterLab of 1280
 POINTS = 300  # of a curve at most: no screen shows more
 
 
@@ -85,22 +86,24 @@ class Curves:
     def __init__(self, rules: Sequence[str], canvas: Canvas):
         self.canvas = canvas
         figure = canvas.clear()
-        self.accuracy, self.loss = figure.subplots(1, 2)
-        figure.subplots_adjust(left=0.085, right=0.97, top=0.80, bottom=0.16, wspace=0.2)
+        self.accuracy, self.loss = figure.subplots(2, 1, sharex=True)
+        figure.subplots_adjust(left=0.125, right=0.955, top=0.84, bottom=0.11, hspace=0.24)
         self.lines = []
         for place, rule in enumerate(rules):
             # Earlier lines are wider, so that equal curves both show.
             style = rule_style(rule) | {"marker": "none", "linewidth": 2.6 - 0.6 * place}
             pair = [ax.plot([], [], label=rule_name(rule), **style)[0] for ax in (self.accuracy, self.loss)]
             self.lines.append([canvas.moving(line) for line in pair])
-        dress(self.accuracy, "test accuracy")
+        dress(self.accuracy, "test accuracy", xlabel="")
         dress(self.loss, "training loss of honest workers")
         self.accuracy.set(ylim=(0, 1.0), xlim=(0, 100))
         self.loss.set(ylim=(0, 3.0), xlim=(0, 100))
         self.accuracy.yaxis.set_major_formatter(PercentFormatter(1))
+        handles = [pair[0] for pair in self.lines]
+        columns = 3 if sum(map(len, map(rule_name, rules))) < 36 else 2
         figure.legend(
-            handles=[pair[0] for pair in self.lines], loc="upper left", bbox_to_anchor=(0.07, 1.0), ncols=3,
-            fontsize=8.5, frameon=False, handlelength=2.6,
+            handles=handles, loc="upper left", bbox_to_anchor=(0.1, 1.0), ncols=columns, fontsize=8.5, frameon=False,
+            handlelength=2.4, columnspacing=1.2, labelspacing=0.25, borderpad=0.2,
         )  # fmt: skip
 
     def png(self, lanes: Sequence[Lane]) -> bytes:
@@ -129,20 +132,19 @@ class Bars:
     def __init__(self, rules: Sequence[str], n: int, canvas: Canvas):
         self.canvas, self.n = canvas, n
         figure = canvas.clear()
-        axes = figure.subplots(1, len(rules), squeeze=False, sharey=True)[0]
-        figure.subplots_adjust(left=0.085, right=0.97, top=0.86, bottom=0.19, wspace=0.08)
+        axes = figure.subplots(len(rules), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+        figure.subplots_adjust(left=0.125, right=0.955, top=0.92, bottom=0.11, hspace=0.32)
         self.panels: list[tuple[Axes, list, Artist]] = []
         for ax, rule in zip(axes, rules, strict=True):
             bars = [canvas.moving(bar) for bar in ax.bar(range(n), np.zeros(n), width=0.8, linewidth=0.8)]
-            dress(ax, rule_name(rule), xlabel="worker")
+            dress(ax, f"credit, mean of 10 steps: {rule_name(rule)}", xlabel="worker" if ax is axes[-1] else "")
             note = ax.text(0.5, 0.5, "", transform=ax.transAxes, ha="center", va="center", fontsize=9, color="#555555")
             ax.axhline(1 / n, color="#666666", linestyle=":", linewidth=1)
             ax.set(xlim=(-0.6, n - 0.4), ylim=(0, self._roof(0)))
-            shown = np.arange(0, n, max(1, n * len(rules) // 16))
+            shown = np.arange(0, n, max(1, n // 10))
             ax.set_xticks(shown, [str(worker) for worker in shown])
             ax.grid(False, axis="x")
             self.panels.append((ax, bars, canvas.moving(note)))
-        axes[0].set_ylabel("credit (mean of 10 steps)", fontsize=8.5)
 
     def png(self, lanes: Sequence[Lane], byzantine: np.ndarray, hidden: bool) -> bytes:
         """The credits now; `byzantine` is bool [n]."""
@@ -152,7 +154,7 @@ class Bars:
             self.canvas.changed()
         for lane, (_, bars, note) in zip(lanes, self.panels, strict=False):
             known = not np.isnan(lane.credits).all()
-            note.set_text("" if known else "no credits:\nthis rule weighs nobody")
+            note.set_text("" if known else "no credits: this rule weighs nobody")
             for bar, credit, bad in zip(bars, np.nan_to_num(lane.credits), byzantine, strict=True):
                 bar.set_height(credit)
                 bar.set(facecolor=HIDDEN if hidden else BYZANTINE if bad else BENIGN, edgecolor="white")
@@ -182,11 +184,11 @@ def thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _highest(loss: np.ndarray) -> float:
-    """The greatest loss that is worth showing: of a model that diverged the curve leaves the picture."""
-    finite = thinned(loss)[1]
-    finite = finite[np.isfinite(finite)]
-    return float(min(finite.max(), 50.0)) if len(finite) else 0.0
+    """The greatest loss that is worth showing: when a model diverges its curve leaves the picture."""
+    means = thinned(loss)[1]
+    finite = means[np.isfinite(means)]
+    return float(min(finite.max(), 2 * finite[0])) if len(finite) else 0.0
 
 
 def _roof(highest: float) -> float:
-    return next(roof for roof in (1.0, 3.0, 6.0, 12.0, 25.0, 55.0) if highest < roof)
+    return next((roof for roof in (1.0, 3.0, 6.0, 12.0, 25.0) if highest < roof), 1.1 * highest)

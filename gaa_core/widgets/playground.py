@@ -11,13 +11,14 @@ import numpy as np
 from gaa_core import roles
 from gaa_core.plots import BENIGN, BYZANTINE, rule_name
 from gaa_core.widgets import cells
-from gaa_core.widgets.pictures import HIDDEN, Bars, Canvas, Curves, Lane
+from gaa_core.widgets.pictures import HEIGHT, HIDDEN, WIDTH, Bars, Canvas, Curves, Lane
 from gaa_core.widgets.race import Race
 from gaa_core.widgets.setup import Setup, offered_attacks, offered_cases, offered_rules
 
 NO_RULE = "(none)"
 _RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _BATCHES = (8, 16, 32, 64, 128, 256)
+_WIDE, _NARROW = "272px", "160px"
 
 
 class Playground(widgets.VBox):
@@ -33,13 +34,13 @@ class Playground(widgets.VBox):
         self._drawing = threading.RLock()  # pictures are drawn by the race's thread or by a control's
         self._make_settings(setup)
         self._make_controls()
-        self.curves = widgets.Image(format="png", tooltip="", layout=_picture("620px"))
-        self.bars = widgets.Image(format="png", tooltip="", layout=_picture("620px"))
-        self._curves_canvas, self._bars_canvas = Canvas(620, 250), Canvas(620, 220)
+        self.curves = cells.Picture(WIDTH)
+        self.bars = cells.Picture(WIDTH)
+        self._curves_canvas, self._bars_canvas = Canvas(WIDTH, HEIGHT), Canvas(WIDTH, HEIGHT)
         self.status, self.note = widgets.HTML(), widgets.HTML()
-        self.workers = widgets.Box(layout=_wrapping())
+        self.workers = widgets.Box(layout=cells.wrapping())
         self._renew()
-        pictures = widgets.Box([self.curves, self.bars], layout=_wrapping())
+        pictures = widgets.Box([self.curves, self.bars], layout=cells.wrapping())
         parts = (self._settings_box, self._controls_box, self.workers, self.status, self.note, pictures, self.code)
         super().__init__(parts, layout=widgets.Layout(max_width="1280px"))
         cells.replace_earlier(self)
@@ -59,46 +60,35 @@ class Playground(widgets.VBox):
         super().close()
 
     def _make_settings(self, setup: Setup) -> None:
-        schedule_help = "When Byzantine workers misbehave: always, later, by lot, on and off"
-        sizes = {"min": 2, "max": 50}
+        # Boxes rather than sliders: a browser tells what a box is called, and of a slider's handle it does not.
+        ratios = sorted({setup.ratio, *(percent / 100 for percent in range(0, 101, 5))})
         self.settings = {
-            "case": _labelled(widgets.Dropdown, "Case", "Data and model", options=list(offered_cases())),
-            "attack": _labelled(
-                widgets.Dropdown, "Attack", "What Byzantine workers submit", options=list(offered_attacks())
-            ),
-            "schedule": _labelled(widgets.Dropdown, "Roles", schedule_help, options=list(roles.REGISTRY)),
-            "ratio": _labelled(
-                widgets.FloatSlider, "Byzantine", "Share of Byzantine workers", max=1, step=0.05, readout_format=".0%"
-            ),
-            "n": _labelled(widgets.IntSlider, "Workers n", "Number of workers", **sizes),
-            "f": _labelled(widgets.IntSlider, "Tolerated f", "The f that rules are told", min=0, max=24),
-            "qv_size": _labelled(widgets.IntSlider, "|B|", "Quasi-validation samples", min=1, max=50),
-            "batch_size": _labelled(widgets.SelectionSlider, "Batch", "Samples a worker and step", options=_BATCHES),
-            "lr": _labelled(widgets.SelectionSlider, "Step size", "Learning rate of the model", options=_RATES),
-            "seed": _labelled(widgets.IntSlider, "Seed", "Same seed, same run", min=0, max=99),
+            "case": _choice("Case", "Data and model", list(offered_cases())),
+            "attack": _choice("Attack", "What Byzantine workers submit", list(offered_attacks())),
+            "schedule": _choice("Roles", "When Byzantine workers misbehave", list(roles.REGISTRY)),
+            "ratio": _choice("Byzantine", "Share of Byzantine workers", [(f"{r:.0%}", r) for r in ratios], _NARROW),
+            "n": _number("Workers n", "Number of workers", 2, 50),
+            "f": _number("Tolerated f", "The f that rules are told", 0, 24),
+            "qv_size": _number("|B|", "Quasi-validation samples", 1, 50),
+            "batch_size": _choice("Batch", "Samples a worker and step", sorted({setup.batch_size, *_BATCHES}), _NARROW),
+            "lr": _choice("Step size", "Learning rate of the model", sorted({setup.lr, *_RATES}), _NARROW),
+            "seed": _number("Seed", "Same seed, same run", 0, 9999),
         }
         for name, control in self.settings.items():
-            value = getattr(setup, name)
-            if isinstance(control, widgets.SelectionSlider):
-                control.options = sorted({*control.options, value})
-            control.value = value
+            control.value = getattr(setup, name)
         texts = list(offered_rules(setup.n, setup.f))
         chosen = [*setup.rules[:3], NO_RULE, NO_RULE][:3]
         self.rules = [
-            _labelled(
-                widgets.Dropdown,
-                f"Rule {place + 1}",
-                "A rule to race",
-                value=rule,
-                options=texts if place == 0 else [NO_RULE, *texts],
-            )
+            _choice(f"Rule {place + 1}", "A rule to race", texts, value=rule)
+            if place == 0
+            else _choice(f"Rule {place + 1}", "A rule to race", [NO_RULE, *texts], value=rule)
             for place, rule in enumerate(chosen)
         ]
         for name in ("n", "f"):
             self.settings[name].observe(self._offer_rules, "value")
         for control in (*self.settings.values(), *self.rules):
             control.observe(self._on_setting, "value")
-        self._settings_box = widgets.Box([*self.rules, *self.settings.values()], layout=_wrapping())
+        self._settings_box = widgets.Box([*self.rules, *self.settings.values()], layout=cells.wrapping())
 
     def _make_controls(self) -> None:
         self.start = _button("Start", "Train until paused", "play", lambda _: self.race.start())
@@ -106,7 +96,7 @@ class Playground(widgets.VBox):
         self.step = _button("Step", "Train one step", "step-forward", lambda _: self.race.start(rounds=1))
         self.reset = _button("Reset", "Begin anew with the settings above", "undo", lambda _: self._renew())
         self.hide = widgets.ToggleButton(
-            description="Hide roles", tooltip="Hide who is Byzantine, and guess", icon="eye-slash", layout=_WIDTH
+            description="Hide roles", tooltip="Hide who is Byzantine, and guess", icon="eye-slash", layout=_BUTTON
         )
         self.hide.observe(lambda _: self._show(self.race), "value")
         self.copy = _button("Copy settings", "Write this run down as code", "copy", self._on_copy)
@@ -117,7 +107,7 @@ class Playground(widgets.VBox):
             layout=widgets.Layout(width="98%", display="none"),
         )
         buttons = [self.start, self.pause, self.step, self.reset, self.hide, self.copy]
-        self._controls_box = widgets.Box(buttons, layout=_wrapping())
+        self._controls_box = widgets.Box(buttons, layout=cells.wrapping())
 
     def _offer_rules(self, _change) -> None:
         """Other rules can run with another n or f; a chosen one is kept, with the new f where it has one."""
@@ -193,18 +183,21 @@ class Playground(widgets.VBox):
         for worker, (button, bad) in enumerate(zip(self.workers.children[1:], race.roles_next(), strict=True)):
             button.description = f"{worker}" if hidden or not bad else f"{worker} B"
             button.style.button_color = HIDDEN if hidden else BYZANTINE if bad else BENIGN
-            button.style.text_color = "black" if bad and not hidden else "white"
+            button.style.text_color = "black" if bad or hidden else "white"
             what = "turn it" if hidden else "make it honest" if bad else "make it Byzantine"
             button.tooltip = f"Worker {worker}: {what} from the next step on"
 
     def _show_status(self, race: Race) -> None:
         lanes = _lanes(race)
         told = [f"{rule_name(lane.rule)} {_percent(lane.latest_accuracy)}" for lane in lanes]
-        line = f"<b>{race.state}</b>, step {race.step}. {'; '.join(map(html.escape, told))}"
+        line = (
+            f"<div style='line-height: 1.4'><b>{race.state}</b>, step {race.step}. {'; '.join(map(html.escape, told))}"
+        )
         if race.source:
             line += f"<br>Data: {html.escape(race.source)}{' (a stand-in)' if race.stand_in else ''}"
         if race.error:
             line += f"<br><b>{html.escape(race.error)}</b>"
+        line += "</div>"
         if line != self.status.value:
             self.status.value = line
             self.curves.tooltip = f"Test accuracy and training loss at step {race.step}: {'; '.join(told)}"
@@ -226,38 +219,36 @@ def _lanes(race: Race) -> list[Lane]:
 
 
 def _credits_in_words(lanes: list[Lane]) -> str:
+    """What the bars show, for who cannot see them: every worker's credit, of many workers the three greatest."""
     told = []
     for lane in lanes:
-        if np.isnan(lane.credits).all():
-            told.append(f"{rule_name(lane.rule)} gives no credits")
-        else:
-            best = np.argsort(-lane.credits, kind="stable")[:3]
-            told.append(f"{rule_name(lane.rule)}: most to workers {', '.join(map(str, best))}")
-    return f"Credits. {'; '.join(told)}"
+        order = range(len(lane.credits)) if len(lane.credits) <= 12 else np.argsort(-lane.credits, kind="stable")[:3]
+        shares = ", ".join(f"worker {worker} {lane.credits[worker]:.0%}" for worker in order)
+        told.append(f"{rule_name(lane.rule)}: {'no credits' if np.isnan(lane.credits).all() else shares}")
+    return f"Credits. {'. '.join(told)}"
 
 
 def _percent(share: float) -> str:
     return "not yet evaluated" if np.isnan(share) else f"{share:.1%}"
 
 
-_WIDTH = widgets.Layout(width="auto", min_width="96px")
+_BUTTON = widgets.Layout(width="auto", min_width="96px")
 
 
-def _labelled(kind: type, label: str, tooltip: str, **options) -> widgets.Widget:
-    """A control of the common width with its label, and a tooltip that says what it is."""
-    layout = widgets.Layout(width="300px", max_width="100%")
-    return kind(description=label, tooltip=tooltip, style={"description_width": "82px"}, layout=layout, **options)
+def _choice(label: str, tooltip: str, options: list, width: str = _WIDE, **more) -> widgets.Dropdown:
+    """A list to choose from, with its label, and a tooltip that says what it is."""
+    return widgets.Dropdown(description=label, tooltip=tooltip, options=options, **_sized(width), **more)
+
+
+def _number(label: str, tooltip: str, least: int, most: int) -> widgets.BoundedIntText:
+    return widgets.BoundedIntText(description=label, tooltip=tooltip, min=least, max=most, **_sized(_NARROW))
+
+
+def _sized(width: str) -> dict:
+    return {"style": {"description_width": "76px"}, "layout": widgets.Layout(width=width, max_width="100%")}
 
 
 def _button(label: str, tooltip: str, icon: str, action) -> widgets.Button:
-    button = widgets.Button(description=label, tooltip=tooltip, icon=icon, layout=_WIDTH)
+    button = widgets.Button(description=label, tooltip=tooltip, icon=icon, layout=_BUTTON)
     button.on_click(action)
     return button
-
-
-def _wrapping() -> widgets.Layout:
-    return widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
-
-
-def _picture(width: str) -> widgets.Layout:
-    return widgets.Layout(width=width, max_width="100%", height="auto")
