@@ -13,7 +13,7 @@ import gaa_core
 #: From top to bottom. A module may import those that stand below it, and its own folder.
 FLOORS = [
     *("__main__", "reproduce", "plan", "gallery", "widgets", "studies", "sweep"),
-    *("bench", "conformance", "analysis", "growth"),
+    *("bench", "disagreements", "conformance", "analysis", "growth"),
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
