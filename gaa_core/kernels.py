@@ -25,6 +25,9 @@ _PRODUCT_ELEMENTS = 410_000
 _RUN = 1024
 _FEW_WORKERS = 128
 
+#: Up to so many numbers squares are summed as they are, so that whole numbers stay whole and ties are ties.
+_LITTLE = 2**16
+
 #: From this many numbers on, columns are shared out among threads.
 _WORTH_THREADS = 2**21
 
@@ -233,10 +236,10 @@ def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> 
     digits that way, from differences.
     """
     squares, inner = sum(share_columns(gradients, lambda columns: _squares_and_products(gradients, point, columns)))
-    squares = _careful(squares.sqrt(), gradients, lambda row: row).square()
+    squares = _careful_squares(squares, gradients)
     if not squares.isfinite().all() and not finite_rows(gradients).all():
         raise NotFinite
-    own = norms(point[None]).square()
+    own = _careful_squares(_squares(point[None]), point[None])
     squared = (squares + own - 2.0 * _careful_products(inner, gradients, point)).clamp_(min=0.0)
     limits = torch.finfo(gradients.dtype)
     underflow = 1e8 * gradients.shape[1] * limits.tiny
@@ -256,9 +259,20 @@ def _squares_and_products(gradients: Tensor, point: Tensor, columns: slice) -> T
     total = torch.zeros(2, len(gradients), dtype=torch.float64, device=gradients.device)
     for block in column_blocks(gradients, columns, _PRODUCT_ELEMENTS):
         part = gradients[:, block]
-        total[0] += torch.linalg.vector_norm(part, dim=1).double().square()
+        total[0] += _squares(part)
         total[1] += part @ point[block]
     return total
+
+
+def _squares(rows: Tensor) -> Tensor:  # [n, d] -> float64 [n]
+    if rows.numel() < _LITTLE:
+        return torch.linalg.vecdot(rows, rows).double()
+    return torch.linalg.vector_norm(rows, dim=1).double().square()
+
+
+def _careful_squares(squares: Tensor, gradients: Tensor) -> Tensor:
+    lengths = _careful(squares.sqrt(), gradients, lambda row: row)
+    return torch.where(lengths == squares.sqrt(), squares, lengths.square())
 
 
 def _squared_differences(gradients: Tensor, point: Tensor, columns: slice) -> Tensor:

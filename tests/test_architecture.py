@@ -14,7 +14,7 @@ import gaa_core
 FLOORS = [
     *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "lessons", "league"),
     *("studies", "sweep"),
-    *("bench", "conformance", "analysis", "growth", "theory"),
+    *("bench", "disagreements", "conformance", "analysis", "growth", "theory"),
     *("simulator", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(

@@ -19,7 +19,8 @@ class BruteForce(WeightedAggregator):
     """The mean of the n-f submissions with the least diameter (largest pairwise distance); also called MDA.
 
     Several subsets often share the least diameter (two far-apart workers of which either can go); of these the one
-    with the least sum of distances is taken, so that the order of workers does not matter. Found by branch and bound,
+    with the least sum of distances is taken, so that the order of workers does not matter (of equal sums, the smallest
+    worker numbers). Found by branch and bound,
     exactly: leaving out f workers so that no distance exceeds r is a vertex cover of size f. Needs n >= 2f+1; O(n^2 d)
     and at worst O(C(n,f)), where enumeration (Table 1) always takes O(C(n,f)(n-f)d). Source: Pan et al. 2020, Table 1;
     El Mhamdi et al. 2018.
@@ -57,7 +58,7 @@ def least_diameter_subset(distances: np.ndarray, f: int) -> list[int]:  # [n, n]
     for tries, cover in enumerate(_covers(_conflicts(distances > radii[low]), (1 << n) - 1, f)):
         kept = _drop_farthest([worker for worker in range(n) if not cover >> worker & 1], distances, n - f)
         total = distances[np.ix_(kept, kept)].sum()
-        if total < best_sum:
+        if total < best_sum or (total == best_sum and kept < best):
             best, best_sum = kept, total
         if tries == _TIES_COMPARED:
             break

@@ -47,7 +47,7 @@ VALUES = [
     (a.GeometricMedian(), LINE, [3.0]),  # on the line it is the median
     (a.GeometricMedian(), torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]]), [1.0, 1.0]),
     (a.BruteForce(f=1), LINE, [2.0]),
-    (a.BruteForce(f=2), LINE, [8 / 3]),  # {0,1,3} and {1,3,4} have diameter 3 and the same sum of distances: see below
+    (a.BruteForce(f=2), LINE, [4 / 3]),  # {0,1,3} and {1,3,4} have diameter 3 and the same sum of distances: the first
     (a.BruteForce(f=1), CROSS, [1.0, 1.0]),
     (a.MDA(f=1), LINE, [2.0]),
     (a.SMEA(f=1), LINE, [2.0]),
