@@ -104,9 +104,11 @@ def gap_heatmap(table: pd.DataFrame, *, ax: Axes, title: str = "", worst: float 
 
 @styled
 def bars(counts: Mapping[str, float], *, ax: Axes, ylabel: str = "", title: str = "", fmt: str = "{:,.0f}") -> None:
-    """One bar per name, with its value on top, written by `fmt`."""
+    """One bar per name, with its value on top, written by `fmt`; more than six names stand aslant."""
     drawn = ax.bar(list(counts), list(counts.values()), color=BENIGN, width=0.6)
     ax.bar_label(drawn, fmt=fmt, fontsize=8, padding=2)
+    if len(counts) > 6:
+        ax.set_xticks(range(len(counts)), list(counts), rotation=30, ha="right", fontsize=8)
     ax.set(ylabel=ylabel, title=title)
     ax.grid(axis="x", visible=False)
     ax.margins(y=0.12)
