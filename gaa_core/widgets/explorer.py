@@ -11,6 +11,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 
+from gaa_core.errors import GaaError
 from gaa_core.trace import Trace
 from gaa_core.widgets import cells
 from gaa_core.widgets.panels import HEIGHT, LEFT, RIGHT, CreditPanels, Moment, StepPanels, export
@@ -34,7 +35,7 @@ class TraceExplorer(widgets.VBox):
         self._open(0)
         for control in (self.step, self.worker, self.below):
             control.observe(self._on_move, "value")
-        self.run.observe(lambda change: self._open(change["new"]), "value")
+        self.run.observe(self._on_run, "value")
         bars = [widgets.Box(row, layout=cells.wrapping()) for row in self._rows()]
         pictures = widgets.Box([self.credits, self.submissions], layout=cells.wrapping())
         super().__init__([*bars, self.told, pictures], layout=widgets.Layout(max_width="1280px"))
@@ -104,6 +105,12 @@ class TraceExplorer(widgets.VBox):
             self.saved.value = f"written: {html.escape(str(self.save(kind)))}"
         except OSError as error:
             self.saved.value = f"<b>not written: {html.escape(str(error))}</b>"
+
+    def _on_run(self, change) -> None:
+        try:
+            self._open(change["new"])
+        except GaaError as error:
+            self.told.value = f"<b>{html.escape(str(error))}</b>"
 
     def _open(self, place: int) -> None:
         with self._drawing:

@@ -47,7 +47,7 @@ class CreditPanels:
     def __init__(self, view: TraceView, figure: Figure | SubFigure, canvas: Canvas | _Still):
         self.view, self.canvas = view, canvas
         self.heat, self.line = figure.subplots(2, 1, height_ratios=(3, 2))
-        figure.subplots_adjust(left=0.12, right=0.87, top=0.93, bottom=0.1, hspace=0.42)
+        figure.subplots_adjust(left=0.15, right=0.87, top=0.93, bottom=0.1, hspace=0.42)
         self._draw_heat(figure)
         dress(self.line, "")
         smooth = max(1, view.steps // 200)
@@ -55,6 +55,7 @@ class CreditPanels:
             self.line.set_xlabel(f"step (credits are means of {smooth} steps)", fontsize=8.5, labelpad=2)
         self._smoothed = pd.DataFrame(view.trace.credits).rolling(smooth, min_periods=1).mean().to_numpy()
         self.line.set_xlim(0, view.steps)
+        self.line.set_ylabel("credit", fontsize=8.5)
         equal = self.line.axhline(1 / view.n, color="#666666", linestyle=":", linewidth=1.2, label="1/n")
         self.cursors = [canvas.moving(ax.axvline(0, color="black", linewidth=1)) for ax in (self.heat, self.line)]
         self.threshold = canvas.moving(
@@ -93,7 +94,7 @@ class CreditPanels:
             roof = 1.08 * float(np.nanmax(self._smoothed[:, worker]))
             self.line.set_ylim(0, max(roof, 2.2 / self.view.n))
         self._of_worker = [artist for artist in self.line.get_children() if artist not in before]
-        self.line.set_title(f"Worker {worker}'s credit", loc="left", fontsize=9.5, fontweight="bold", pad=4)
+        self.line.set_title(f"Worker {worker}", loc="left", fontsize=9.5, fontweight="bold", pad=4)
         self.pointer.xy, self.pointer.xyann = (1.0, worker + 0.5), (1.035, worker + 0.5)
         self._worker = worker
         self.canvas.changed()

@@ -1,0 +1,281 @@
+"""The notebook `explore` in a real JupyterLab and a real Chromium: what a person does, and what must not happen.
+
+Needs playwright (`pip install -e '.[browser]'`) and Debian's chromium, or GAA_CHROMIUM naming another. Where one is
+missing the tests are skipped, and fail if GAA_REQUIRE_BROWSER is set. GAA_SCREENSHOTS names a folder for pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = os.environ.get("GAA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+TOKEN = "a-token-of-this-test"
+PATIENCE = 120_000  # milliseconds, for a slow machine
+
+
+def _missing() -> str:
+    """What a browser test lacks here, in words; empty where it can run."""
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError:
+        return "playwright is not installed: pip install -e '.[browser]'"
+    return (
+        "" if Path(CHROMIUM).is_file() else f"there is no browser at {CHROMIUM}: install chromium or set GAA_CHROMIUM"
+    )
+
+
+@pytest.fixture(scope="module")
+def lab(repository, tmp_path_factory):
+    """The address of a JupyterLab on this machine, and the folder with a copy of the notebook."""
+    if _missing() and os.environ.get("GAA_REQUIRE_BROWSER"):
+        pytest.fail(f"GAA_REQUIRE_BROWSER is set, and {_missing()}")
+    if _missing():
+        pytest.skip(_missing())
+    home = tmp_path_factory.mktemp("lab")
+    folder = home / "notebooks"
+    folder.mkdir()
+    text = (repository / "notebooks" / "explore.ipynb").read_text(encoding="utf-8")
+    (folder / "explore.ipynb").write_text(text.replace("steps = 400 ", "steps = 150 "), encoding="utf-8")
+    for name, values in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    places = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
+    environment = os.environ | {f"JUPYTER_{name}": str(home / place) for name, place in places.items()}
+    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "IPYTHONDIR": str(home / "ipython")}
+    environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "JUPYTER_TOKEN": TOKEN}
+    environment["PYTHONPATH"] = os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])
+    options = ["--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--LabApp.expose_app_in_browser=True"]
+    options += ["--allow-root", f"--ServerApp.root_dir={folder}"]
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", "lab", *options], cwd=folder, env=environment, stdout=log, stderr=log
+        )
+        try:
+            yield _address(server, home), folder
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _address(server: subprocess.Popen, home: Path) -> str:
+    """Where the server listens, from the file that it writes once it does."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline and server.poll() is None:
+        for path in (home / "runtime").glob("jpserver-*.json"):
+            try:
+                return f"http://127.0.0.1:{json.loads(path.read_text())['port']}"
+            except (json.JSONDecodeError, KeyError):
+                continue  # not written to its end
+        time.sleep(0.2)
+    return pytest.fail(f"JupyterLab did not start:\n{(home / 'log').read_text()[-2000:]}")
+
+
+class Lab:
+    """A page of JupyterLab with the notebook open, and everything it asked for or complained of."""
+
+    def __init__(self, page, address: str):
+        self.page, self.urls, self.errors = page, [], []
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: self.urls.append(request.url))
+        page.on("websocket", lambda socket: self.urls.append(socket.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.goto(f"{address}/lab/tree/explore.ipynb?token={TOKEN}")
+        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
+        page.wait_for_function(f"{KERNEL}.connectionStatus === 'connected'")
+        self.python("'probe'")
+
+    def python(self, expression: str) -> str:
+        """The repr of an expression in the notebook's kernel, once it has done what was asked before."""
+        return self.page.evaluate(
+            """async code => {
+                const future = KERNEL.requestExecute({code: '', user_expressions: {it: code}, store_history: false});
+                const reply = await future.done;
+                return reply.content.user_expressions.it.data['text/plain'];
+            }""".replace("KERNEL", KERNEL),
+            expression,
+        )
+
+    def button(self, name: str):
+        """The first button of this name; an icon before the word is part of what it is called."""
+        return self.page.get_by_role("button", name=re.compile(rf"(^|\W){name}$")).first
+
+    def press(self, name: str) -> None:
+        """Press the button of this name."""
+        self.button(name).click()
+
+    def status(self) -> tuple[str, int, float]:
+        """(state, step, accuracy of the first rule) as the playground tells them."""
+        return told(self.page.locator(".widget-html", has_text=", step ").first.inner_text())
+
+    def wait_for(self, what, seconds: float = PATIENCE / 1000):
+        """The first true value of `what()`; the page goes on in the meantime."""
+        deadline = time.monotonic() + seconds
+        while not (found := what()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited in vain; the playground says {self.status()}, errors: {self.errors}")
+            self.page.wait_for_timeout(100)
+        return found
+
+    def credits(self) -> list[float]:
+        """The first rule's credits, from the words that stand for the picture."""
+        words = self.page.locator("img[title^='Credits.']").first.get_attribute("title").split(". ")[1]
+        return [int(share) / 100 for share in re.findall(r"worker \d+ (\d+)%", words)]
+
+    def picture(self, name: str) -> None:
+        """Keep screenshots at two widths, where a person asked for them."""
+        folder = os.environ.get("GAA_SCREENSHOTS")
+        if not folder:
+            return
+        for width in (1280, 800):
+            self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.wait_for_timeout(400)
+            self.page.screenshot(path=Path(folder) / f"{name}_{width}.png")
+        self.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+
+
+def told(line: str) -> tuple[str, int, float]:
+    """What a status line says: (state, step, accuracy of the first rule or NaN)."""
+    state, step = re.match(r"(\w+), step (\d+)", line).groups()
+    share = re.search(r"([\d.]+)%", line)
+    return state, int(step), float(share.group(1)) / 100 if share else float("nan")
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    """The notebook, run from top to bottom."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            tab = Lab(browser.new_page(viewport={"width": 1280, "height": 900}), lab[0])
+            tab.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+            tab.page.locator("img[title^='Submissions']").first.wait_for()
+            yield tab
+        finally:
+            browser.close()
+
+
+def test_run_all_trains_nothing(page):
+    page.wait_for(lambda: page.python("explorer.view.steps") == "150")
+    assert page.status()[:2] == ("ready", 0)
+    assert page.python("[t.name for t in __import__('threading').enumerate() if t.name == 'gaa-race']") == "[]"
+
+
+def test_start_moves_the_accuracy_and_a_turned_worker_loses_credit(page):
+    bars = page.page.locator("img[title^='Credits.']").first
+    before = bars.get_attribute("src")
+    page.press("Start")
+    page.wait_for(lambda: page.status()[2] > 0.6)
+    assert bars.get_attribute("src") != before
+    trusted = max(range(10), key=page.credits().__getitem__)
+    had = page.credits()[trusted]
+    page.picture("playground")
+    page.press(f"{trusted}")
+    page.button(f"{trusted} B").wait_for()
+    page.wait_for(lambda: page.credits()[trusted] < had / 2)
+    page.picture("turned")
+
+
+def test_pause_stops_at_once(page):
+    page.press("Pause")
+    page.python("playground.race.wait()")
+    page.wait_for(lambda: page.status()[0] == "paused")
+    step = page.status()[1]
+    assert page.python("playground.race.step") == str(step)
+    page.press("Step")
+    page.wait_for(lambda: page.status()[1] == step + 1)
+
+
+def test_the_copied_code_says_what_was_clicked(page):
+    page.press("Copy settings")
+    code = page.page.get_by_role("textbox", name="Code").first.input_value()
+    assert "roles.scripted(roles.static(n=10, byzantine=7), [(" in code
+
+
+def test_scrub_and_play(page):
+    page.page.get_by_role("slider").first.focus()
+    for _ in range(3):
+        page.page.keyboard.press("ArrowRight")
+    page.page.get_by_text("Step 3: precision").wait_for()
+    page.page.locator(".jupyter-widgets.widget-play button").first.click()
+    page.wait_for(lambda: int(page.python("explorer.step.value")) > 20)
+    page.page.locator(".jupyter-widgets.widget-play button").first.click()
+    page.page.locator("img[title^='Submissions']").first.scroll_into_view_if_needed()
+    page.picture("explorer")
+
+
+def test_export(page, lab):
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        page.press(f"Save {kind.upper()}")
+        page.page.get_by_text(re.compile(rf"written: .*{kind}")).wait_for()
+        (path,) = (lab[1].parent / "results" / "explored").glob(f"*.{kind}")
+        assert path.read_bytes().startswith(start)
+
+
+def test_every_control_is_named_and_reached_by_keyboard(page):
+    """All but sliders' handles, which ipywidgets leaves without a name: each has a box with one as a twin."""
+    session = page.page.context.new_cdp_session(page.page)
+    controls = page.page.locator(".jupyter-widgets").locator("button, input, select, textarea, img, [tabindex='0']")
+    for place in range(controls.count()):
+        controls.nth(place).evaluate("(element, place) => element.setAttribute('data-place', place)", place)
+    root = session.send("DOM.getDocument", {"depth": -1})["root"]["nodeId"]
+    unnamed, reached = [], 0
+    for node in session.send("DOM.querySelectorAll", {"nodeId": root, "selector": "[data-place]"})["nodeIds"]:
+        (found, *_) = session.send("Accessibility.getPartialAXTree", {"nodeId": node, "fetchRelatives": False})["nodes"]
+        if found["ignored"] or found["role"]["value"] in ("slider", "generic"):
+            continue
+        reached += any(each["name"] == "focusable" for each in found.get("properties", ()))
+        if not found.get("name", {}).get("value", "").strip():
+            unnamed.append(session.send("DOM.getOuterHTML", {"nodeId": node})["outerHTML"][:200])
+    assert unnamed == []
+    assert reached > 35
+
+
+def test_running_the_cell_again_leaves_no_thread(page):
+    page.press("Start")
+    page.wait_for(lambda: page.python("playground.race.is_running") == "True")
+    page.python("globals().update(first=playground)")
+    page.page.evaluate(
+        """async () => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            notebook.activeCellIndex = 4;
+            await window.jupyterapp.commands.execute('notebook:run-cell');
+        }"""
+    )
+    page.wait_for(lambda: page.python("first is not playground") == "True")
+    assert (
+        page.python("(first.race.state, first.race.step == 0, playground.race.state)") == "('paused', False, 'ready')"
+    )
+    assert page.python("[t.name for t in __import__('threading').enumerate() if t.name == 'gaa-race']") == "[]"
+
+
+def test_no_page_errors_and_no_request_elsewhere(page):
+    assert page.errors == []
+    assert {urlsplit(url).hostname for url in page.urls if urlsplit(url).scheme not in ("data", "blob")} == {
+        "127.0.0.1"
+    }
