@@ -31,7 +31,7 @@ from gaa_core.trace import Trace, read_record
 #: Sources that every run depends on; those of its rule, attack and case are added. Plots and tables are not among them.
 _SHARED_CODE = (
     *("simulator", "server", "recorder", "agent", "kernels", "models", "qv", "partition", "roles", "seeding"),
-    *("trace", "engines.flat", "engines.local", "aggregators.base", "attacks.base", "cases.base"),
+    *("trace", "engines.base", "engines.flat", "engines.local", "aggregators.base", "attacks.base", "cases.base"),
 )
 
 

@@ -14,7 +14,7 @@ import gaa_core
 FLOORS = [
     *("__main__", "reproduce", "plan", "gallery", "widgets", "studies", "sweep"),
     *("bench", "conformance", "analysis", "growth"),
-    *("simulator", "server", "recorder", "engines"),
+    *("simulator", "resume", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
         "trace_plots",
@@ -23,6 +23,7 @@ FLOORS = [
         "spectra",
         "order_statistics",
         "kernels",
+        "checkpoint",
         "progress",
         "trace",
         "registry",

@@ -15,6 +15,7 @@ class OneCoordinate(Attack):
     """
 
     source = "reconstruction (scale 0.1)"
+    colludes = False
 
     scale: float = 0.1
     coordinate: int = 0
