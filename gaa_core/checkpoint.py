@@ -43,7 +43,9 @@ def read(path: str | Path) -> dict:
     try:
         return torch.load(path, weights_only=True)
     except Exception as error:
-        raise DataError(f"{path} is not a checkpoint of this package ({error}). Delete it to start afresh.") from error
+        raise DataError(
+            f"{path} is not a checkpoint of this package ({str(error).splitlines()[0]}). Delete it to start afresh."
+        ) from error
 
 
 def pack(value: object) -> object:
@@ -53,15 +55,18 @@ def pack(value: object) -> object:
     package, and objects with `state`/`load_state` or `state_dict`/`load_state_dict`. A server is None: rules observe it
     anew.
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    if value is None:
+        return None
+    for plain in (bool, int, float, str):
+        if isinstance(value, plain):
+            return plain(value)  # subclasses are not admitted by the reader
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
         return type(value)([pack(each) for each in value])
-    if hasattr(value, "qv_gradient"):
+    if callable(getattr(value, "qv_gradient", None)):
         return None
     return _pack_object(value)
 

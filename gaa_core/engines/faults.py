@@ -11,16 +11,16 @@ import numpy as np
 
 from gaa_core.errors import GaaError, UnknownName
 
-KINDS = ("die", "hang", "late", "twice", "shape", "dtype", "huge", "smuggle", "nan", "babble")
+KINDS = ("die", "hang", "stale", "shape", "dtype", "huge", "smuggle", "nan", "babble")
 
 
 @dataclass(frozen=True)
 class Fault:
     """Worker `worker` misbehaves at `steps` (None: at every one).
 
-    `die` is a kill -9 of its own process; `hang` answers `seconds` late; `twice` answers once more for the step before,
-    `late` for one that it was not asked about any more; `shape`, `dtype`, `nan` send what the name says; `huge` sends
-    100 times the bytes, `smuggle` does and claims the right number; `babble` says nonsense of its answer.
+    `die` is a kill -9 of its own process; `hang` answers `seconds` late; `stale` answers for the step before: for the
+    second time, or too late; `shape`, `dtype`, `nan` send what the name says; `huge` sends 100 times the bytes,
+    `smuggle` does and claims the right number; `babble` says nonsense of its answer.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Fault:
     def after(self, header: object, body: np.ndarray) -> tuple[object, np.ndarray]:
         """What becomes of the answer: header (step, dtype, shape, bytes, scale, loss) and body [d]."""
         step, *rest = header
-        if self.kind in ("late", "twice"):
+        if self.kind == "stale":
             return (step - 1, *rest), body
         if self.kind == "babble":
             return "trust me", body

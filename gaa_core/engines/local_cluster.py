@@ -26,6 +26,10 @@ class _Node:
     log: Path
     processes: list  # everything it started, once it is up
 
+    def everybody(self) -> list:
+        """All of its processes, those that came later too."""
+        return list({*self.processes, *_family(self.process)})
+
     def is_up(self) -> bool:
         return _UP in self.log.read_text(errors="replace")
 
@@ -65,15 +69,22 @@ class LocalCluster:
 
     def add_node(self) -> None:
         """Start one more node and wait for it; the first is the head."""
+        self.nodes.append(self._node(len(self.nodes)))
+
+    def replace_node(self, number: int) -> None:
+        """End a node, or what is left of it, and start another in its place."""
+        _end(self.nodes[number])
+        self.nodes[number] = self._node(number)
+
+    def _node(self, number: int) -> _Node:
         for _ in range(3):  # parts of Ray that do not appear within its own limits make it give up
-            node = self._start(len(self.nodes))
+            node = self._start(number)
             deadline = time.monotonic() + self.seconds
             while node.process.poll() is None and not node.is_up() and time.monotonic() < deadline:
                 time.sleep(0.1)
             node.processes = _family(node.process)
             if node.process.poll() is None and node.is_up():
-                self.nodes.append(node)
-                return
+                return node
             _end(node)
         raise GaaError(f"A Ray node did not start: {node.log.read_text(errors='replace')[-500:]}")
 
@@ -144,7 +155,7 @@ def _end(node: _Node) -> None:
     """End a node: politely, then surely."""
     import psutil
 
-    everybody = {*node.processes, *_family(node.process)}
+    everybody = set(node.everybody())
     node.process.terminate()
     try:
         node.process.wait(timeout=20)

@@ -97,6 +97,14 @@ class RayEngine:
         answers.submissions = answers.submissions.to(theta.device)
         return answers
 
+    def pids(self) -> list[int | None]:
+        """The process of each worker that is there, else None."""
+        return [seat.pid for seat in self.seats]
+
+    def nodes(self) -> list[str]:
+        """The address of each worker's machine."""
+        return [seat.node for seat in self.seats]
+
     def end(self) -> None:
         """The run is over. The workers stay for the next run of this engine."""
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from gaa_core import seeding
 from gaa_core.cases.base import Split
 from gaa_core.engines.base import tamper
+from gaa_core.engines.cluster import import_ray
 from gaa_core.engines.faults import Fault
 from gaa_core.engines.flat import FlatModel
 from gaa_core.engines.local import LocalEngine
@@ -38,15 +39,17 @@ class Worker:
     `samples` are the arrays (inputs, targets) that the indices in `shard` point into.
     """
 
-    def load(self, number: int, work: Work, samples: tuple[np.ndarray, np.ndarray], shard: np.ndarray) -> int:
-        """Become worker `number` of a run. Its process id: it is there."""
+    def load(
+        self, number: int, work: Work, samples: tuple[np.ndarray, np.ndarray], shard: np.ndarray
+    ) -> tuple[int, str]:
+        """Become worker `number` of a run. Its process id, and the address of the node that it is on: it is there."""
         torch.set_num_threads(1)
         self.number, self.seed, self.wire, self.faults = number, work.seed, work.wire, work.faults
         train, model = Split(*map(from_shared, samples)), FlatModel(work.network, work.loss)
         shards = [from_shared(shard)]
         self.local = LocalEngine(model, train, shards, work.batch_size, work.seed, "loop", first=number)
         self.loss = float("nan")
-        return os.getpid()
+        return os.getpid(), import_ray().util.get_node_ip_address()
 
     def submit(self, step: int, sent: tuple) -> tuple[object, np.ndarray]:
         """Header and body for this step: its gradient; if Byzantine, what an attack that needs no others makes of it.

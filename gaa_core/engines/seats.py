@@ -17,13 +17,14 @@ class Seat:
         self._class = actor
         self.actor = None  # the present handle; None while nobody sits here
         self.pid: int | None = None  # of the present process, once it is ready
+        self.node = ""  # the address of its machine
         self.starts = 0  # processes called so far
         self._arriving = self._not_before = None
 
     def assign(self, *arguments: object) -> None:
         """A new run: whoever sits here loads these (number, work, samples, shard); who comes later does too."""
         self.number, self._arguments = arguments[0], arguments
-        self.answered = -1  # the last step that was answered properly
+        self.answered = -2  # the last step that was answered properly; none that anybody could mean
         self.failures = 0  # since then
         self._not_before = 0.0
         if self.actor is None:
@@ -54,7 +55,7 @@ class Seat:
         if not ray.wait([self._arriving], timeout=0)[0]:
             return False
         try:
-            self.pid = ray.get(self._arriving)
+            self.pid, self.node = ray.get(self._arriving)
         except Exception:  # it died on the way, or with its node
             self.fail()
             return False

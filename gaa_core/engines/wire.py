@@ -60,10 +60,10 @@ class Wire:
             return "error"
         if said != step:
             return "twice" if said <= answered else "late" if said < step else "error"
-        if nbytes > self.nbytes:
-            return "size"
         if dtype != self.transport:
             return "dtype"
+        if nbytes > self.nbytes:
+            return "size"
         return "" if shape == (self.d,) and nbytes == self.nbytes else "shape"
 
     def refuse_size(self, real: int | None) -> bool:
