@@ -71,12 +71,15 @@ class Agent:
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=lr)
         self.previous = torch.full((n,), 1 / n)  # alpha_0 is uniform
         self.segment: list[Tensor] = []  # credits of the segment so far, each with its graph
+        self.start = self.previous  # the credits before the segment
+        self.seen: list[tuple[Tensor, ...]] = []  # what `act` was told in the segment so far
 
     def act(self, features: Tensor, parameter_mean: Tensor, qv_loss: Tensor, present: Tensor) -> Tensor:
         """Credits [n] from submission features [n, 2]; who is not `present` (bool [n]) gets 0 and the others share it.
 
         The previous credits are an input, and the gradient flows through that path within a segment.
         """
+        self.seen.append((features, parameter_mean, qv_loss, present))
         state = torch.stack([parameter_mean.to(qv_loss), qv_loss])
         dtype = self.policy.weight.dtype  # the policy's own, whatever the submissions' is
         state = torch.nan_to_num(
@@ -104,6 +107,21 @@ class Agent:
         """Start a new segment: cut the graph, keep the last credits as the next input."""
         self.previous = self.previous.detach()
         self.segment = []
+        self.start, self.seen = self.previous, []
+
+    def state(self) -> dict:
+        """Everything it needs to go on, in tensors and plain values."""
+        learned = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return learned | {"start": self.start.detach(), "seen": self.seen}
+
+    def load_state(self, state: dict) -> None:
+        """Go on from there. The segment under way is acted again, which restores its graph."""
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.previous = state["start"]
+        self.forget_segment()
+        for told in state["seen"]:
+            self.act(*told)
 
 
 class EvidencePolicy:

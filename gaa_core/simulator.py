@@ -11,6 +11,7 @@ import inspect
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,11 +20,12 @@ from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator
 from gaa_core.attacks.base import LEAKS, Attack, Knowledge
 from gaa_core.cases.base import CaseStudy, Settings, Split
-from gaa_core.engines import FlatModel, LocalEngine
+from gaa_core.engines import Engine, FlatModel, LocalEngine
 from gaa_core.errors import GaaError, UnknownName
 from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
 from gaa_core.recorder import Recorder, describe, pairwise_distances
+from gaa_core.resume import load_checkpoint, save_checkpoint
 from gaa_core.roles import RoleSchedule, nobody
 from gaa_core.server import ParameterServer
 from gaa_core.trace import Trace
@@ -35,6 +37,9 @@ def run(
     *,
     progress: Callable[[int], None] | None = None,
     threads: int = 1,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 100,
+    resume: bool = False,
     **options,
 ) -> Trace:
     """Train `case` under `rule`; everything that happened is in the Trace. `options` are those of `Simulation`.
@@ -42,20 +47,29 @@ def run(
     `progress` is called with the number of finished steps. Same arguments, same trace, bit by bit, but for `seconds`.
     `threads` is how many of the processor's cores the arithmetic may use: for the small networks of the paper one is
     quickest, and sums added up by another number of threads differ in the last bits.
+
+    With a `checkpoint` file the run is written down every `checkpoint_every` steps; with `resume` it goes on from
+    there, if there is one, to the same trace as if it had never stopped (what a plain function remembers is not kept).
     """
     known = [name for name in inspect.signature(Simulation).parameters if name not in ("case", "rule")]
     for name in options:
         if name not in known:
             raise UnknownName("option of run", name, known)
+    if checkpoint_every < 1 or (resume and checkpoint is None):
+        raise GaaError("Resuming needs a checkpoint file, and checkpoint_every must be 1 or more.")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        simulation = Simulation(case, rule, **options)
-        while simulation.server.step < simulation.settings.steps:
-            simulation.advance()
-            if progress is not None:
-                progress(simulation.server.step)
-        return simulation.trace()
+        with Simulation(case, rule, **options) as simulation:
+            if checkpoint is not None and resume:
+                load_checkpoint(simulation, checkpoint)
+            while simulation.server.step < simulation.settings.steps:
+                simulation.advance()
+                if checkpoint is not None and simulation.server.step % checkpoint_every == 0:
+                    save_checkpoint(simulation, checkpoint)
+                if progress is not None:
+                    progress(simulation.server.step)
+            return simulation.trace()
     finally:
         torch.set_num_threads(before)
 
@@ -68,9 +82,10 @@ class Simulation:
     (step) -> bool [n]. `partition` is "iid" (the paper's assumption: every worker draws from the whole training set,
     so that its gradient is an unbiased estimate of the true one), "shards" (dealt out evenly), "dirichlet" (with
     `alpha`) or "label_skew". The test set is looked at every `eval_every` steps (default: 25 times a run) and after
-    the last. `method` chooses how gradients are computed ("auto", "vmap", "loop"). `record_distances` keeps the
-    distances between the submissions of every step in the trace's `extras`. Raises GaaError for settings that cannot
-    be.
+    the last. `engine` is where the workers are (None: all in this process); `method` chooses how gradients are computed
+    there ("auto", "vmap", "loop"). `record_distances` keeps the distances between the submissions of every step in the
+    trace's `extras`. Raises GaaError for settings that cannot be. Leave it by `close()` or a `with` block when the
+    engine has workers of its own.
     """
 
     def __init__(
@@ -90,10 +105,12 @@ class Simulation:
         alpha: float = 0.3,
         seed: int = 0,
         eval_every: int | None = None,
+        engine: Engine | None = None,
         method: str = "auto",
         device: str = "cpu",
         record_distances: bool = False,
     ):
+        n = engine.workers if n is None and engine is not None else n
         self.settings = _resolve(case, n=n, steps=steps, lr=lr, batch_size=batch_size, qv_size=qv_size)
         self.case, self.rule, self.attack, self.seed = case, rule, attack, seed
         self.roles = nobody(self.settings.n) if roles is None else roles
@@ -107,7 +124,7 @@ class Simulation:
         remain = remain.nonzero().squeeze(1)  # training samples that the QV set left
         parts = share_out(self.data.train.targets[remain], self.settings.n, partition, alpha=alpha, seed=seed)
         shards = [remain[part] for part in parts]
-        self.engine = LocalEngine(model, self.data.train.to(device), shards, self.settings.batch_size, seed, method)
+        work = (model, self.data.train.to(device), shards, self.settings.batch_size, seed, method)
         self.server = ParameterServer(model, qv.to(device), model.initial().to(device), self.settings.lr)
         self.test = self.data.test.to(device)
         self.composition = torch.bincount(qv.targets, minlength=len(self.data.classes))  # QV samples of each class
@@ -120,17 +137,19 @@ class Simulation:
         if isinstance(rule, LearningAggregator):
             rule.reset(self.settings.n, model.d, seeding.generator(seed, "agent"))
         choices = {"qv_source": qv_source, "partition": partition, "alpha": alpha, "seed": seed, "device": device}
+        choices |= {} if engine is None else {"engine": repr(engine)}
         self.record_distances = record_distances
         self.recorder = Recorder(describe(case, self.data, rule, attack, self.roles, self.settings, **choices))
+        self.engine = LocalEngine(*work) if engine is None else engine.begin(*work)
 
     def advance(self) -> None:
-        """One step of the parameter server: everybody computes, some tamper, the rule decides, theta moves."""
+        """One step of the parameter server: everybody is asked, some tamper, the rule decides, theta moves."""
         start = time.perf_counter()
         server, step = self.server, self.server.step
         byzantine = self.roles(step)  # bool [n]
         self.inform(byzantine)
-        computed, losses = self.engine.gradients(server.parameters, step, self.attack, byzantine)  # [n, d], [n]
-        submissions = self.tamper(computed, byzantine, step)  # [n, d]
+        answers = self.engine.ask(server.parameters, step, self.attack, byzantine)
+        submissions = answers.submissions  # [n, d]
         server.byzantine = byzantine  # the truth, for the reference rule Oracle alone
         if isinstance(self.rule, LearningAggregator):
             self.rule.observe(server)
@@ -139,11 +158,12 @@ class Simulation:
         server.update(update)
         seconds = time.perf_counter() - start
         self.recorder.add(
-            loss=losses[~byzantine.to(losses.device)].mean().item(),
+            loss=answers.heard(byzantine).mean().item(),
             qv_loss=qv_loss,
             byzantine=byzantine,
             credits=credits,
             distances=pairwise_distances(submissions) if self.record_distances else None,
+            absences=answers.absences,
             nonfinite=len(submissions) - int(kernels.finite_rows(submissions).sum()),
             accuracy=self.evaluate() if self._is_due(step) else None,
             seconds=seconds,
@@ -165,22 +185,6 @@ class Simulation:
             slope=lambda *arguments: model.gradient(*arguments)[0],
         )
         self.attack = self.attack.informed(knowledge)
-
-    def tamper(self, computed: Tensor, byzantine: Tensor, step: int) -> Tensor:
-        """What is submitted [n, d]: the computed gradients, with the rows of Byzantine workers forged by the attack."""
-        if self.attack is None or not byzantine.any():
-            return computed
-        forge = self.attack.forge if isinstance(self.attack, Attack) else self.attack
-        own, honest = computed[byzantine], computed[~byzantine]
-        forged = forge(own, honest, seeding.generator(self.seed, "attack", step))
-        if not isinstance(forged, Tensor) or forged.shape != own.shape:
-            found = tuple(forged.shape) if isinstance(forged, Tensor) else type(forged).__name__
-            raise GaaError(
-                f"The attack {self.attack!r} must return a tensor of shape {tuple(own.shape)}; found {found}."
-            )
-        submissions = computed.clone()
-        submissions[byzantine] = forged.to(computed.dtype)
-        return submissions
 
     def decide(self, submissions: Tensor) -> tuple[Tensor, Tensor | None]:
         """The update [d] and the credits [n] of this step (None for rules without). Plain callables get finite rows
@@ -212,6 +216,16 @@ class Simulation:
         trace = self.recorder.trace(final_qv_loss=server.qv_loss())
         trace.extras.update(class_accuracy=accuracies.cpu().numpy(), qv_composition=self.composition.cpu().numpy())
         return trace
+
+    def close(self) -> None:
+        """Let the engine's workers go."""
+        self.engine.end()
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _is_due(self, step: int) -> bool:
         return (step + 1) % self.eval_every == 0 or step + 1 == self.settings.steps

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib
 import inspect
+import itertools
 import json
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,8 @@ import pandas as pd
 import torch
 
 from gaa_core.cases import CaseStudy
-from gaa_core.errors import GaaError
+from gaa_core.engines.cluster import connect, import_ray
+from gaa_core.errors import DataError, GaaError, UnknownName
 from gaa_core.progress import track
 from gaa_core.recorder import label
 from gaa_core.simulator import run
@@ -32,8 +34,15 @@ from gaa_core.trace import Trace, read_record
 #: Sources that every run depends on; those of its rule, attack and case are added. Plots and tables are not among them.
 _SHARED_CODE = (
     *("simulator", "server", "recorder", "agent", "kernels", "models", "qv", "partition", "roles", "seeding"),
-    *("trace", "engines.flat", "engines.local", "aggregators.base", "attacks.base", "cases.base"),
+    *("trace", "engines.base", "engines.flat", "engines.local", "aggregators.base", "attacks.base", "cases.base"),
 )
+
+
+#: Where the runs of a sweep can be computed.
+BACKENDS = ("loky", "ray")
+
+#: Bytes of the object store of a cluster that a sweep starts by itself; traces are small.
+RAY_OBJECT_STORE = 200_000_000
 
 
 class SweepFailed(GaaError):
@@ -102,16 +111,29 @@ class Sweep:
 
 
 def sweep(
-    experiments: Iterable[Experiment], *, results: str | Path = "results", jobs: int = 2, strict: bool = True
+    experiments: Iterable[Experiment],
+    *,
+    results: str | Path = "results",
+    jobs: int = 2,
+    strict: bool = True,
+    backend: str = "loky",
+    address: str | None = None,
 ) -> Sweep:
     """Do every experiment that is not done yet, `jobs` at a time, and return the table of all.
+
+    `backend` "loky" uses processes here, "ray" those of a Ray cluster (at `address`, see RayEngine), which send their
+    traces back: results are written here alone, and a node that finds other data than this one fails its runs.
 
     A failing run is isolated: the rest goes on, nothing of it counts as done, its row says why. At the end failures
     raise SweepFailed, or with `strict=False` are only listed in the table's `error` column.
     """
+    if backend not in BACKENDS:
+        raise UnknownName("backend of a sweep", str(backend), BACKENDS)
     experiments, results = list(experiments), Path(results)
     missing = pending(experiments, results)
-    errors = {key: error for key, error in track(_outcomes(missing, results, jobs), len(missing), "runs") if error}
+    do = _on_ray if backend == "ray" else _here
+    ended = do(missing, results, min(jobs, len(missing)), address) if missing else ()
+    errors = {key: error for key, error in track(ended, len(missing), "runs") if error}
     table = _table(experiments, results, errors)
     if errors and strict:
         details = "\n".join(f"  {key}: {text.splitlines()[-1]}" for key, text in sorted(errors.items()))
@@ -125,7 +147,7 @@ def pending(experiments: Sequence[Experiment], results: str | Path) -> list[Expe
     return [each for key, each in unique.items() if read_record(Path(results) / key) is None]
 
 
-def _outcomes(missing: Sequence[Experiment], results: Path, jobs: int) -> Iterator[tuple[str, str]]:
+def _here(missing: Sequence[Experiment], results: Path, jobs: int, address: None = None) -> Iterator[tuple[str, str]]:
     """(key, error text or "") of each run as it ends.
 
     When a process dies (out of memory, killed), its pool goes with it and does not say whose run it was: what is left
@@ -133,7 +155,7 @@ def _outcomes(missing: Sequence[Experiment], results: Path, jobs: int) -> Iterat
     """
     told = set()
     try:
-        for key, error in _in_processes(missing, results, min(jobs, len(missing))):
+        for key, error in _in_processes(missing, results, jobs):
             told.add(key)
             yield key, error
     except BrokenProcessPool:
@@ -158,6 +180,32 @@ def _in_processes(runs: Sequence[Experiment], results: Path, jobs: int) -> Itera
         yield from parallel(joblib.delayed(_do)(each, results) for each in runs)
 
 
+def _on_ray(missing: list[Experiment], results: Path, jobs: int, address: str | None) -> Iterator[tuple[str, str]]:
+    """The same on a Ray cluster: nothing but this process writes results."""
+    mine = connect(address, jobs, RAY_OBJECT_STORE)
+    ray = import_ray()
+    compute = ray.remote(num_cpus=1, max_retries=1)(_compute)
+    try:
+        left, running = iter(missing), {}
+        while True:
+            for each in itertools.islice(left, jobs - len(running)):
+                running[compute.remote(each, each.case.load().fingerprint)] = each
+            if not running:
+                return
+            (done,), _ = ray.wait(list(running), num_returns=1)
+            each = running.pop(done)
+            try:
+                trace, error = ray.get(done)
+            except ray.exceptions.RayError as gone:  # the process or its node
+                trace, error = None, str(gone)
+            if trace is not None:
+                trace.save(results / each.key)
+            yield each.key, error
+    finally:
+        if mine:
+            ray.shutdown()
+
+
 def _do(each: Experiment, results: Path) -> tuple[str, str]:
     """(key, error text or ""): one run, in a worker process."""
     try:
@@ -165,6 +213,19 @@ def _do(each: Experiment, results: Path) -> tuple[str, str]:
     except Exception:
         return each.key, traceback.format_exc()
     return each.key, ""
+
+
+def _compute(each: Experiment, fingerprint: str) -> tuple[Trace | None, str]:
+    """(trace, error text or ""): one run, on a node that must have the data with this fingerprint."""
+    try:
+        found = each.case.load()
+        if found.fingerprint != fingerprint:
+            raise DataError(
+                f"This node has other data for {each.case.name}: {found.source}. Set GAA_DATA on every node."
+            )
+        return run(each.case, each.rule, **dict(each.options)), ""
+    except Exception:
+        return None, traceback.format_exc()
 
 
 def _table(experiments: Sequence[Experiment], results: Path, errors: Mapping[str, str]) -> pd.DataFrame:

@@ -28,7 +28,9 @@ class Trace:
     `accuracy` (on the test set after the step, NaN where not evaluated), `seconds`.
     `credits` is [steps, n], NaN where the rule has no weights; `byzantine` is bool [steps, n]. In `extras`:
     `class_accuracy` [classes] after the last step (NaN where the test set lacks a class) and `qv_composition`, QV
-    samples of each class.
+    samples of each class. Runs on real workers also have `missing` in `steps` (submissions that did not come, or were
+    refused; they are among the masked) and `absences` int8 [steps, n] in `extras`: the reason, a position in
+    `settings["absences"]`.
     """
 
     settings: dict
@@ -78,6 +80,7 @@ class Trace:
             "qv_loss": float(self.steps["qv_loss"].iloc[-1]),
             "seconds": float(self.steps["seconds"].sum()),
             "nonfinite": int(self.steps["nonfinite"].sum()),
+            **({"missing": int(self.steps["missing"].sum())} if "missing" in self.steps else {}),
             **({"missing_accuracy": self.missing_accuracy} if lacks else {}),
         }
 

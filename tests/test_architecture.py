@@ -15,7 +15,7 @@ FLOORS = [
     *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "lessons", "league"),
     *("studies", "sweep"),
     *("bench", "disagreements", "conformance", "analysis", "growth", "theory"),
-    *("simulator", "server", "recorder", "engines"),
+    *("simulator", "resume", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
     *(
         "league_plots",
@@ -29,6 +29,7 @@ FLOORS = [
         "order_statistics",
         "kernels",
         "compiled",
+        "checkpoint",
         "progress",
         "trace",
         "registry",

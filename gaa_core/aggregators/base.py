@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from gaa_core import kernels
+from gaa_core import checkpoint, kernels
 from gaa_core.errors import GaaError, TooFewWorkers
 
 
@@ -178,3 +178,18 @@ class LearningAggregator(Aggregator):
     @abstractmethod
     def observe(self, server: Server) -> None:
         """See the state at theta_t before the submissions of step t are aggregated."""
+
+    def state(self) -> dict:
+        """What it remembers between two steps, as plain values and tensors, for a checkpoint.
+
+        By default the dataclass fields that are not hyper-parameters (`init=False`), each as `checkpoint.pack` writes
+        it; the server is left out, since the next step begins with `observe`. Rules that keep their memory elsewhere
+        override this and `load_state`.
+        """
+        memory = [each.name for each in dataclasses.fields(self) if not each.init]
+        return {name: checkpoint.pack(getattr(self, name)) for name in memory}
+
+    def load_state(self, state: dict) -> None:
+        """Remember what `state` says. Called after `reset`, in place of the steps that led there."""
+        for name, packed in state.items():
+            object.__setattr__(self, name, checkpoint.unpack(packed, getattr(self, name)))

@@ -135,6 +135,12 @@ class _LearningPipe(_Pipe, LearningAggregator):
     def observe(self, server: Server) -> None:
         self.rule.observe(server)
 
+    def state(self) -> dict:
+        return self.rule.state()
+
+    def load_state(self, state: dict) -> None:
+        self.rule.load_state(state)
+
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
         pipe, finite, kept = self._admit(gradients)
         if len(kept) == 0:

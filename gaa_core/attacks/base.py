@@ -49,6 +49,9 @@ class Attack:
     #: Where the attack stands: "paper", "reconstruction" or "ours", and its source.
     source: ClassVar[str] = ""
 
+    #: Whether `forge` needs the other rows or draws numbers. Where not, each attacker forges its own row by itself.
+    colludes: ClassVar[bool] = True
+
     #: Which of LEAKS the attack is told; a dataclass field where the user chooses.
     leak: str = "none"
 

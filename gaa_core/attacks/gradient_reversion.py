@@ -10,6 +10,7 @@ class GradientReversion(Attack):
     """-scale times the worker's own honest gradient. Scale 1 is the reconstruction's; larger ones are ours."""
 
     source = "reconstruction (scale 1); larger scales: ours"
+    colludes = False
 
     scale: float = 1.0
 

@@ -15,6 +15,7 @@ class NonFinite(Attack):
     """
 
     source = "ours (faulty hardware; the least that a rule must survive)"
+    colludes = False
 
     value: float = float("nan")
 

@@ -14,6 +14,7 @@ class OneCoordinate(Attack):
     """
 
     source = "reconstruction (scale 0.1)"
+    colludes = False
 
     scale: float = 0.1
     coordinate: int = 0

@@ -10,6 +10,7 @@ from torch import Tensor
 from gaa_core import seeding
 from gaa_core.attacks.base import Attack
 from gaa_core.cases.base import Split
+from gaa_core.engines.base import Answers, tamper
 from gaa_core.engines.flat import FlatModel, faster_method
 
 #: Batches are drawn for this many steps at a time: a generator per (worker, block) makes every step addressable.
@@ -29,16 +30,32 @@ class LocalEngine:
     batch_size: int
     seed: int
     method: str = "auto"
+    first: int = 0  # number of the worker that the first shard belongs to
 
     def __post_init__(self):
         self.shards = [shard.to(self.train.targets.device) for shard in self.shards]
         self._block: tuple[int, Tensor] | None = None
 
+    @property
+    def workers(self) -> int:
+        """One for each shard."""
+        return len(self.shards)
+
+    def ask(self, theta: Tensor, step: int, attack: Attack | None, byzantine: Tensor) -> Answers:
+        """What is submitted at theta [d]; everybody answers."""
+        computed, losses = self.gradients(theta, step, attack, byzantine)  # [n, d], [n]
+        generator = seeding.generator(self.seed, "attack", step)
+        return Answers(tamper(attack, computed, byzantine, generator), losses)
+
+    def end(self) -> None:
+        """Nothing to let go of."""
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Batches of a step, whatever the attack and the rule: inputs [n, batch, ...], targets [n, batch]."""
         block, offset = divmod(step, BLOCK)
         if self._block is None or self._block[0] != block:
-            self._block = (block, torch.stack([self._draw(i, shard, block) for i, shard in enumerate(self.shards)]))
+            draws = [self._draw(self.first + i, shard, block) for i, shard in enumerate(self.shards)]
+            self._block = (block, torch.stack(draws))
         chosen = self._block[1][:, offset].reshape(-1)  # [n * batch]
         shape = (len(self.shards), self.batch_size)
         inputs = self.train.inputs.index_select(0, chosen)  # five times as quick as indexing with a matrix

@@ -216,7 +216,7 @@ def test_defence_aware_passes_the_test_that_it_knows(leak):
     simulation.inform(byzantine)
     server = simulation.server
     computed, _ = simulation.engine.gradients(server.parameters, 0, simulation.attack, byzantine)
-    forged = simulation.tamper(computed, byzantine, 0)[0]
+    forged = simulation.engine.ask(server.parameters, 0, simulation.attack, byzantine).submissions[byzantine][0]
     gradient, mean = server.qv_gradient(), computed[7:].mean(dim=0)
     agreement = float(forged @ gradient / forged.norm() / gradient.norm())
     assert agreement > (-1e-5 if leak == "samples" else -0.6)

@@ -1,0 +1,66 @@
+"""Connecting to Ray: a small cluster of one's own, or one that is there. Here alone Ray is imported, when needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+
+from gaa_core.errors import GaaError
+
+#: What Ray reads from the environment when it starts. Its workers run at the lowest priority otherwise, and it reports
+#: usage to its makers.
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+#: How often a cluster is tried to be started. Ray gives its parts 15 s to appear, which a busy machine may not keep.
+_ATTEMPTS = 3
+
+
+def import_ray() -> ModuleType:
+    """Ray, or one clear sentence where it is missing."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        import ray
+    except ImportError as error:
+        raise GaaError("Ray is not installed: pip install 'gaa-core[distributed]'.") from error
+    return ray
+
+
+def connect(address: str | None, cpus: int | None, object_store_bytes: int) -> bool:
+    """Be connected: to `address` ("auto" or host:port), to what this process is connected to already, or, for None, to
+    a cluster of its own on this machine. True where that was started here.
+
+    A cluster that refuses (no or another token) or is not there raises GaaError.
+    """
+    ray = import_ray()
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    if ray.is_initialized():
+        return False
+    if address is not None:
+        try:
+            ray.init(address=address, **quiet)
+        except Exception as error:
+            ray.shutdown()
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise GaaError(
+                f"No connection to the Ray cluster at '{address}' ({reason}). Is it running, and is RAY_AUTH_TOKEN the "
+                "token of its nodes?"
+            ) from error
+        return False
+    own = {"num_cpus": cpus or os.cpu_count(), "object_store_memory": object_store_bytes, "include_dashboard": False}
+    if (
+        sys.platform == "linux"
+    ):  # any 127.x is this machine alone; Ray replaces 127.0.0.1 by the machine's outer address
+        own["_node_ip_address"] = "127.0.0.2"
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            ray.init(address="local", **own, **quiet)
+            return True
+        except Exception as error:
+            ray.shutdown()
+            if attempt == _ATTEMPTS:
+                raise GaaError(f"Ray did not start on this machine in {_ATTEMPTS} attempts ({error}).") from error
+    return True

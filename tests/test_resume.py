@@ -1,0 +1,189 @@
+"""A run that was stopped at any step goes on to the trace that it would have had."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+
+from gaa_core import aggregators as a
+from gaa_core import checkpoint, conformance, roles, run
+from gaa_core.attacks import MimicThenTurn, RandomFault, SlowDrift
+from gaa_core.cases import MNIST
+from gaa_core.errors import DataError, GaaError
+from gaa_core.resume import load_checkpoint, save_checkpoint
+from gaa_core.simulator import Simulation
+
+SMALL = {"n": 10, "steps": 13, "batch_size": 8, "lr": 0.05, "eval_every": 4}
+ATTACK = {"attack": RandomFault(std=1.0), "roles": roles.static(10, 3)}
+
+LEARNING = [
+    *(rule for rule in conformance.examples(f=2) if isinstance(rule, a.LearningAggregator)),
+    a.GAA(norm_bound=2.0, policy_lr=0.05),
+    a.NearestNeighbourMixing(f=2) | a.GAA(),
+]
+
+
+def same(one, other) -> bool:
+    columns = [name for name in one.steps if name != "seconds"]
+    return (
+        one.steps[columns].equals(other.steps[columns])
+        and np.array_equal(one.credits, other.credits, equal_nan=True)
+        and np.array_equal(one.byzantine, other.byzantine)
+        and one.extras.keys() == other.extras.keys()
+        and all(np.array_equal(one.extras[name], other.extras[name], equal_nan=True) for name in one.extras)
+    )
+
+
+def stopped(path, rule, after: int, **options):
+    """The trace of a run that is written down after some steps, forgotten, and gone on with by fresh objects."""
+    torch.set_num_threads(1)
+    simulation = Simulation(MNIST, rule, **options)
+    for _ in range(after):
+        simulation.advance()
+    save_checkpoint(simulation, path)
+    for _ in range(2):  # lost by the crash
+        simulation.advance()
+    return run(MNIST, rule, checkpoint=path, resume=True, **options)
+
+
+@pytest.mark.parametrize("rule", LEARNING, ids=repr)
+def test_every_rule_with_a_memory_goes_on_to_the_same_trace(rule, tmp_path):
+    whole = run(MNIST, rule, **SMALL, **ATTACK)
+    assert same(whole, stopped(tmp_path / "run.pt", rule, 7, **SMALL, **ATTACK))  # 7: in the middle of a segment
+
+
+@pytest.mark.parametrize("after", range(1, 13))
+def test_the_agent_can_be_stopped_at_any_step(after, tmp_path):
+    options = {**SMALL, **ATTACK, "record_distances": True}
+    assert same(run(MNIST, a.GAA(), **options), stopped(tmp_path / "run.pt", a.GAA(), after, **options))
+
+
+@pytest.mark.parametrize("attack", [SlowDrift(), MimicThenTurn(until=9)], ids=repr)
+def test_attacks_remember_too(attack, tmp_path):
+    options = {**SMALL, "attack": attack, "roles": roles.static(10, 4)}
+    assert same(run(MNIST, a.GAA(), **options), stopped(tmp_path / "run.pt", a.GAA(), 7, **options))
+
+
+def test_rules_without_a_memory_need_none(tmp_path):
+    options = {**SMALL, **ATTACK}
+    assert same(run(MNIST, a.Krum(f=3), **options), stopped(tmp_path / "run.pt", a.Krum(f=3), 5, **options))
+
+
+def test_resuming_without_a_file_is_beginning(tmp_path):
+    path = tmp_path / "run.pt"
+    first = run(MNIST, a.GAA(), checkpoint=path, checkpoint_every=5, resume=True, **SMALL)
+    assert checkpoint.read(path)["items"][1] == ("step", 10)
+    assert same(first, run(MNIST, a.GAA(), **SMALL))
+
+
+def test_a_checkpoint_of_another_run_is_refused_in_words(tmp_path):
+    run(MNIST, a.Mean(), checkpoint=tmp_path / "run.pt", checkpoint_every=5, **SMALL)
+    with pytest.raises(GaaError, match=r"was written by a run with lr=0.05; this one has 0.1"):
+        run(MNIST, a.Mean(), checkpoint=tmp_path / "run.pt", resume=True, **{**SMALL, "lr": 0.1})
+    with pytest.raises(GaaError, match=r"rule='Mean\(\)'; this one has 'GAA\(\)'"):
+        run(MNIST, a.GAA(), checkpoint=tmp_path / "run.pt", resume=True, **SMALL)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    path = tmp_path / "run.pt"
+    run(MNIST, a.Mean(), checkpoint=path, checkpoint_every=5, **SMALL)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"run.pt is not a checkpoint"):
+        run(MNIST, a.Mean(), checkpoint=path, resume=True, **SMALL)
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"checkpoint": "x", "checkpoint_every": 0}])
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(GaaError, match="checkpoint"):
+        run(MNIST, a.Mean(), **options)
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    checkpoint.write(path, checkpoint.pack({"step": 1}))
+
+    def full(state, file):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.write(path, checkpoint.pack({"step": 2}))
+    assert checkpoint.unpack(checkpoint.read(path)) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_generators_and_containers_come_back(tmp_path):
+    generator = torch.Generator().manual_seed(5)
+    torch.rand(3, generator=generator)
+    value = {"draws": generator, "last": deque([1, (2.5, None)], maxlen=3), 4: np.arange(3), "flag": True}
+    checkpoint.write(tmp_path / "x.pt", checkpoint.pack(value))
+    back = checkpoint.unpack(checkpoint.read(tmp_path / "x.pt"))
+    assert torch.equal(torch.rand(4, generator=back["draws"]), torch.rand(4, generator=generator))
+    assert back["last"] == value["last"]
+    assert back["last"].maxlen == 3
+    assert np.array_equal(back[4], np.arange(3))
+    assert back["flag"] is True
+
+
+class Stranger:
+    pass
+
+
+def test_what_cannot_be_written_down_is_refused_in_words():
+    with pytest.raises(GaaError, match="give Stranger a state"):
+        checkpoint.pack([Stranger()])
+
+
+@pytest.mark.parametrize("name", ["os.system", "gaa_core.checkpoint.write", "gaa_core.attacks.Attack"])
+def test_a_file_cannot_name_any_class_it_likes(name):
+    with pytest.raises(DataError, match="names the class"):
+        checkpoint.unpack({checkpoint.KIND: "fields", "class": name, "fields": {}})
+
+
+SCRIPT = """
+from gaa_core import roles, run
+from gaa_core.aggregators import GAA
+from gaa_core.attacks import RandomFault
+from gaa_core.cases import MNIST
+trace = run(MNIST, GAA(), steps=120, batch_size=16, lr=0.05, attack=RandomFault(std=1.0), roles=roles.static(10, 3),
+            checkpoint={path!r}, checkpoint_every=7, resume=True)
+trace.steps.drop(columns="seconds").to_csv({table!r}, index=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_goes_on_to_the_same_trace(tmp_path):
+    def start(name):
+        script = textwrap.dedent(SCRIPT).format(path=str(tmp_path / name), table=str(tmp_path / f"{name}.csv"))
+        return subprocess.Popen([sys.executable, "-c", script])
+
+    assert start("whole").wait(timeout=300) == 0
+    process = start("killed")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed.csv").exists()
+    assert start("killed").wait(timeout=300) == 0
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_an_unfinished_restore_changes_nothing_of_the_user_s_attack(tmp_path):
+    attack = SlowDrift()
+    options = {**SMALL, "attack": attack, "roles": roles.static(10, 4)}
+    simulation = Simulation(MNIST, a.Mean(), **options)
+    for _ in range(4):
+        simulation.advance()
+    save_checkpoint(simulation, tmp_path / "run.pt")
+    load_checkpoint(Simulation(MNIST, a.Mean(), **options), tmp_path / "run.pt")
+    assert "_course" not in vars(attack)
