@@ -272,22 +272,27 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _gallery_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="quick", help="smoke, quick (the default) or paper")
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="instead of figures/<profile>")
+    parser.add_argument("--profile", help="the page of one: smoke, quick or paper; without it, the entry to all")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="the page of this folder")
     parser.add_argument("--print", action="store_true", dest="only_print", help="print the path and open nothing")
 
 
 def _gallery(options: argparse.Namespace) -> int:
-    """Open the page of figures and claims in the browser."""
-    from gaa_core import reproduce
+    """Open the page of figures and claims in the browser, written anew from what has been built."""
+    from gaa_core import gallery, reproduce
     from gaa_core.plan import PROFILES
 
-    if options.profile not in PROFILES:
+    if options.profile is not None and options.profile not in PROFILES:
         raise UnknownName("profile", options.profile, PROFILES)
-    folder = options.figures or reproduce.project_root() / "figures" / options.profile
-    page = (folder / "index.html").resolve()
+    if options.figures or options.profile:
+        page = (options.figures or reproduce.project_root() / "figures" / options.profile) / "index.html"
+    else:
+        root = reproduce.project_root() / "figures"
+        page = gallery.entry(root) or root / "index.html"
+    page = page.resolve()
     if not page.is_file():
-        raise GaaError(f"{page} does not exist yet: run python -m gaa_core reproduce --profile {options.profile}.")
+        profile = f" --profile {options.profile}" if options.profile else ""
+        raise GaaError(f"{page} does not exist yet: run python -m gaa_core reproduce{profile}.")
     if not options.only_print:
         webbrowser.open(page.as_uri())
     print(page)

@@ -98,6 +98,8 @@ def reproduce(
             _write_manifest(folders, profile, item, parameters, outcomes[-1])
             report.write_claims(folders.figures)
             gallery.gallery(folders.figures)
+            if profile == "paper" and figures is None:  # the entry page is tracked with the paper profile's figures
+                gallery.entry(folders.figures.parent)
     return outcomes
 
 

@@ -97,6 +97,16 @@ def test_gallery_prints_its_path_or_says_how_to_get_it(capsys, tmp_path):
     assert capsys.readouterr().out.strip() == str(tmp_path / "index.html")
 
 
+def test_gallery_without_a_profile_is_the_entry_to_all(capsys, project):
+    assert "run python -m gaa_core reproduce." in refused(capsys, "gallery", "--print")
+    (project.folder / "figures" / "quick").mkdir(parents=True)
+    (project.folder / "figures" / "quick" / "a.png").write_bytes(b"")
+    assert main(["gallery", "--print"]) == 0
+    assert capsys.readouterr().out.strip() == str(project.folder / "figures" / "index.html")
+    assert main(["gallery", "--print", "--profile", "quick"]) == 0
+    assert capsys.readouterr().out.strip() == str(project.folder / "figures" / "quick" / "index.html")
+
+
 def test_gallery_opens_the_browser(capsys, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -158,6 +159,48 @@ def test_gallery_shows_everything_and_needs_nothing_from_elsewhere(figures):
     assert "prefers-color-scheme: dark" in text
     assert any(attributes.get("name") == "viewport" for _, attributes in page.found)
     assert "http" not in text and "<script" not in text
+    assert {target[1:] for target in targets(page) if target.startswith("#")} <= names(page)
+
+
+def targets(page: Page) -> list[str]:
+    """Where the links of a page lead."""
+    return [attributes["href"] for tag, attributes in page.found if tag == "a"]
+
+
+def names(page: Page) -> set[str]:
+    """What a link within a page can lead to."""
+    return {attributes["id"] for _, attributes in page.found if "id" in attributes}
+
+
+def test_entry_shows_the_first_profile_and_leads_to_the_others(figures, tmp_path_factory):
+    root = tmp_path_factory.mktemp("figures")
+    assert gallery.entry(root) is None
+    for name in ("smoke", "quick", "paper"):
+        shutil.copytree(figures, root / name)
+        report.write_json(root / name / "MANIFEST.json", {"profile": name})
+    text = gallery.entry(root).read_text()
+    page = Page(text)
+    assert page.open == []
+    pictures = [attributes for tag, attributes in page.found if tag == "img"]
+    assert [picture["src"] for picture in pictures] == ["paper/bare.png", "paper/curve.png"]
+    assert all(picture["alt"] for picture in pictures)
+    assert all((root / target).is_file() for target in targets(page) if not target.startswith("#"))
+    assert "quick/index.html" in targets(page) and "smoke/index.html" not in targets(page)
+    assert "paper profile: 2 figures; rows of the claims table: 2 holds, 1 fails, 1 not run." in text
+    assert "reproduce --only 01_mnist --profile paper<" in text
+    assert "http" not in text and "<script" not in text
+    assert "../index.html" in targets(Page((root / "quick" / "index.html").read_text()))
+    assert gallery.entry(root).read_text() == text
+    shutil.rmtree(root / "paper")
+    assert '"quick/curve.png"' in gallery.entry(root).read_text()
+
+
+def test_the_size_of_a_picture_is_told_where_it_can_be_read(tmp_path):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8) + (640).to_bytes(4) + (480).to_bytes(4))
+    assert gallery._size(picture) == ' width="640" height="480"'
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert gallery._size(picture) == ""
 
 
 def test_fails_stands_in_the_same_size_of_type_as_holds():

@@ -1,0 +1,92 @@
+"""The gallery in a real Chromium: on a screen, a tablet and a phone, by day and by night.
+
+Needs playwright and Debian's chromium, or GAA_CHROMIUM naming another. Where one is missing the tests are skipped, and
+fail if GAA_REQUIRE_BROWSER is set. GAA_SCREENSHOTS names a folder for pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gaa_core import gallery, plots, report
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = os.environ.get("GAA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+
+        missing = "" if Path(CHROMIUM).is_file() else f"there is no browser at {CHROMIUM}"
+    except ImportError:
+        missing = "playwright is not installed"
+    if missing:
+        (pytest.fail if os.environ.get("GAA_REQUIRE_BROWSER") else pytest.skip)(missing)
+    with sync_playwright() as control:
+        started = control.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def page_of_figures(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("figures")
+    for name in gallery.PROFILES:
+        fig, (ax, _) = plots.panels(2)
+        plots.bars({"a": 1.0, "b": 2.0}, ax=ax, title="Two bars")
+        words = {"caption": "Two bars, side by side. " * 4, "alt": "Two bars.", "data_source": "made up"}
+        plots.save(fig, "bars", folder=root / name, claim="C1", notebook="01_mnist", **words)
+        claims = report.Claims(root / name, "01_mnist")
+        long = {"setting": "GAA, bounded; reversion x1, static; worst of 50%, 70%, 90%: 90%", "data_source": "x" * 60}
+        claims.compare("C2", case="MNIST", clean=[0.9, 0.92], attacked=[0.5, 0.6], figure="bars", **long)
+        claims.write()
+        report.write_json(root / name / "MANIFEST.json", {"profile": name})
+    return gallery.entry(root)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 800, 390])
+def test_the_gallery_fits_reads_and_stays_at_home(browser, page_of_figures, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, asked, wrong = context.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(page_of_figures.as_uri())
+    page.locator("figure").scroll_into_view_if_needed()
+    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    if os.environ.get("GAA_SCREENSHOTS"):
+        page.screenshot(path=Path(os.environ["GAA_SCREENSHOTS"]) / f"gallery_{width}_{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(image => image.alt && image.getBoundingClientRect().left >= 0)")
+    assert contrast(*(colour(page, name) for name in ("color", "backgroundColor"))) >= 7
+    assert contrast(colour(page, "color", "td.fails"), colour(page, "backgroundColor")) >= 4.5
+    assert min(colour(page, "backgroundColor", "img")) == 255
+    assert wrong == [] and all(url.startswith("file:") for url in asked)
+    page.get_by_role("link", name="quick profile").click()
+    page.get_by_role("link", name="All profiles").click()
+    assert page.url == page_of_figures.as_uri()
+    context.close()
+
+
+def colour(page, name: str, selector: str = "body") -> tuple[int, ...]:
+    """A computed colour as red, green and blue."""
+    text = page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{name}")
+    return tuple(int(part) for part in text[text.index("(") + 1 : -1].split(",")[:3])
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """The contrast of two colours, from 1 to 21 (WCAG 2)."""
+    dark, light = sorted(sum(map(_share, rgb, (0.2126, 0.7152, 0.0722))) for rgb in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _share(value: int, weight: float) -> float:
+    value /= 255
+    return weight * (value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4)
