@@ -102,6 +102,8 @@ def _names(statement: ast.stmt) -> tuple[set[str], set[str], set[str]]:
                 bound.add(name)
             case ast.AugAssign(target=ast.Name(id=name)):
                 changed.add(name)
+            case ast.Subscript(ctx=ast.Store(), value=ast.Name(id=name)):  # settings["qv_size"] = 5
+                changed.add(name)
             case ast.Call(func=ast.Name(id=name)):
                 called.add(name)
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)) if attr in _MUTATORS:

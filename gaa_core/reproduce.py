@@ -114,7 +114,7 @@ def _preview(chosen: list[tuple], folders: Folders, force: bool, say: Callable[[
         say(f"{item.name}: would run with {parameters}")
         try:
             parts = forecast.forecast(item, parameters, times, seen)
-        except forecast.NotPlannable as error:
+        except GaaError as error:  # a grid that depends on results, or a run that cannot be
             outcomes.append(Outcome(item.name, "due", message=str(error)))
             say(f"  {error}")
             continue
