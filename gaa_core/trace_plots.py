@@ -79,7 +79,7 @@ def credit_roles(traces: Mapping[str, Trace], *, turns: Mapping[str, float] | No
     columns = min(columns, len(traces))
     lines = -(-len(traces) // columns)
     with mpl.rc_context(STYLE):
-        fig = plt.figure(figsize=(4.0 * columns, 2.9 * lines + 0.4), layout="constrained")
+        fig = plt.figure(figsize=(4.0 * columns, 2.7 * lines + 0.4), layout="constrained")
         outer = fig.add_gridspec(lines, columns)
         for place, (name, trace) in enumerate(traces.items()):
             inner = outer[place // columns, place % columns].subgridspec(2, 1, height_ratios=(3, 1), hspace=0.04)
