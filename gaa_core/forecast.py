@@ -26,6 +26,8 @@ from gaa_core.simulator import Simulation, run
 from gaa_core.sweep import Experiment, experiment, pending, sweep
 
 _LAUNCHERS = {"sweep", "run"}
+#: The name under which runs outside a sweep are listed; they are done one after another.
+SINGLE = "single runs"
 _MUTATORS = {"append", "extend", "update", "add"}
 
 #: Steps that are timed, after as many to warm up: a learning rule learns once in five.
@@ -68,6 +70,17 @@ def forecast(notebook: Notebook, parameters: dict, times: StepTimes, seen: set[s
     return found
 
 
+def tell(notebook: Notebook, parameters: dict, times: StepTimes, seen: set[str]) -> tuple[list[str], float]:
+    """(a line for each sweep of a notebook, minutes of all that is left to do), for as many jobs as it would use."""
+    jobs = max(1, int(parameters.get("jobs") or notebook_parameters(notebook.path).get("jobs", 1)))
+    lines, minutes = [], 0.0
+    for part in forecast(notebook, parameters, times, seen):
+        takes = part.seconds / 60 / (1 if part.name == SINGLE else jobs)
+        minutes += takes
+        lines.append(f"{part.name}: {part.runs} runs, {part.runs - part.to_do} cached, about {takes:.1f} min")
+    return lines, minutes
+
+
 def relevant(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     """The statements of a notebook that launch runs, and those that what they launch depends on, in their order."""
     launchers = set(_LAUNCHERS)
@@ -101,6 +114,8 @@ def _names(statement: ast.stmt) -> tuple[set[str], set[str], set[str]]:
             case ast.FunctionDef(name=name):
                 bound.add(name)
             case ast.AugAssign(target=ast.Name(id=name)):
+                changed.add(name)
+            case ast.Subscript(ctx=ast.Store(), value=ast.Name(id=name)):  # settings["qv_size"] = 5
                 changed.add(name)
             case ast.Call(func=ast.Name(id=name)):
                 called.add(name)
@@ -145,7 +160,7 @@ def _asked(notebook: Notebook, parameters: dict) -> list[tuple[str, list[Experim
                 namespace[name] = note_sweep if value is sweep else note_run if value is run else value
     except Exception as error:
         raise NotPlannable(f"{notebook.name} cannot be told beforehand: {error}.") from error
-    return sweeps + ([("single runs", single, None)] if single else [])
+    return sweeps + ([(SINGLE, single, None)] if single else [])
 
 
 def _title(statement: ast.stmt) -> str:
@@ -198,8 +213,3 @@ def _measure(each: Experiment, options: dict) -> dict[str, float]:
         torch.set_num_threads(before)
     times = {"prepare": prepared - start, "step": (stepped - warm) / _TIMED_STEPS, "look": looked - stepped}
     return {name: round(value, 6) for name, value in times.items()}
-
-
-def default_jobs(notebook: Notebook, parameters: dict) -> int:
-    """How many runs at a time a notebook does under these parameters."""
-    return max(1, int(parameters.get("jobs") or notebook_parameters(notebook.path).get("jobs", 1)))

@@ -115,16 +115,13 @@ def _preview(chosen: list[tuple], folders: Folders, force: bool, say: Callable[[
             continue
         say(f"{item.name}: would run with {parameters}")
         try:
-            parts = forecast.forecast(item, parameters, times, seen)
-        except forecast.NotPlannable as error:
+            lines, minutes = forecast.tell(item, parameters, times, seen)
+            outcomes.append(Outcome(item.name, "due", minutes))
+        except GaaError as error:  # a grid that depends on results, or a run that cannot be
+            lines = [str(error)]
             outcomes.append(Outcome(item.name, "due", message=str(error)))
-            say(f"  {error}")
-            continue
-        jobs = forecast.default_jobs(item, parameters)
-        for part in parts:
-            minutes = part.seconds / 60 / (jobs if part.name != "single runs" else 1)
-            say(f"  {part.name}: {part.runs} runs, {part.runs - part.to_do} cached, about {minutes:.1f} min")
-        outcomes.append(Outcome(item.name, "due", sum(part.seconds for part in parts) / 60 / jobs))
+        for line in lines:
+            say(f"  {line}")
     total = sum(outcome.minutes for outcome in outcomes)
     say(f"All runs to do: about {total:.1f} min, to which each notebook adds the time of its other cells.")
     return outcomes

@@ -125,7 +125,8 @@ def panels(
 
 def outside_legend(ax: Axes) -> None:
     """A legend right of the axes, where it hides nothing."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8, handlelength=2.6)
+    with mpl.rc_context(STYLE):
+        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8, handlelength=2.6)
 
 
 def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:

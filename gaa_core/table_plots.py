@@ -67,7 +67,7 @@ def by_category(table: pd.DataFrame, *, ax: Axes, x: str, title: str = "", refer
         spread = table[table["rule"] == rule].groupby(x)["accuracy"].agg(["mean", "min", "max"]).reindex(values)
         positions = np.arange(len(values)) + (place - (len(rules) - 1) / 2) * 0.6 / len(rules)
         bars = _reach(spread)
-        style = rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.2}
+        style = rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.2, "clip_on": False}
         ax.errorbar(positions, spread["mean"], yerr=bars, label=rule_name(rule), **style)
     if reference is not None:
         ax.axhline(reference, color="#444444", linewidth=1.0, label="no attack, Mean")

@@ -79,19 +79,18 @@ def credit_roles(traces: Mapping[str, Trace], *, turns: Mapping[str, float] | No
     columns = min(columns, len(traces))
     lines = -(-len(traces) // columns)
     with house_style():
-        fig = plt.figure(figsize=(4.8 * columns, 3.4 * lines + 0.4), layout="constrained")
+        fig = plt.figure(figsize=(4.0 * columns, 2.7 * lines + 0.4), layout="constrained")
         outer = fig.add_gridspec(lines, columns)
         for place, (name, trace) in enumerate(traces.items()):
             inner = outer[place // columns, place % columns].subgridspec(2, 1, height_ratios=(3, 1), hspace=0.04)
             top = fig.add_subplot(inner[0])
             below = fig.add_subplot(inner[1], sharex=top)
             _credit_lines(top, trace)
-            top.set_title(name)
             turn = (turns or {}).get(name, np.nan)
-            if np.isfinite(turn):
+            told = np.isfinite(turn)
+            top.set_title(f"{name}; turn told: step {turn:.0f}" if told else name)
+            if told:
                 top.axvline(turn, color="black", linewidth=1.2)
-                top.annotate(f"turn told: {turn:.0f}", (turn, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -9),
-                             textcoords="offset points", fontsize=8)  # fmt: skip
             below.pcolormesh(trace.byzantine.T.astype(float), cmap=ROLE_MAP, vmin=0, vmax=1, rasterized=True)
             below.set(xlabel="step", ylabel="worker", ylim=(trace.byzantine.shape[1], 0))
             below.grid(False)

@@ -20,7 +20,8 @@ from gaa_core.cases import MNIST
 from gaa_core.sweep import sweep
 
 train = partial(run, MNIST, steps=4, batch_size=8)
-settings = {"steps": 4, "batch_size": 8, "lr": 0.05}
+settings = {"steps": 4, "batch_size": 8}
+settings["lr"] = 0.05
 first = sweep(studies.unattacked(MNIST, range(seeds), **settings), results=results_dir, jobs=jobs)
 table = first.table.groupby("seed")["accuracy"].mean()
 runs = []
@@ -68,6 +69,7 @@ def test_times_are_measured_once(small, monkeypatch):
 def test_only_what_decides_the_runs_is_executed():
     kept = [ast.unparse(statement) for statement in machinery.relevant(ast.parse(CODE).body)]
     assert not any("table" in line or "drawn" in line for line in kept)
+    assert "settings['lr'] = 0.05" in kept
     assert sum("sweep(" in line for line in kept) == 2 and any("runs +=" in line for line in kept)
 
 

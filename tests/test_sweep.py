@@ -32,6 +32,15 @@ def test_a_second_sweep_computes_nothing_and_gives_the_same_table(tmp_path):
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
+def test_a_cached_table_starts_no_process_and_reads_records_only(tmp_path, monkeypatch):
+    runs = [small(Mean(), seed=seed) for seed in range(2)]
+    first = sweep(runs, results=tmp_path, jobs=1)
+    monkeypatch.setattr("joblib.Parallel", None)
+    for name in ("config.json", "metrics.npz", "credits.npz"):  # a thousand runs must load in seconds
+        (tmp_path / runs[0].key / name).unlink()
+    assert sweep(runs, results=tmp_path, jobs=2).table.equals(first.table)
+
+
 def test_parallel_processes_give_the_same_numbers_as_one(tmp_path):
     runs = [small(GAA(), seed=seed) for seed in range(3)]
     alone = sweep(runs, results=tmp_path / "one", jobs=1)

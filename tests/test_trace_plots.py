@@ -57,7 +57,7 @@ def test_credits_stand_above_the_roles_and_a_turn_is_marked_where_one_was_told()
     fig.canvas.draw()
     first, _, second, _ = fig.axes
     assert [len(ax.lines) for ax in (first, second)] == [one.credits.shape[1] + 2, one.credits.shape[1] + 1]
-    assert [text.get_text() for text in first.texts] == ["turn told: 11"]
+    assert [ax.get_title(loc="left") for ax in (first, second)] == ["told; turn told: step 11", "not told"]
 
 
 def test_the_moving_picture_has_a_frame_per_span_and_repeats_to_the_byte(tmp_path):
