@@ -16,14 +16,14 @@ from gaa_core.trace import Trace
 from gaa_core.widgets import cells
 from gaa_core.widgets.panels import HEIGHT, LEFT, RIGHT, CreditPanels, Moment, StepPanels, export
 from gaa_core.widgets.pictures import Canvas
-from gaa_core.widgets.view import THRESHOLDS, Judgement, TraceView, runs
+from gaa_core.widgets.view import Judgement, TraceView, runs
 
 
 class TraceExplorer(widgets.VBox):
     """A page around the runs of `source`: a Trace, several, a run's folder or a folder of such folders.
 
     A slider and a play button move through the steps. The threshold flags workers whose credit is below so many
-    shares of 1/n. Pictures are exported into the folder `export_to`.
+    per cent of 1/n. Pictures are exported into the folder `export_to`.
     """
 
     def __init__(self, source: Trace | Iterable[Trace] | str | Path, *, export_to: str | Path = "."):
@@ -49,7 +49,7 @@ class TraceExplorer(widgets.VBox):
     @property
     def moment(self) -> Moment:
         """What the controls say."""
-        return Moment(self.step.value, self.worker.value, round(self.below.value, 2))
+        return Moment(self.step.value, self.worker.value, self.below.value / 100)
 
     def save(self, kind: str) -> Path:
         """Write the current view into a file, "png" or "svg"; its path."""
@@ -72,11 +72,11 @@ class TraceExplorer(widgets.VBox):
         self.worker = widgets.BoundedIntText(
             description="Worker", tooltip="Worker whose credit is drawn", min=0, layout=_sized("170px")
         )
-        limits = {"min": float(THRESHOLDS[0]), "max": float(THRESHOLDS[-1]), "step": 0.05, "value": 0.5}
-        self.below = widgets.FloatSlider(
-            readout=False, tooltip="Flag credits below so many shares of 1/n", layout=_sized("200px"), **limits
+        limits = {"min": 5, "max": 200, "step": 5, "value": 50}
+        self.below = widgets.IntSlider(
+            readout=False, tooltip="Flag credits below so many per cent of 1/n", layout=_sized("200px"), **limits
         )
-        self.below_box = widgets.BoundedFloatText(description="Threshold", layout=_sized("170px"), **limits)
+        self.below_box = widgets.BoundedIntText(description="Threshold %", layout=_sized("170px"), **limits)
         pairs = ((self.play, self.step), (self.step, self.step_box), (self.below, self.below_box))
         self._links = [widgets.jslink((one, "value"), (other, "value")) for one, other in pairs]
         self.save_png = self._export_button("png")
@@ -135,20 +135,24 @@ class TraceExplorer(widgets.VBox):
             self._draw()
 
     def _draw(self) -> None:
-        moment = self.moment
-        for panels, canvas, image in zip(self._panels, self.canvases, (self.credits, self.submissions), strict=True):
+        moment, view = self.moment, self.view
+        flagged = np.flatnonzero(view.flagged(moment.below, moment.step)).tolist()
+        who = ", ".join(map(str, flagged)) if len(flagged) <= 12 else f"{len(flagged)} of {view.n} workers"
+        words = (
+            f"Credits of {view.n} workers over {view.steps} steps; worker {moment.worker}",
+            f"Submissions of step {moment.step} in their principal plane. Flagged: {who or 'nobody'}",
+        )
+        images = (self.credits, self.submissions)
+        for panels, canvas, image, told in zip(self._panels, self.canvases, images, words, strict=True):
             panels.show(moment)
-            image.value = canvas.png()
-        whole, now = self.view.judge(moment.below), self.view.judge(moment.below, moment.step)
-        flagged = np.flatnonzero(self.view.flagged(moment.below, moment.step)).tolist()
-        who = ", ".join(map(str, flagged)) if len(flagged) <= 12 else f"{len(flagged)} of {self.view.n} workers"
-        who = who or "nobody"
-        if self.view.trace.has_credits:
-            self.told.value = f"Step {moment.step}: {_words(now)}. Whole run: {_words(whole)}. Flagged now: {who}."
-        else:
-            self.told.value = f"Step {moment.step}. {html.escape(self.view.trace.rule)} gives no credits to flag by."
-        self.credits.tooltip = f"Credits of {self.view.n} workers over {self.view.steps} steps; worker {moment.worker}"
-        self.submissions.tooltip = f"Submissions of step {moment.step} in their principal plane. Flagged: {who}"
+            with image.hold_sync():  # picture and words in one message
+                image.value, image.tooltip = canvas.png(), told
+        whole, now = _words(view.judge(moment.below)), _words(view.judge(moment.below, moment.step))
+        self.told.value = (
+            f"Step {moment.step}: {now}. Whole run: {whole}. Flagged now: {who or 'nobody'}."
+            if view.trace.has_credits
+            else f"Step {moment.step}. {html.escape(view.trace.rule)} gives no credits to flag by."
+        )
 
 
 def _words(judgement: Judgement) -> str:

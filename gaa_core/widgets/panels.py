@@ -102,7 +102,8 @@ class CreditPanels:
     def _draw_heat(self, figure: Figure | SubFigure) -> None:
         view, ax = self.view, self.heat
         credits, byzantine = view.heat()
-        dress(ax, f"{rule_name(view.trace.rule)}: credits; orange strip: Byzantine")
+        dress(ax, f"{rule_name(view.trace.rule)}: credits")
+        beside_title(ax, [Patch(color=BYZANTINE, label="Byzantine")])
         ax.set(xlim=(0, view.steps), ylim=(view.n, 0))
         ax.set_ylabel("worker", fontsize=8.5)
         ax.grid(False)
@@ -121,7 +122,6 @@ class CreditPanels:
         box = ax.get_position()
         bar = figure.colorbar(image, cax=figure.add_axes((0.9, box.y0, 0.02, box.height)))
         bar.ax.tick_params(labelsize=7.5)
-        bar.ax.set_title("credit", fontsize=8, loc="center")
         bar.outline.set_visible(False)
 
 
@@ -184,9 +184,10 @@ class StepPanels:
 
     def _draw_detection(self) -> None:
         ax, view = self.detection, self.view
-        dress(ax, "Flagged, whole run", xlabel="threshold, in shares of 1/n")
+        dress(ax, "Flagged, whole run", xlabel="threshold, in per cent of 1/n")
         ax.set(xlim=(0, THRESHOLDS[-1]), ylim=(0, 1.05))
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
         self.marker = self.canvas.moving(ax.axvline(0, color="#aa3377", linestyle="--", linewidth=1.2))
         colours = (BENIGN, _RECALL)
         self.dots = [self.canvas.moving(ax.plot([], [], "o", color=colour)[0]) for colour in colours]

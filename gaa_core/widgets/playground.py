@@ -79,9 +79,7 @@ class Playground(widgets.VBox):
         texts = list(offered_rules(setup.n, setup.f))
         chosen = [*setup.rules[:3], NO_RULE, NO_RULE][:3]
         self.rules = [
-            _choice(f"Rule {place + 1}", "A rule to race", texts, value=rule)
-            if place == 0
-            else _choice(f"Rule {place + 1}", "A rule to race", [NO_RULE, *texts], value=rule)
+            _choice(f"Rule {place + 1}", "A rule to race", _named(texts, place), value=rule)
             for place, rule in enumerate(chosen)
         ]
         for name in ("n", "f"):
@@ -114,10 +112,10 @@ class Playground(widgets.VBox):
         texts = list(offered_rules(self.settings["n"].value, self.settings["f"].value))
         self._offering = True  # between two boxes the choice may be one that cannot be
         for place, box in enumerate(self.rules):
-            options = texts if place == 0 else [NO_RULE, *texts]
-            name = box.value.split("(")[0]
-            kin = [text for text in options if text == box.value] or [t for t in options if t.split("(")[0] == name]
-            box.options, box.value = options, (kin or options)[0]
+            allowed = [text for _, text in _named(texts, place)]
+            same_class = [text for text in allowed if text.split("(")[0] == box.value.split("(")[0]]
+            chosen = box.value if box.value in allowed else (same_class or allowed)[0]
+            box.options, box.value = _named(texts, place), chosen
         self._offering = False
 
     def _on_setting(self, _change) -> None:
@@ -172,11 +170,12 @@ class Playground(widgets.VBox):
             if race is not self.race:  # a last word of a race that was reset
                 return
             lanes = _lanes(race)
-            self.curves.value = self._curves.png(lanes)
             byzantine = race.roles(max(0, race.step - 1)).numpy()
-            self.bars.value = self._bars.png(lanes, byzantine, self.hide.value)
+            with self.curves.hold_sync(), self.bars.hold_sync():  # picture and words in one message
+                self.curves.value = self._curves.png(lanes)
+                self.bars.value = self._bars.png(lanes, byzantine, self.hide.value)
+                self._show_status(race)
             self._paint_workers(race)
-            self._show_status(race)
 
     def _paint_workers(self, race: Race) -> None:
         hidden = self.hide.value
@@ -233,6 +232,11 @@ def _percent(share: float) -> str:
 
 
 _BUTTON = widgets.Layout(width="auto", min_width="96px")
+
+
+def _named(texts: list[str], place: int) -> list[tuple[str, str]]:
+    """Rules as the list at a place offers them, by the names that legends use; the first list cannot be left empty."""
+    return [*([(NO_RULE, NO_RULE)] if place else []), *((rule_name(text), text) for text in texts)]
 
 
 def _choice(label: str, tooltip: str, options: list, width: str = _WIDE, **more) -> widgets.Dropdown:

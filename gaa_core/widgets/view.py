@@ -15,7 +15,7 @@ from gaa_core.analysis import detect
 from gaa_core.errors import DataError, GaaError
 from gaa_core.trace import RECORD, Trace
 
-#: Thresholds of the precision and recall curves, and of the slider: in shares of 1/n.
+#: Thresholds of the precision and recall curves, in shares of 1/n; the slider stops at the same.
 THRESHOLDS = np.round(np.arange(0.05, 2.001, 0.05), 2)
 
 

@@ -40,7 +40,7 @@ def test_moving_draws_and_tells(explorer):
 def test_the_threshold_judges_anew(explorer):
     explorer.step.value = 30
     told, before = explorer.told.value, pictures(explorer)
-    explorer.below.value = 1.5
+    explorer.below.value = 150
     assert explorer.told.value != told
     assert pictures(explorer)[1] != before[1]
 
