@@ -12,7 +12,7 @@ import gaa_core
 
 #: From top to bottom. A module may import those that stand below it, and its own folder.
 FLOORS = [
-    *("__main__", "reproduce", "plan", "gallery", "widgets", "studies", "sweep"),
+    *("flower_app", "flower", "__main__", "reproduce", "plan", "gallery", "widgets", "studies", "sweep"),
     *("bench", "conformance", "analysis", "growth"),
     *("simulator", "resume", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),
