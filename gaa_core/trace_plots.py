@@ -207,3 +207,16 @@ def animate_credits(trace: Trace, path: str | Path, *, frames: int = 40, per_sec
         FuncAnimation(fig, draw, frames=len(credit)).save(pending, writer=PillowWriter(fps=per_second))
     plt.close(fig)
     return pending.replace(path)
+
+
+def absences(trace: Trace, *, ax: Axes) -> None:
+    """Mark on the credit heat map of a run on real workers who was missing when, by reason, with a legend beneath."""
+    codes = trace.extras["absences"]  # [steps, n]
+    styles = itertools.cycle(zip("xov^sPD*", ("#d55e00", "#ffffff", "#e69f00", "#56b4e9", "#cc79a7"), strict=False))
+    for code in np.unique(codes[codes > 0]):
+        step, worker = np.nonzero(codes == code)
+        marker, colour = next(styles)
+        name = trace.settings["absences"][code]
+        edge = {} if marker == "x" else {"edgecolor": "#333333", "linewidth": 0.5}
+        ax.scatter(step + 0.5, worker + 0.37, marker=marker, s=16, color=colour, label=name, zorder=3, **edge)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, title="missing because", facecolor="#bbbbbb")

@@ -12,8 +12,8 @@ import gaa_core
 
 #: From top to bottom. A module may import those that stand below it, and its own folder.
 FLOORS = [
-    *("__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets", "lessons", "league"),
-    *("studies", "sweep"),
+    *("flower_app", "flower", "__main__", "reproduce", "forecast", "plan", "readme", "gallery", "widgets"),
+    *("lessons", "league", "studies", "sweep"),
     *("bench", "disagreements", "conformance", "analysis", "growth", "theory"),
     *("simulator", "resume", "server", "recorder", "engines"),
     *("cases", "aggregators", "attacks", "roles", "agent", "qv", "partition", "datasets", "models"),

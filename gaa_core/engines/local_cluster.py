@@ -77,7 +77,7 @@ class LocalCluster:
         self.nodes[number] = self._node(number)
 
     def _node(self, number: int) -> _Node:
-        for _ in range(3):  # parts of Ray that do not appear within its own limits make it give up
+        for _ in range(5):  # parts of Ray that do not appear within its own limits make it give up
             node = self._start(number)
             deadline = time.monotonic() + self.seconds
             while node.process.poll() is None and not node.is_up() and time.monotonic() < deadline:
@@ -115,13 +115,23 @@ class LocalCluster:
         names = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port")
         names += ("metrics-export-port", "node-manager-port", "object-manager-port")
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host}"]
-        command += [f"--num-cpus={self.cpus}", f"--object-store-memory={self.object_store_bytes}"]
+        command += [
+            "--include-log-monitor=false",
+            f"--num-cpus={self.cpus}",
+            f"--object-store-memory={self.object_store_bytes}",
+        ]
         command += [
             f"--{name}={value}" for name, value in zip(names, ports, strict=True)
         ]  # Ray waits for those it picks
         if number == 0:
             self.address = f"{host}:{port}"
-            command += ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
+            command += [
+                "--head",
+                f"--port={port}",
+                "--include-dashboard=false",
+                "--no-monitor",
+                f"--temp-dir={self._folder}",
+            ]
         else:
             command += [f"--address={self.address}"]
         log = self._folder / f"node-{number}-{time.monotonic_ns()}.log"

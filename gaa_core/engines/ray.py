@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,8 @@ class RayEngine:
     `close()` or a `with` block dismisses them, and stops a cluster of its own.
     """
 
+    actor: ClassVar[type] = Worker  # what runs in each process
+
     workers: int | None = None
     address: str | None = None
     timeout_s: float = 30.0
@@ -76,7 +79,7 @@ class RayEngine:
         self.absences = dict.fromkeys(ABSENCES[1:], 0)
         self._wire, self._buffer = Wire(model.d, self.transport), torch.full((len(shards), model.d), torch.nan)
         work = ray.put(Work(model.network, model.loss_function, batch_size, seed, self._wire, self.faults))
-        actor = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=0)(Worker)
+        actor = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=0)(self.actor)
         while len(self.seats) > len(shards):
             self.seats.pop().leave()
         while len(self.seats) < len(shards):
