@@ -149,9 +149,10 @@ def _tally(folder: Path, name: str) -> str:
     verdicts = [row.get("Verdict", "") for row in report.readable(report.claims_table(folder))]
     counts = ", ".join(f"{verdicts.count(each)} {each}" for each in report.VERDICTS if each in verdicts)
     pictures = len(list(folder.glob("[!.]*.png")))
+    figures = "figure" if pictures == 1 else "figures"
     rows = f"; rows of the claims table: {counts}" if counts else ""
     return (
-        f"{escape(name)} profile: {pictures} figures{rows}. "
+        f"{escape(name)} profile: {pictures} {figures}{rows}. "
         f"Built by <code>python -m gaa_core reproduce --profile {escape(name)}</code>."
     )
 

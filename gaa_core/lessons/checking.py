@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import textwrap
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,12 +20,12 @@ class NotYet(GaaError):
 
     def _render_traceback_(self) -> list[str]:
         """What Jupyter shows instead of a traceback."""
-        return [f"Not yet. {self}"]
+        return _lines(f"Not yet. {self}")
 
 
 def right(message: str) -> None:
     """Tell the learner that an answer is right, and what to make of it."""
-    print(f"Right. {message}")
+    print("\n".join(_lines(f"Right. {message}")))
 
 
 def is_empty(answer: object) -> bool:
@@ -126,7 +127,12 @@ def guessed(guess: object, measured: float, name: str, remark: str = "") -> None
     value = share(guess, name)
     apart = 100 * abs(value - measured)
     verdict = "well predicted" if apart <= 10 else "a surprise worth a minute's thought"
-    print(f"You said {value:.0%}; it came to {measured:.0%}: {verdict}. {remark}".strip())
+    print("\n".join(_lines(f"You said {value:.0%}; it came to {measured:.0%}: {verdict}. {remark}".strip())))
+
+
+def _lines(text: str) -> list[str]:
+    """Broken between words, which Jupyter does not do for outputs."""
+    return textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _size(argument: object) -> str:

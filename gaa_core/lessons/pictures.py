@@ -92,7 +92,7 @@ def curve(
 def credit_curves(credits: np.ndarray, *, ax: Axes, title: str = "", smooth: int = 5) -> None:
     """The credit of each worker [steps, n] on a logarithmic scale, its number at the end of its line."""
     smoothed = pd.DataFrame(credits).rolling(smooth, min_periods=1).mean().clip(lower=1e-4)
-    colours = mpl.colormaps["viridis"](np.linspace(0, 0.92, smoothed.shape[1]))
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.8, smoothed.shape[1]))
     for worker in smoothed:
         line = ("-", "--", "-.", ":")[worker % 4]
         ax.plot(smoothed.index, smoothed[worker], color=colours[worker], linestyle=line, linewidth=1.4)
