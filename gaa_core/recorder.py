@@ -104,7 +104,7 @@ def describe(case, data, rule, attack, roles, settings, **others) -> dict:
         "rule": label(rule),
         "attack": "none" if attack is None else label(attack),
         "roles": label(roles),
-        **{name: getattr(settings, name) for name in ("n", "steps", "lr", "batch_size", "qv_size")},
+        **{name: getattr(settings, name) for name in ("n", "steps", "lr", "batch_size", "qv_size", "cooldown")},
         **others,
         "versions": {
             "gaa_core": gaa_core.__version__,

@@ -77,8 +77,8 @@ def run(
 class Simulation:
     """One training run, step by step: `advance()` until you have seen enough, then `trace()`.
 
-    `n, steps, lr, batch_size, qv_size` override the case's settings. `rule` is an Aggregator or any callable [n, d]
-    -> [d]; `attack` an Attack or a callable (own [b, d], honest [h, d], generator) -> [b, d]; `roles` a schedule
+    `n, steps, lr, batch_size, qv_size, cooldown` override the case's settings. `rule` is an Aggregator or any callable
+    [n, d] -> [d]; `attack` an Attack or a callable (own [b, d], honest [h, d], generator) -> [b, d]; `roles` a schedule
     (step) -> bool [n]. `partition` is "iid" (the paper's assumption: every worker draws from the whole training set,
     so that its gradient is an unbiased estimate of the true one), "shards" (dealt out evenly), "dirichlet" (with
     `alpha`) or "label_skew". The test set is looked at every `eval_every` steps (default: 25 times a run) and after
@@ -100,6 +100,7 @@ class Simulation:
         lr: float | None = None,
         batch_size: int | None = None,
         qv_size: int | None = None,
+        cooldown: float | None = None,
         qv_source: str = "golden",
         partition: str = "iid",
         alpha: float = 0.3,
@@ -111,7 +112,8 @@ class Simulation:
         record_distances: bool = False,
     ):
         n = engine.workers if n is None and engine is not None else n
-        self.settings = _resolve(case, n=n, steps=steps, lr=lr, batch_size=batch_size, qv_size=qv_size)
+        chosen = {"n": n, "steps": steps, "lr": lr, "batch_size": batch_size, "qv_size": qv_size, "cooldown": cooldown}
+        self.settings = _resolve(case, **chosen)
         self.case, self.rule, self.attack, self.seed = case, rule, attack, seed
         self.roles = nobody(self.settings.n) if roles is None else roles
         _check(rule, attack, self.roles, self.settings)
@@ -146,6 +148,7 @@ class Simulation:
         """One step of the parameter server: everybody is asked, some tamper, the rule decides, theta moves."""
         start = time.perf_counter()
         server, step = self.server, self.server.step
+        server.lr = self.settings.lr_at(step)
         byzantine = self.roles(step)  # bool [n]
         self.inform(byzantine)
         answers = self.engine.ask(server.parameters, step, self.attack, byzantine)
@@ -240,6 +243,8 @@ def _resolve(case: CaseStudy, **overrides) -> Settings:
             raise GaaError(f"{name} must be a whole number of at least 1; found {value!r}.")
     if not settings.lr > 0:
         raise GaaError(f"lr must be greater than 0; found {settings.lr!r}.")
+    if not 0.0 <= settings.cooldown <= 1.0:
+        raise GaaError(f"cooldown must be a share of the steps, from 0 to 1; found {settings.cooldown!r}.")
     return settings
 
 

@@ -8,6 +8,7 @@ from gaa_core import roles, run
 from gaa_core.aggregators import GAA, CoordinateMedian, Krum, Mean, Oracle, ServerOnly
 from gaa_core.attacks import GradientReversion, RandomFault
 from gaa_core.cases import MNIST
+from gaa_core.cases.base import Settings
 from gaa_core.errors import GaaError, TooFewWorkers, UnknownName
 from gaa_core.simulator import Simulation
 
@@ -174,3 +175,17 @@ def test_progress_counts_the_steps():
     seen = []
     run(MNIST, Mean(), **SMALL, progress=seen.append)
     assert seen == list(range(1, 13))
+
+
+def test_the_step_size_comes_to_rest_over_the_last_share_of_the_steps():
+    settings = Settings(lr=0.5, steps=10, cooldown=0.4)
+    assert [settings.lr_at(step) for step in range(10)] == pytest.approx([0.5] * 7 + [0.375, 0.25, 0.125])
+    assert [Settings(lr=0.5, steps=10).lr_at(step) for step in (0, 9)] == [0.5, 0.5]
+    rates = []
+    simulation = Simulation(MNIST, Mean(), steps=4, batch_size=2, lr=0.1, cooldown=0.5)
+    while simulation.server.step < 4:
+        simulation.advance()
+        rates.append(simulation.server.lr)
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05])
+    with pytest.raises(GaaError, match="a share of the steps, from 0 to 1; found 2"):
+        run(MNIST, Mean(), cooldown=2.0)

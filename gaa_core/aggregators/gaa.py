@@ -64,6 +64,7 @@ class GAA(LearningAggregator):
             state.agent.learn(self.slopes())
             state.used, state.submissions = state.submissions, []
             state.later_gradients.clear()
+            state.rates.clear()
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
         _, finite, _ = self._admit(gradients)
@@ -77,14 +78,15 @@ class GAA(LearningAggregator):
         theta_mean, qv_loss = state.server.parameters.mean(), torch.tensor(state.server.qv_loss())
         credits = state.agent.act(gradient_features(submissions), theta_mean, qv_loss, finite).to(gradients.dtype)
         state.submissions.append(submissions)
+        state.rates.append(state.server.lr)
         return credits @ submissions, credits
 
     def slopes(self) -> Tensor:
         """d(sum of the segment's losses)/d alpha_s for each step s so far, [T, n]."""
         state = self._require_state()
         tails = torch.stack(state.later_gradients).flip(0).cumsum(0).flip(0)  # [T, d], row s: sum over t > s
-        products = [submissions @ tail for submissions, tail in zip(state.submissions, tails, strict=True)]
-        return -state.server.lr * torch.stack(products)
+        steps = zip(state.rates, state.submissions, tails, strict=True)
+        return torch.stack([-rate * (submissions @ tail) for rate, submissions, tail in steps])
 
     def _require_state(self) -> _Memory:
         if self._state is None or self._state.agent is None:
@@ -100,6 +102,7 @@ class _Memory:
     server: Server | None = None
     qv_gradient: Tensor | None = None  # grad f_B at the latest theta, [d]
     submissions: list[Tensor] = field(default_factory=list)  # [n, d] each
+    rates: list[float] = field(default_factory=list)  # the model step size of each
     later_gradients: list[Tensor] = field(default_factory=list)  # grad f_B after each update, [d] each
     used: list[Tensor] = field(default_factory=list)  # memory of the last segment: fresh memory costs five passes
 

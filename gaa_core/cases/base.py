@@ -60,6 +60,12 @@ class Settings:
     steps: int = 1000
     n: int = 10  # workers
     qv_size: int = 10  # quasi-validation samples
+    cooldown: float = 0.0  # the last share of the steps, over which lr falls linearly to nothing (ours)
+
+    def lr_at(self, step: int) -> float:
+        """The model step size at one step."""
+        start = round(self.steps * (1.0 - self.cooldown))
+        return self.lr if step < start else self.lr * (self.steps - step) / (self.steps - start)
 
 
 @dataclass(frozen=True)

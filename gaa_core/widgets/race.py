@@ -202,7 +202,7 @@ class Race:
         if self.simulations:
             return
         setup = self.setup
-        options = {"n": setup.n, "steps": MAX_STEPS, "lr": setup.lr, "batch_size": setup.batch_size}
+        options = {"n": setup.n, "steps": MAX_STEPS, "lr": setup.lr, "cooldown": 0.0, "batch_size": setup.batch_size}
         options |= {"qv_size": setup.qv_size, "seed": setup.seed, "eval_every": EVAL_EVERY}
         case, attack, built = offered_cases()[setup.case], setup.make_attack(), []
         with _BUILDING:

@@ -87,7 +87,10 @@ class Setup:
     def run_text(self, steps: int, eval_every: int, changes: tuple[tuple[int, int, bool], ...] = ()) -> str:
         """Code that repeats the runs of a playground: `traces`, one a rule, with workers turned as `changes` say."""
         schedule = f"roles.scripted({self.roles_text()}, {list(changes)})" if changes else self.roles_text()
-        settings = f"n={self.n}, steps={steps}, lr={self.lr}, batch_size={self.batch_size}, qv_size={self.qv_size}"
+        settings = (
+            f"n={self.n}, steps={steps}, lr={self.lr}, cooldown=0.0, "  # a playground has no last steps
+            f"batch_size={self.batch_size}, qv_size={self.qv_size}"
+        )
         lines = [
             "from gaa_core import roles, run",
             f"from gaa_core.aggregators import {', '.join(sorted({rule.split('(')[0] for rule in self.rules}))}",
