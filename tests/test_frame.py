@@ -30,9 +30,9 @@ def lines(path: Path) -> list[str]:
 
 def test_every_dependency_is_pinned_to_a_version_it_allows(repository, pyproject):
     project = pyproject["project"]
-    wanted = [
+    wanted = [  # but for the extra that is installed into an environment of its own, and says its versions itself
         *project["dependencies"],
-        *(name for extra in project["optional-dependencies"].values() for name in extra),
+        *(name for extra, names in project["optional-dependencies"].items() if extra != "flower" for name in names),
     ]
     pins: dict[str, list[Requirement]] = {}
     for pin in map(Requirement, lines(repository / "constraints.txt")):

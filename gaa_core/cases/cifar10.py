@@ -107,8 +107,8 @@ CIFAR10 = CaseStudy(
     title="CIFAR-10",
     load=load,
     model=lambda data: models.lenet(len(data.classes)),
-    # On the photographs plain SGD at this step size swings between 0.58 and 0.63 from one look to the next (steps of 0.07
-    # do too), so that it is laid to rest at the end.
+    # On the photographs plain SGD at this step size swings between 0.58 and 0.63 from one look to the next (steps of
+    # 0.07 do too), so that it is laid to rest at the end.
     settings=Settings(lr=0.1, batch_size=64, steps=3000, n=10, qv_size=10, cooldown=0.2),
     similar_style=restyled,
     similar_title="training images held out, mirrored and faded",

@@ -31,8 +31,7 @@ N, F, D = 10, 3, 400
 
 def hardest() -> Aggregator:
     """The hardest defence of the package to beat: GAAPlus."""
-    plus = getattr(aggregators, "GAAPlus", None)
-    return aggregators.GAA(norm_bound=2.0, policy_lr=0.05) if plus is None else plus()
+    return aggregators.GAAPlus()
 
 
 def rounds(count: int = 20, seed: int = 0):
