@@ -41,6 +41,15 @@ def test_a_cached_table_starts_no_process_and_reads_records_only(tmp_path, monke
     assert sweep(runs, results=tmp_path, jobs=2).table.equals(first.table)
 
 
+def test_worker_processes_load_nothing_that_they_rarely_need():
+    """Starting them is most of what a sweep costs beside its runs."""
+    asked = (
+        "import sys, gaa_core.sweep; print(sorted({'sklearn', 'scipy', 'matplotlib', 'papermill'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=300)
+    assert answer.stdout.strip() == "[]"
+
+
 def test_parallel_processes_give_the_same_numbers_as_one(tmp_path):
     runs = [small(GAA(), seed=seed) for seed in range(3)]
     alone = sweep(runs, results=tmp_path / "one", jobs=1)

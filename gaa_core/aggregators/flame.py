@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.cluster import HDBSCAN
 from torch import Tensor
 
 from gaa_core import kernels
@@ -36,6 +35,8 @@ class FLAME(WeightedAggregator):
 
 
 def _majority(distances: Tensor) -> Tensor:  # [n, n] -> bool [n]
+    from sklearn.cluster import HDBSCAN  # slow to import: half of what a worker process of a sweep would wait for
+
     n = len(distances)
     clusters = HDBSCAN(
         metric="precomputed", min_cluster_size=n // 2 + 1, min_samples=1, allow_single_cluster=True, copy=True

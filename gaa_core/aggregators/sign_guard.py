@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.cluster import MeanShift, estimate_bandwidth
 from torch import Tensor
 
 from gaa_core import kernels, seeding
@@ -52,6 +51,8 @@ class SignGuard(WeightedAggregator):
 
 
 def _largest_cluster(features: Tensor) -> Tensor:  # [n, 3] -> bool [n]
+    from sklearn.cluster import MeanShift, estimate_bandwidth  # slow to import, see FLAME
+
     points = features.cpu().numpy()
     width = estimate_bandwidth(points, quantile=0.5)
     if width < 1e-9:  # half of the points coincide

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 #: Above this many workers Lanczos iteration is faster than a full decomposition.
@@ -36,6 +35,8 @@ def _top_eigenpair(matrix: Tensor) -> tuple[float, Tensor]:
     if len(matrix) <= _FULL_DECOMPOSITION:
         values, vectors = torch.linalg.eigh(scaled)
         return float(values[-1]) * scale, vectors[:, -1]
+    from scipy.sparse.linalg import eigsh  # slow to import, and only needed here
+
     start = scaled.diagonal().sqrt().nan_to_num().cpu().numpy() + 1e-3
     values, vectors = eigsh(scaled.cpu().numpy(), k=1, which="LA", v0=start)
     return float(values[0]) * scale, torch.from_numpy(np.ascontiguousarray(vectors[:, 0])).to(matrix.device)
