@@ -115,7 +115,7 @@ class TraceExplorer(widgets.VBox):
     def _open(self, place: int) -> None:
         with self._drawing:
             view: TraceView = self.runs[place].open()
-            self.view = view
+            self.view, self._panels = view, ()  # until the new ones are there, controls that change draw nothing
             for control in (self.play, self.step, self.step_box):
                 control.value, control.max = 0, view.steps - 1
             self.play.step = max(1, view.steps // 200)
@@ -132,7 +132,8 @@ class TraceExplorer(widgets.VBox):
 
     def _on_move(self, _change) -> None:
         with self._drawing:
-            self._draw()
+            if self._panels:
+                self._draw()
 
     def _draw(self) -> None:
         moment, view = self.moment, self.view

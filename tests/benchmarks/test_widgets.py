@@ -1,0 +1,60 @@
+"""How long the pages for JupyterLab take: a frame of the playground, opening a long trace, one move of its slider."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gaa_core.trace import Trace
+from gaa_core.widgets import Playground, TraceExplorer
+
+STEPS, WORKERS = 5000, 50
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved run of 5,000 steps and 50 workers, with the distances of every step."""
+    draw = np.random.default_rng(0)
+    credits = draw.dirichlet(np.ones(WORKERS), STEPS).astype(np.float32)
+    byzantine = np.broadcast_to(np.arange(WORKERS) < 35, (STEPS, WORKERS)).copy()
+    sent = draw.normal(size=(STEPS, WORKERS, 3)).astype(np.float32)
+    distances = np.linalg.norm(sent[:, :, None] - sent[:, None], axis=3)
+    steps = pd.DataFrame({name: np.zeros(STEPS) for name in ("step", "accuracy", "qv_loss", "seconds", "nonfinite")})
+    settings = {"title": "Made up", "rule": "GAA()", "seed": 0}
+    return Trace(settings, steps, credits, byzantine, {"distances": distances}).save(
+        tmp_path_factory.mktemp("r") / "run"
+    )
+
+
+@pytest.mark.parametrize("rules", [("GAA()",), ("GAA()", "Krum(f=3)", "CoordinateMedian()")], ids=len)
+def test_a_frame_of_the_playground(benchmark, rules):
+    """At most 1/8 s, together with the training in between."""
+    playground = Playground(rules=rules, n=10, batch_size=64)
+    playground.race.start(rounds=50)
+    playground.race.wait()
+    benchmark(playground._show, playground.race)
+    playground.close()
+
+
+def test_a_step_of_training(benchmark):
+    """What goes on between two frames."""
+    playground = Playground(rules=("GAA()",), n=10, batch_size=64)
+    playground.race.start(rounds=5)
+    playground.race.wait()
+    benchmark(playground.race.simulations[0].advance)
+    playground.close()
+
+
+def test_opening_a_long_trace(benchmark, folder):
+    """At most 1 s; the distances are read afterwards."""
+    benchmark(lambda: TraceExplorer(folder))
+
+
+def test_moving_the_slider(benchmark, folder):
+    """At most 0.15 s."""
+    explorer = TraceExplorer(folder)
+    while explorer.view.is_reading:
+        pass
+    places = iter(range(1, STEPS))
+    benchmark(lambda: setattr(explorer.step, "value", next(places)))
