@@ -70,7 +70,8 @@ class GAA(LearningAggregator):
         _, finite, _ = self._admit(gradients)
         state = self._require_state()
         submissions = state.room(gradients).copy_(gradients)
-        submissions[~finite] = 0.0
+        if not finite.all():  # asked first, for filling costs a pass even where there is nothing to fill
+            submissions[~finite] = 0.0
         if self.norm_bound is not None:
             bound = self.norm_bound * state.qv_gradient.norm()
             finite = finite & bound.isfinite()  # a model that has diverged has no yardstick: nobody is trusted
