@@ -212,11 +212,11 @@ def animate_credits(trace: Trace, path: str | Path, *, frames: int = 40, per_sec
 def absences(trace: Trace, *, ax: Axes) -> None:
     """Mark on the credit heat map of a run on real workers who was missing when, by reason, with a legend beneath."""
     codes = trace.extras["absences"]  # [steps, n]
-    styles = itertools.cycle(zip("xov^sPD*", ("#d55e00", "#ffffff", "#e69f00", "#56b4e9", "#cc79a7"), strict=False))
+    shapes = itertools.cycle(zip("XosPD*^v", ("#d55e00", "#ffffff", "#56b4e9", "#cc79a7"), strict=False))
     for code in np.unique(codes[codes > 0]):
         step, worker = np.nonzero(codes == code)
-        marker, colour = next(styles)
         name = trace.settings["absences"][code]
-        edge = {} if marker == "x" else {"edgecolor": "#333333", "linewidth": 0.5}
-        ax.scatter(step + 0.5, worker + 0.37, marker=marker, s=16, color=colour, label=name, zorder=3, **edge)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, title="missing because", facecolor="#bbbbbb")
+        marker, colour = (".", "#e69f00") if name == "restarting" else next(shapes)
+        edge = {"linewidth": 0} if name == "restarting" else {"edgecolor": "#333333", "linewidth": 0.5, "zorder": 4}
+        ax.scatter(step + 0.5, worker + 0.37, marker=marker, s=26, color=colour, label=name, **edge)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4, title="missing because", facecolor="#bbbbbb")

@@ -66,3 +66,15 @@ def test_the_moving_picture_has_a_frame_per_span_and_repeats_to_the_byte(tmp_pat
         assert picture.n_frames == 4
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"a.gif", "b.gif"}
+
+
+def test_absences_are_marked_by_reason():
+    one = trace(steps=6, n=4)
+    one.extras["absences"] = np.zeros((6, 4), dtype=np.int8)
+    one.extras["absences"][2, 1], one.extras["absences"][3:5, 1] = 1, 2
+    one.settings["absences"] = ["present", "died", "restarting"]
+    fig, (ax,) = plots.panels(1)
+    plots.credits(one, ax=ax)
+    trace_plots.absences(one, ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["died", "restarting"]
+    fig.canvas.draw()

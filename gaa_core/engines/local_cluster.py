@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,12 @@ from pathlib import Path
 
 from gaa_core.engines.cluster import import_ray
 from gaa_core.errors import GaaError
+
+#: The `ray` command, ended by the kernel when the process that called it dies, so that no node outlives its notebook.
+_RAY = (
+    f"import ctypes, runpy; ctypes.CDLL(None).prctl(1, {signal.SIGTERM:d}); "
+    "runpy.run_module('ray.scripts.scripts', run_name='__main__')"
+)
 
 #: What `ray start` says when a node is up.
 _UP = "Ray runtime started"
@@ -51,6 +58,13 @@ class LocalCluster:
         self.token = secrets.token_hex(32)
 
     def __enter__(self) -> LocalCluster:
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def start(self) -> LocalCluster:
+        """Start the nodes and put the token into the environment. Returns itself; `close` it."""
         self._folder = Path(tempfile.mkdtemp(prefix="ray"))  # short: sockets lie in it
         mine = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         self._before = {name: os.environ.get(name) for name in mine}
@@ -63,9 +77,6 @@ class LocalCluster:
             self.close()
             raise
         return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def add_node(self) -> None:
         """Start one more node and wait for it; the first is the head."""
@@ -114,7 +125,7 @@ class LocalCluster:
         port, *ports = _free_ports(host, 7)
         names = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port")
         names += ("metrics-export-port", "node-manager-port", "object-manager-port")
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={host}"]
+        command = [sys.executable, "-c", _RAY, "start", "--block", f"--node-ip-address={host}"]
         command += [
             "--include-log-monitor=false",
             f"--num-cpus={self.cpus}",
