@@ -8,6 +8,9 @@ import pandas as pd
 
 from gaa_core import report
 
+#: The figures that are part of the repository; those of the other profiles are built on the reader's machine.
+KEPT = "figures/paper"
+
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 
 
@@ -31,15 +34,15 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows(table: pd.DataFrame, figures: str) -> list[dict[str, str]]:
-    """The rows of `worst` as text; figures and notebooks are links, relative to the README."""
+    """The rows of `worst` as text; notebooks are links, and figures where they are kept with the repository."""
     found = report.readable(worst(table))
     for row in found:
-        if row["Figure"]:
+        if row["Figure"] and figures == KEPT:
             row["Figure"] = f"[{row['Figure']}]({figures}/{row['Figure']}.png)"
         row["Notebook"] = f"[{row['Notebook']}](notebooks/{row['Notebook']}.ipynb)"
     return found
 
 
-def update(path: str | Path, table: pd.DataFrame, figures: str = "figures/paper") -> Path:
+def update(path: str | Path, table: pd.DataFrame, figures: str = KEPT) -> Path:
     """Rewrite the block between the two claims markers of a README, and nothing else."""
     return report.update_block(path, BEGIN, END, report.markdown(rows(table, figures)))

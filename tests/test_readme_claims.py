@@ -28,14 +28,16 @@ def test_the_widest_gap_speaks_for_an_agent(table):
 def test_the_block_is_rewritten_and_nothing_else(table, tmp_path):
     page = tmp_path / "README.md"
     page.write_text(f"before\n{readme.BEGIN}\nformer table\n{readme.END}\nafter\n")
-    readme.update(page, table, "figures/quick")
+    readme.update(page, table)
     once = page.read_text()
     assert once.startswith(f"before\n{readme.BEGIN}\n") and once.endswith(f"{readme.END}\nafter\n")
     assert "former" not in once
-    assert "[mnist_static](figures/quick/mnist_static.png)" in once
+    assert "[mnist_static](figures/paper/mnist_static.png)" in once
     assert "[01_mnist](notebooks/01_mnist.ipynb)" in once
-    readme.update(page, table, "figures/quick")
+    readme.update(page, table)
     assert page.read_text() == once
+    readme.update(page, table, "figures/quick")
+    assert "| mnist_static |" in page.read_text(), "a picture that is not in the repository cannot be linked"
 
 
 def test_markers_are_needed_once_and_in_order(table, tmp_path):
