@@ -50,6 +50,6 @@ $(STAMP): pyproject.toml constraints.txt
 # For maintainers, after a change of dependencies in pyproject.toml. Needs uv.
 constraints:
 	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; \
-	uv pip compile --quiet --universal --python-version 3.11 --extra test --upgrade \
+	uv pip compile --quiet --universal --python-version 3.11 --extra test --extra distributed --upgrade \
 	    --no-header --no-annotate --no-emit-index-url pyproject.toml; } > constraints.pending
 	mv constraints.pending constraints.txt
