@@ -41,8 +41,9 @@ class RayEngine:
     get their submissions through a channel among workers that `collusion=False` closes: then each forges from its own
     gradient alone. `faults` are for tests and lessons.
 
-    After a run `absences` counts what happened, by reason. The processes stay for the next run of the same engine;
-    `close()` or a `with` block dismisses them, and stops a cluster of its own.
+    After a run `absences` counts what happened, by reason, and `complaint` is the last error that a worker raised. The
+    processes stay for the next run of the same engine; `close()` or a `with` block dismisses them, and stops a cluster
+    of its own.
     """
 
     actor: ClassVar[type] = Worker  # what runs in each process
@@ -58,7 +59,9 @@ class RayEngine:
     start_s: float = 180.0
     seats: list[Seat] = field(default_factory=list, init=False, repr=False)
     absences: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    complaint: str = field(default="", init=False, repr=False)
     _owner: bool = field(default=False, init=False, repr=False)
+    _connection: str = field(default="", init=False, repr=False)
 
     def __post_init__(self):
         Wire(1, self.transport)
@@ -76,7 +79,11 @@ class RayEngine:
             raise GaaError(f"{self!r} has {self.workers} workers, and the run n={len(shards)}: they must be equal.")
         self._owner = connect(self.address, self.cpus, self.object_store_bytes) or self._owner
         ray = import_ray()
-        self.absences = dict.fromkeys(ABSENCES[1:], 0)
+        context = ray.get_runtime_context()
+        connection = f"{context.gcs_address} {context.get_job_id()}"
+        if connection != self._connection:  # whoever sat here was on another cluster, or with a process before this one
+            self.seats, self._connection = [], connection
+        self.absences, self.complaint = dict.fromkeys(ABSENCES[1:], 0), ""
         self._wire, self._buffer = Wire(model.d, self.transport), torch.full((len(shards), model.d), torch.nan)
         work = ray.put(Work(model.network, model.loss_function, batch_size, seed, self._wire, self.faults))
         actor = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=0)(self.actor)
@@ -95,6 +102,7 @@ class RayEngine:
         together = self.collusion and bool(byzantine.any()) and not _forges_alone(attack)
         sent = import_ray().put((theta.detach().cpu().numpy(), attack, byzantine.numpy(), together))
         answers = current.answers(sent, byzantine if together else torch.zeros_like(byzantine))
+        self.complaint = current.complaint or self.complaint
         for number in answers.absences[answers.absences > 0].tolist():
             self.absences[ABSENCES[number]] += 1
         answers.submissions = answers.submissions.to(theta.device)
