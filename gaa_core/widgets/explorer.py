@@ -76,7 +76,9 @@ class TraceExplorer(widgets.VBox):
         self.below = widgets.IntSlider(
             readout=False, tooltip="Flag credits below so many per cent of 1/n", layout=_sized("200px"), **limits
         )
-        self.below_box = widgets.BoundedIntText(description="Threshold %", layout=_sized("170px"), **limits)
+        self.below_box = widgets.BoundedIntText(
+            description="Threshold %", style={"description_width": "92px"}, layout=_sized("172px"), **limits
+        )
         pairs = ((self.play, self.step), (self.step, self.step_box), (self.below, self.below_box))
         self._links = [widgets.jslink((one, "value"), (other, "value")) for one, other in pairs]
         self.save_png = self._export_button("png")

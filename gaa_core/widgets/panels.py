@@ -186,6 +186,7 @@ class StepPanels:
         ax, view = self.detection, self.view
         dress(ax, "Flagged, whole run", xlabel="threshold, in per cent of 1/n")
         ax.set(xlim=(0, THRESHOLDS[-1]), ylim=(0, 1.05))
+        ax.set_xticks([0, 0.5, 1, 1.5, 2])
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
         self.marker = self.canvas.moving(ax.axvline(0, color="#aa3377", linestyle="--", linewidth=1.2))
