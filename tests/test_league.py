@@ -123,7 +123,7 @@ def test_command_plays_and_says_where_it_is(capsys, played, tmp_path):
     assert "smoke" in capsys.readouterr().out and not list(tmp_path.iterdir())
     assert main(["league", *folders]) == 0
     shown = capsys.readouterr().out
-    assert "GAA, bounded" in shown and str(tmp_path / "league.csv") in shown
+    assert "GAAPlus" in shown and str(tmp_path / "league.csv") in shown
     assert len(pd.read_csv(tmp_path / "league.csv")) == 24
     for name in ("league_ranking", "league_attacks", "league_roles"):
         assert (tmp_path / f"{name}.png").is_file() and (tmp_path / f"{name}.json").is_file()

@@ -13,7 +13,7 @@ from gaa_core.league.checks import (
     claim,
     league_requirements,
 )
-from gaa_core.league.grid import PROFILES, SETTINGS, Part, games, narrowed, parts
+from gaa_core.league.grid import PROFILES, SEARCH_SEEDS, SETTINGS, Part, games, narrowed, parts, shortened
 from gaa_core.league.opponents import FOUND, opponents
 from gaa_core.league.playing import data_sources, draw, estimate, outlook, play, ranking, write_table
 from gaa_core.league.rules import ABSENT, AGENTS, ENTRANTS, RIVALS
@@ -26,6 +26,7 @@ __all__ = [
     "FOUNDERS",
     "PROFILES",
     "RIVALS",
+    "SEARCH_SEEDS",
     "SETTINGS",
     "Found",
     "Hunt",
@@ -47,5 +48,6 @@ __all__ = [
     "play",
     "ranking",
     "search",
+    "shortened",
     "write_table",
 ]
