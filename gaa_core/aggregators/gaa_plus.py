@@ -63,7 +63,7 @@ class _State:
         self.rule, self.n = rule, n
         self.server = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
-        self.kinds = {"qv": Calibration(30, 1 / 3, 6.0), "memory": Calibration(30, 1 / 3, 6.0)}
+        self.kinds = {"qv": Calibration(30, 4.0), "memory": Calibration(30, 4.0)}
         self.reputation = Reputation(n, rule.horizons)
         self.agreement, self.disagreement = 0.0, 0.0
         prior = {"qv": 1.0, "memory": 1.0, "peers": 0.5, "reputation": 1.0}
@@ -82,7 +82,8 @@ class _State:
             slopes[finite] = kernels.products(submissions, self.qv.to(submissions.dtype)) / kernels.norms(
                 submissions
             ).clamp_min(1e-30)
-            self.policy.learn(slopes)
+            k = self.kinds["qv"]
+            self.policy.learn(slopes, min(1.0, max(0.0, k.mean) / max(k.variance, 1e-12) ** 0.5))
             self.last = None
 
     def decide(self, kept, finite):
@@ -133,9 +134,9 @@ class _State:
             else trust
         )
         if "qv" in values:
-            self.kinds["qv"].learn(values["qv"], without_qv / alike)
+            self.kinds["qv"].learn(values["qv"], without_qv / alike, (1 - without_qv) / alike)
         if "memory" in values:
-            self.kinds["memory"].learn(values["memory"], shares)
+            self.kinds["memory"].learn(values["memory"], shares, (1 - trust) / alike)
         pair = (shares[:, None] * shares[None, :]).fill_diagonal_(0.0)
         if pair.sum() > 0.5:
             mean = float((pair * cosine).sum() / pair.sum())
