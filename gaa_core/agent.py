@@ -119,7 +119,7 @@ class EvidencePolicy:
     def remember(self, odds: dict[str, Tensor], credits: Tensor, finite: Tensor) -> None:
         self.taken = (torch.stack([odds[name] for name in self.names]), credits, finite)
 
-    def learn(self, slopes: Tensor) -> None:
+    def learn(self, slopes: Tensor, worth: float = 1.0) -> None:
         """slopes [n]: how much faster f_B would have fallen for a little more credit to each worker."""
         if self.taken is None:
             return
@@ -129,5 +129,6 @@ class EvidencePolicy:
         advantage = (slopes - credits @ slopes) / scale
         trust = torch.sigmoid(self.weights @ odds)
         gradient = odds @ (trust * (1 - trust) * advantage)
-        self.weights = (self.weights + self.lr * gradient).clamp(0.0, 2.0)
+        self.weights += self.lr * worth * gradient + 0.01 * (self.prior - self.weights)
+        self.weights.clamp_(0.0, 2.0)
         self.taken = None

@@ -10,7 +10,7 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import LearningAggregator, Server
-from gaa_core.aggregators.evidence import Calibration, DirectionMemory, Reputation, cosines, multiplicity, weighted_median
+from gaa_core.aggregators.evidence import Calibration, DirectionMemory, Reputation, Watchdog, cosines, multiplicity, weighted_median
 from gaa_core.errors import GaaError
 
 
@@ -63,13 +63,13 @@ class _State:
         self.rule, self.n = rule, n
         self.server = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
-        self.kinds = {"qv": Calibration(30, 1 / 3, 6.0), "memory": Calibration(30, 1 / 3, 6.0)}
+        self.kinds = {"qv": Calibration(30, 4.0, 0.25), "memory": Calibration(30, 4.0)}
         self.reputation = Reputation(n, rule.horizons)
         self.agreement, self.disagreement = 0.0, 0.0
         prior = {"qv": 1.0, "memory": 1.0, "peers": 0.5, "reputation": 1.0}
         self.policy = EvidencePolicy(prior, rule.policy_lr)
+        self.watchdog = Watchdog()
         self.last = None
-        self.log = []
 
     def observe(self, server) -> None:
         self.server = server
@@ -82,10 +82,20 @@ class _State:
             slopes[finite] = kernels.products(submissions, self.qv.to(submissions.dtype)) / kernels.norms(
                 submissions
             ).clamp_min(1e-30)
-            self.policy.learn(slopes)
+            k = self.kinds["qv"]
+            self.policy.learn(slopes, min(1.0, max(0.0, k.mean) / max(k.variance, 1e-12) ** 0.5))
             self.last = None
 
+    def keep(self):
+        self.server.keep()
+        self.kept = (self.memory.average.clone(), self.memory.square.clone())
+
+    def restore(self):
+        self.memory.average, self.memory.square = (each.clone() for each in self.kept)
+
     def decide(self, kept, finite):
+        if self.rule.use_watchdog and self.watchdog.healthy(self.server):
+            self.keep()
         rule = self.rule
         gram, _ = kernels.gram(kept)
         lengths = gram.diagonal().clamp_min(0).sqrt()  # [k]
@@ -111,7 +121,7 @@ class _State:
             for _ in range(2):
                 lean = torch.tanh(self.policy.logits(odds) / 2) / alike
                 pull = (cosine - torch.eye(len(kept), dtype=torch.float64)) @ lean
-                odds["peers"] = (2 * max(0.0, self.agreement) / self.disagreement * pull).clamp(-6, 6)
+                odds["peers"] = (2 * max(0.0, self.agreement) / self.disagreement * pull).clamp(-4, 4)
         logits = self.policy.logits(odds)
         trust = torch.where(zero, 0.0, self.policy.trust(logits))
         shares = trust / alike
@@ -126,6 +136,16 @@ class _State:
         weights = credits * scales
         chosen = weights > 0
         update = weights[chosen].to(kept.dtype) @ kept[chosen] if chosen.any() else kept.new_zeros(kept.shape[1])
+        if rule.use_watchdog and chosen.any():
+            verdict = self.watchdog.judge(self.server, update)
+            if verdict == "rollback":
+                self.server.rollback()
+                self.restore()
+            elif verdict == "refuse":
+                self.server.refuse()
+            if verdict != "accept":
+                self.last = None
+                return torch.zeros_like(update), torch.zeros_like(credits).to(kept.dtype)
         # learn
         without_qv = (
             self.policy.trust(self.policy.logits({**odds, "qv": torch.zeros_like(alike)}))
@@ -133,10 +153,11 @@ class _State:
             else trust
         )
         if "qv" in values:
-            self.kinds["qv"].learn(values["qv"], without_qv / alike)
+            self.kinds["qv"].learn(values["qv"], without_qv / alike, (1 - without_qv) / alike)
         if "memory" in values:
-            self.kinds["memory"].learn(values["memory"], shares)
-        pair = (shares[:, None] * shares[None, :]).fill_diagonal_(0.0)
+            self.kinds["memory"].learn(values["memory"], shares, (1 - trust) / alike)
+        alone = self.policy.trust(self.policy.logits({**odds, "peers": torch.zeros_like(alike)})) / alike
+        pair = (alone[:, None] * alone[None, :]).fill_diagonal_(0.0)
         if pair.sum() > 0.5:
             mean = float((pair * cosine).sum() / pair.sum())
             var = float((pair * (cosine - mean).square()).sum() / pair.sum())
