@@ -94,9 +94,10 @@ def test_hardest_cells_say_who_is_best_there():
     assert worst["best_gap"] == pytest.approx(0.0)
 
 
-def test_grids_have_gaps_where_nothing_was_played():
-    grid = analysis.gap_grid(TABLE, "attack_name")
-    assert grid.loc["first", "b"] == pytest.approx(10.0) and np.isnan(grid.loc["cannot", "b"])
+def test_grids_tell_what_was_not_played_from_what_cannot_be():
+    grid = analysis.gap_grid(pd.concat([TABLE, runs({"late": {"a": [0.9]}})]), "attack_name")
+    assert grid.loc["first", "b"] == pytest.approx(10.0)
+    assert np.isinf(grid.loc["cannot", "b"]) and np.isnan(grid.loc["late", "b"])
 
 
 def test_a_table_without_its_columns_is_refused():
