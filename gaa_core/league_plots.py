@@ -58,10 +58,12 @@ def gap_maps(grids: dict[str, pd.DataFrame], *, title: str = "") -> Figure:
 
 def _gap_map(grid: pd.DataFrame, ax, title: str) -> None:
     colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
-    scale = {"label": "points below the oracle", "fraction": 0.03, "pad": 0.01}
+    scale = {"label": "gap, points", "fraction": 0.03, "pad": 0.01}
+    shown = grid.replace(np.inf, np.nan)
+    words = shown.map(lambda gap: f"{round(gap):d}" if np.isfinite(gap) else "")  # no minus before a zero
     options = {"cmap": colours, "vmin": 0, "vmax": WORST, "linewidths": 0.5, "cbar_kws": scale}
     with mpl.rc_context(plots._STYLE):
-        sns.heatmap(grid.replace(np.inf, np.nan), ax=ax, annot=True, fmt=".0f", annot_kws={"fontsize": 6.5}, **options)
+        sns.heatmap(shown, ax=ax, annot=words, fmt="", annot_kws={"fontsize": 6.5}, **options)
         for row, column in np.argwhere(~np.isfinite(grid.to_numpy())):
             word = "-" if np.isnan(grid.iloc[row, column]) else "no"
             ax.text(column + 0.5, row + 0.5, word, ha="center", va="center", fontsize=6.5)

@@ -137,6 +137,8 @@ def test_command_plays_and_says_where_it_is(capsys, played, tmp_path):
         (["--cases", "mnits"], "Did you mean 'mnist'"),
         (["--part", "rivls", "--profile", "paper"], "Did you mean 'rivals'"),
         (["--seeds", "0"], "at least one seed"),
+        (["--search", "Krun"], "Did you mean 'Krum'"),
+        (["--search", "Krum", "--cases", "mnits"], "Did you mean 'mnist'"),
         (["--profile", "smoke", "--cases", "mnist"], "nothing to play"),
     ],
 )

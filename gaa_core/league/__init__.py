@@ -4,7 +4,7 @@
 reach, `breaking` searches for its worst case. Scores are computed by `gaa_core.analysis.standings`.
 """
 
-from gaa_core.league.breaking import FOUNDERS, Found, Hunt, search
+from gaa_core.league.breaking import FOUNDERS, Found, Hunt, hunting, search
 from gaa_core.league.checks import (
     Requirement,
     ablation_entrants,
@@ -40,6 +40,7 @@ __all__ = [
     "draw",
     "estimate",
     "games",
+    "hunting",
     "league_requirements",
     "narrowed",
     "opponents",
