@@ -118,6 +118,12 @@ class Calibration:
             )
         self.known += (total - self.known) / self.horizon if self.known > self.horizon else total
 
+    def relax(self) -> None:
+        """Nobody has been trusted for a while: expect less."""
+        self.mean *= 0.95
+        self.other_mean *= 0.95
+        self.known *= 0.9
+
     def _begin(self, values: Tensor) -> None:
         self.mean = 0.7 * float(values.abs().max())
         self.variance = (0.4 * self.mean) ** 2
@@ -189,6 +195,11 @@ class Reputation:
         posterior = self.shares() @ self.honest
         self.base += 0.05 * (float(posterior.mean()) - self.base)
         self.base = min(max(self.base, 0.2), 0.8)
+
+    def relax(self) -> None:
+        """Nobody has been trusted for a while: think a little less ill of everybody."""
+        self.honest += 0.1 * (0.5 - self.honest)
+        self.base += 0.1 * (0.5 - self.base)
 
 
 class Watchdog:

@@ -10,7 +10,15 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import LearningAggregator, Server
-from gaa_core.aggregators.evidence import Calibration, DirectionMemory, Reputation, Watchdog, cosines, multiplicity, weighted_median
+from gaa_core.aggregators.evidence import (
+    Calibration,
+    DirectionMemory,
+    Reputation,
+    Watchdog,
+    cosines,
+    multiplicity,
+    weighted_median,
+)
 from gaa_core.errors import GaaError
 
 
@@ -26,6 +34,8 @@ class GAAPlus(LearningAggregator):
     damping: float = 0.3
     horizons: tuple[int, ...] = (1, 10, 100, 1000)
     policy_lr: float = 0.02
+    calibration: int = 10
+    patience: int = 4
     use_qv: bool = True
     use_memory: bool = True
     use_peers: bool = True
@@ -63,7 +73,7 @@ class _State:
         self.rule, self.n = rule, n
         self.server = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
-        self.kinds = {"qv": Calibration(30, 4.0, 0.25), "memory": Calibration(30, 4.0)}
+        self.kinds = {"qv": Calibration(rule.calibration, 4.0, 0.25), "memory": Calibration(rule.calibration, 4.0)}
         self.reputation = Reputation(n, rule.horizons)
         self.agreement, self.disagreement = 0.0, 0.0
         prior = {"qv": 1.0, "memory": 1.0, "peers": 0.5, "reputation": 1.0}
@@ -85,6 +95,7 @@ class _State:
             k = self.kinds["qv"]
             self.policy.learn(slopes, min(1.0, max(0.0, k.mean) / max(k.variance, 1e-12) ** 0.5))
             self.last = None
+        self.silent = 0
 
     def keep(self):
         self.server.keep()
@@ -124,6 +135,10 @@ class _State:
                 odds["peers"] = (2 * max(0.0, self.agreement) / self.disagreement * pull).clamp(-4, 4)
         logits = self.policy.logits(odds)
         trust = torch.where(zero, 0.0, self.policy.trust(logits))
+        if rule.use_duplicates:
+            twin = ((alike - 1.2) / 0.8).clamp(0, 1)
+            single = float((trust * (1 - twin)).max())
+            trust = trust * (1 - twin * single)
         shares = trust / alike
         silence = float((1 - trust).clamp(0, 1).prod()) if rule.use_silence else 0.0
         credits = (1 - silence) * shares / shares.sum() if shares.sum() > 1e-6 else torch.zeros_like(shares)
@@ -173,6 +188,13 @@ class _State:
         self.policy.remember(odds, credits, finite)
         if credits.sum() > 0.05:
             self.memory.accept(update)
+            self.silent = 0
+        else:
+            self.silent += 1
+            if self.silent > rule.patience:
+                for kind in self.kinds.values():
+                    kind.relax()
+                self.reputation.relax()
         self.memory.note(kept, torch.where(zero, 0.0, 1 / lengths.clamp_min(1e-300)))
         self.last = (kept, finite)
         return update, credits.to(kept.dtype)
