@@ -22,6 +22,7 @@ class DirectionMemory:
         self.average = torch.zeros(d)
         self.square = torch.zeros(d)
         self.accepted = self.seen = 0
+        self.standing = 0.0  # log-odds that the average points the right way, by the votes of the QV gradient
 
     def witness(self) -> Tensor | None:
         """[d]; None before the first update."""
@@ -29,6 +30,11 @@ class DirectionMemory:
             return None
         tiny = torch.finfo(self.square.dtype).tiny
         return self.average / (self.square + self.damping * self.square.mean()).clamp_min(tiny)
+
+    def whitened(self, gradients: Tensor, columns: slice | Tensor = slice(None)) -> Tensor:
+        """Submissions [n, d] at some columns, each divided by its usual size, as peers compare them."""
+        usual = self.square[columns] + self.damping * self.square.mean()
+        return gradients[:, columns] * usual.clamp_min(torch.finfo(usual.dtype).tiny).rsqrt().to(gradients.dtype)
 
     def accept(self, update: Tensor) -> None:
         """Remember the direction of an update [d]: its length would let one wild step outweigh many."""
@@ -52,11 +58,31 @@ class DirectionMemory:
             moment = (gradients[:, block] * scales).square_().sum(dim=0) / count
             self.square[block].lerp_(moment.to(self.square), share)
 
-    def state(self) -> tuple[Tensor, Tensor, int, int]:
-        return self.average.clone(), self.square.clone(), self.accepted, self.seen
+    def vote(self, own: Tensor, judge: Tensor) -> bool:
+        """Compare its own cosines [n] with those of the QV gradient: one vote a step. True when it has to turn round.
 
-    def restore(self, state: tuple[Tensor, Tensor, int, int]) -> None:
-        average, square, self.accepted, self.seen = state
+        The QV gradient errs for all submissions of a step at once, and rightly or wrongly the memory confirms itself:
+        it is believed no more than the votes say, and when they speak against it, it has pointed the wrong way.
+        """
+        scale = own.norm() * judge.norm()
+        if scale > 0:
+            agreement = float(own @ judge / scale)
+            self.standing = min(self.standing + 1.15 * agreement * abs(agreement), 5.0)
+        if self.standing > -2.0:
+            return False
+        self.standing = -self.standing
+        self.average.neg_()
+        return True
+
+    def credibility(self) -> float:
+        """How far it can be believed, in [0, 1]."""
+        return max(0.0, math.tanh(self.standing / 2))
+
+    def state(self) -> tuple[Tensor, Tensor, int, int, float]:
+        return self.average.clone(), self.square.clone(), self.accepted, self.seen, self.standing
+
+    def restore(self, state: tuple[Tensor, Tensor, int, int, float]) -> None:
+        average, square, self.accepted, self.seen, self.standing = state
         self.average, self.square = average.clone(), square.clone()
 
 

@@ -40,6 +40,7 @@ class GAAPlus(LearningAggregator):
     horizons: tuple[int, ...] = (1, 10, 100, 1000)
     calibration: int = 10
     cap: float = 4.0
+    step_cap: float = 2.0
     policy_lr: float = 0.02
     patience: int = 4
     use_qv: bool = True
@@ -115,9 +116,9 @@ class _Mind:
         """The update [d] and the credits [k] from k finite submissions."""
         if self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss()):
             self.keep()
-        gram, _ = kernels.gram(gradients)
-        lengths = gram.diagonal().clamp_min(0).sqrt()  # [k]
-        cosine = cosines(gram)  # [k, k]
+        lengths = kernels.norms(gradients)  # [k]
+        self.memory.note(gradients, lengths)
+        cosine = cosines(kernels.gram(self.memory.whitened(gradients))[0])  # [k, k]
         alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
         values = self.witnesses(gradients, lengths)
         odds = self.weigh_evidence(values, cosine, alike, finite)
@@ -141,6 +142,9 @@ class _Mind:
             values["qv"] = _cosine(gradients, self.qv, lengths)
         if self.rule.use_memory and witness is not None:
             values["memory"] = _cosine(gradients, witness, lengths)
+            if self.rule.use_qv and self.memory.vote(values["memory"], values["qv"]):
+                values["memory"] = -values["memory"]
+                self.reputation.forget()
         return values
 
     def weigh_evidence(self, values, cosine: Tensor, alike: Tensor, finite: Tensor) -> dict[str, Tensor]:
@@ -148,7 +152,7 @@ class _Mind:
         odds = {kind: torch.zeros_like(alike) for kind in PRIOR}
         for kind, seen in values.items():
             odds[kind] = self.kinds[kind].log_odds(seen)
-        odds["memory"] = odds["memory"] * min(1.0, self.memory.accepted / 10)  # of few updates, little
+        odds["memory"] = odds["memory"] * self.memory.credibility()
         if self.rule.use_reputation:
             odds["reputation"] = self.reputation.prior()[finite]
         if self.rule.use_peers:
@@ -191,10 +195,10 @@ class _Mind:
             fair = without["qv"] if kind == "qv" and self.memory.accepted > 10 else trust
             self.kinds[kind].learn(seen, fair / alike, (1 - fair) / alike)
         self.agreement.learn(cosine, without["peers"] / alike)
-        fresh = self.policy.logits({**odds, "reputation": torch.zeros_like(trust)}).clamp(-6, 6)
+        fresh = self.policy.logits({**odds, "reputation": torch.zeros_like(trust)}).clamp(-self.rule.step_cap, self.rule.step_cap)
         weights = torch.ones(self.n, dtype=torch.float64)
         weights[finite] = 1 / alike
-        self.reputation.learn(suspicion(finite, fresh, 6.0), weights)
+        self.reputation.learn(suspicion(finite, fresh, self.rule.step_cap), weights)
 
     def remember(self, update: Tensor, credits: Tensor, gradients: Tensor, lengths: Tensor) -> None:
         """Let the direction memory follow; where everybody is distrusted for long, ask less of them."""
@@ -203,7 +207,6 @@ class _Mind:
             self.silent = 0
         else:
             self.silent += 1
-        self.memory.note(gradients, lengths)
         if self.silent > self.rule.patience:
             for kind in self.kinds.values():
                 kind.relax()

@@ -37,6 +37,11 @@ class Reputation:
         self.base += 0.05 * (float((self._shares() @ self.honest).mean()) - self.base)
         self.base = min(max(self.base, 0.2), 0.8)
 
+    def forget(self) -> None:
+        """What was believed of everybody was wrong."""
+        self.honest.fill_(0.5)
+        self.base = 0.5
+
     def relax(self) -> None:
         """Think a little less ill, and less well, of everybody."""
         self.honest += 0.1 * (0.5 - self.honest)
