@@ -9,6 +9,9 @@ from torch import Tensor
 
 from gaa_core import kernels
 
+#: From this many parameters on, what may be estimated from a part of them is.
+MANY = 2**17
+
 
 class DirectionMemory:
     """Where accepted updates have been going, and how much each coordinate varies in what is submitted.
@@ -46,17 +49,19 @@ class DirectionMemory:
         self.average.lerp_((update / length).to(self.average), share)
 
     def note(self, gradients: Tensor, lengths: Tensor) -> None:
-        """The second moment of submissions [n, d], whoever sent them, each at length 1."""
+        """The second moment of submissions [n, d], whoever sent them, each at length 1; of many coordinates a part."""
         present = lengths > 0
         if not present.any():
             return
-        self.seen += 1
-        share = max(1 / self.horizon, 1 / self.seen)
+        parts = 1 if self.seen == 0 or len(self.square) <= MANY else 4
         scales = torch.where(present, 1 / lengths.clamp_min(1e-300), 0.0).to(gradients.dtype)[:, None]
         count = int(present.sum())
-        for block in kernels.column_blocks(gradients):
-            moment = (gradients[:, block] * scales).square_().sum(dim=0) / count
-            self.square[block].lerp_(moment.to(self.square), share)
+        share = max(1 / self.horizon, 1 / (self.seen + 1)) if parts == 1 else min(1.0, parts / self.horizon)
+        for place, block in enumerate(kernels.column_blocks(gradients)):
+            if place % parts == self.seen % parts:
+                moment = (gradients[:, block] * scales).square_().sum(dim=0) / count
+                self.square[block].lerp_(moment.to(self.square), share)
+        self.seen += 1
 
     def vote(self, own: Tensor, judge: Tensor) -> bool:
         """Compare its own cosines [n] with those of the QV gradient: one vote a step. True when it has to turn round.
@@ -199,6 +204,30 @@ def cosines(gram: Tensor) -> Tensor:  # [n, n] -> [n, n]
 def multiplicity(cosine: Tensor, start: float = 0.9, stop: float = 0.99) -> Tensor:  # [n, n] -> [n]
     """How many submissions are the same as each, itself included: others count from `start` on, fully at `stop`."""
     return ((cosine - start) / (stop - start)).clamp(0, 1).sum(dim=1)
+
+
+def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Lengths [n] and cosines [n, k] of submissions [n, d] with k vectors [d], in one pass; cosines are 0 with zero.
+
+    Raises kernels.NotFinite when a submission is not finite.
+    """
+    matrix = torch.stack([vector.to(gradients.dtype) for vector in vectors])  # [k, d]
+    squares = torch.zeros(len(gradients), dtype=torch.float64)
+    products = torch.zeros(len(gradients), len(vectors), dtype=torch.float64)
+    for block in kernels.column_blocks(gradients, elements=400_000):
+        part = gradients[:, block]
+        squares += torch.linalg.vector_norm(part, dim=1).double().square()
+        products += part @ matrix[:, block].T
+    lengths = squares.sqrt()
+    least, most = (1e-12, 1e15) if gradients.dtype == torch.float32 else (1e-130, 1e130)
+    for row in torch.nonzero(~((lengths > least) & (lengths < most))).flatten().tolist():
+        only = gradients[row : row + 1]
+        if not kernels.finite_rows(only).all():
+            raise kernels.NotFinite
+        lengths[row] = kernels.norms(only)[0]
+        products[row] = (only[0].double() / lengths[row].clamp_min(1e-300)) @ matrix.double().T * lengths[row]
+    scale = lengths[:, None] * kernels.norms(matrix)
+    return lengths, torch.where(scale > 0, products / scale.clamp_min(1e-300), 0.0).nan_to_num(0.0).clamp(-1, 1)
 
 
 def weighted_median(values: Tensor, weights: Tensor) -> float:

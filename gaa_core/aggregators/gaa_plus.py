@@ -12,11 +12,13 @@ from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import LearningAggregator, Server
 from gaa_core.aggregators.evidence import (
+    MANY,
     Agreement,
     Calibration,
     DirectionMemory,
     cosines,
     multiplicity,
+    survey,
     weighted_median,
 )
 from gaa_core.aggregators.reputation import Reputation, suspicion
@@ -26,12 +28,16 @@ from gaa_core.errors import GaaError
 #: The weights that the policy starts from, and returns to where the reward says nothing.
 PRIOR = {"qv": 1.0, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
 
+#: Peers are compared in at most MANY columns, in runs of neighbours of this length.
+PEER_RUN = 4096
+
 
 @dataclass(frozen=True, repr=False)
 class GAAPlus(LearningAggregator):
     """Credits from evidence, weighted by reward."""
 
     source = "ours"
+    notices_not_finite = True
 
     temperature: float = 4.0
     norm_bound: float | None = 2.0
@@ -53,13 +59,17 @@ class GAAPlus(LearningAggregator):
     _state: _Mind | None = field(default=None, init=False, repr=False, compare=False)
 
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
-        object.__setattr__(self, "_state", _Mind(self, n, d))
+        object.__setattr__(self, "_state", _Mind(self, n, d, generator))
 
     def observe(self, server: Server) -> None:
         self._require_state().observe(server)
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        _, finite, kept = self._admit(gradients)
+        return self._with_mask(self._decide, gradients)
+
+    def _decide(
+        self, gradients: Tensor, rule: LearningAggregator, finite: Tensor, kept: Tensor
+    ) -> tuple[Tensor, Tensor]:
         state = self._require_state()
         if state.server is None:
             raise GaaError(f"{self!r} must see the server first: call observe before the submissions are aggregated.")
@@ -79,8 +89,8 @@ class GAAPlus(LearningAggregator):
 class _Mind:
     """What GAAPlus knows in the course of a run."""
 
-    def __init__(self, rule: GAAPlus, n: int, d: int):
-        self.rule, self.n = rule, n
+    def __init__(self, rule: GAAPlus, n: int, d: int, generator: torch.Generator):
+        self.rule, self.n, self.generator = rule, n, generator
         self.server: Server | None = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.kinds = {
@@ -93,7 +103,7 @@ class _Mind:
         self.watchdog = Watchdog()
         self.length = 0.0  # usual length of what is trusted
         self.silent = 0  # steps on end without anybody trusted
-        self.last: tuple[Tensor, Tensor, Tensor] | None = None  # submissions, lengths, who: of the step before
+        self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints: list = []
 
     def observe(self, server: Server) -> None:
@@ -104,23 +114,23 @@ class _Mind:
             self.reward(*self.last)
             self.last = None
 
-    def reward(self, submissions: Tensor, lengths: Tensor, finite: Tensor) -> None:
+    def reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
         slopes = torch.zeros(self.n, dtype=torch.float64)
-        slopes[finite] = _cosine(submissions, self.qv, lengths)
+        slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
         seen = self.kinds["qv"]
         worth = max(0.0, seen.mean) / max(seen.variance, 1e-12) ** 0.5
         self.policy.learn(slopes, min(1.0, worth))
 
     def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The update [d] and the credits [k] from k finite submissions."""
+        lengths, values = self.witnesses(gradients)
         if self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss()):
             self.keep()
-        lengths = kernels.norms(gradients)  # [k]
         self.memory.note(gradients, lengths)
-        cosine = cosines(kernels.gram(self.memory.whitened(gradients))[0])  # [k, k]
+        columns = self.columns()
+        cosine = cosines(kernels.gram(self.memory.whitened(gradients, columns))[0])  # [k, k]
         alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
-        values = self.witnesses(gradients, lengths)
         odds = self.weigh_evidence(values, cosine, alike, finite)
         trust = torch.where(lengths > 0, self.policy.trust(odds), 0.0)
         trust = self.doubt_twins(trust, alike)
@@ -130,22 +140,30 @@ class _Mind:
             return torch.zeros_like(update), torch.zeros_like(credits)
         self.learn(values, odds, cosine, alike, trust, finite)
         self.policy.remember(odds, credits, finite)
-        self.remember(update, credits, gradients, lengths)
-        self.last = (gradients, lengths, finite)
+        self.remember(update, credits)
+        self.last = (gradients[:, columns], columns, finite)
         return update, credits
 
-    def witnesses(self, gradients: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """Cosines [k] with the QV gradient and with the direction memory, as far as there are any."""
-        witness = self.memory.witness()
-        values = {}
-        if self.rule.use_qv:
-            values["qv"] = _cosine(gradients, self.qv, lengths)
-        if self.rule.use_memory and witness is not None:
-            values["memory"] = _cosine(gradients, witness, lengths)
-            if self.rule.use_qv and self.memory.vote(values["memory"], values["qv"]):
-                values["memory"] = -values["memory"]
-                self.reputation.forget()
-        return values
+    def columns(self) -> slice | Tensor:
+        """Where peers are compared: everywhere, or, where that is dear, in some places that nobody can foresee."""
+        d = len(self.memory.average)
+        if d <= MANY:
+            return slice(None)
+        starts = torch.randint(d - PEER_RUN + 1, (MANY // PEER_RUN,), generator=self.generator)
+        return (starts[:, None] + torch.arange(PEER_RUN)).flatten()
+
+    def witnesses(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Lengths [k], and cosines [k] with the QV gradient and with the direction memory, as far as there are any."""
+        witness = self.memory.witness() if self.rule.use_memory else None
+        vectors = {"qv": self.qv} if witness is None else {"qv": self.qv, "memory": witness}
+        lengths, found = survey(gradients, list(vectors.values()))
+        values = dict(zip(vectors, found.T, strict=True))
+        if witness is not None and self.rule.use_qv and self.memory.vote(values["memory"], values["qv"]):
+            values["memory"] = -values["memory"]
+            self.reputation.forget()
+        if not self.rule.use_qv:
+            values.pop("qv")
+        return lengths, values
 
     def weigh_evidence(self, values, cosine: Tensor, alike: Tensor, finite: Tensor) -> dict[str, Tensor]:
         """Log-odds [k] of each kind."""
@@ -186,7 +204,7 @@ class _Mind:
             usual = min(usual, 2 * self.length) if self.length else usual
             weights = credits * (self.rule.norm_bound * usual / lengths.clamp_min(1e-300)).clamp_max(1.0)
             self.length += (usual - self.length) * (0.1 if self.length else 1.0)
-        return weights[chosen].to(gradients.dtype) @ gradients[chosen]
+        return weights.to(gradients.dtype) @ gradients
 
     def learn(self, values, odds, cosine: Tensor, alike: Tensor, trust: Tensor, finite: Tensor) -> None:
         """Let this step's trust teach how evidence looks, and what each worker is thought of."""
@@ -195,12 +213,13 @@ class _Mind:
             fair = without["qv"] if kind == "qv" and self.memory.accepted > 10 else trust
             self.kinds[kind].learn(seen, fair / alike, (1 - fair) / alike)
         self.agreement.learn(cosine, without["peers"] / alike)
-        fresh = self.policy.logits({**odds, "reputation": torch.zeros_like(trust)}).clamp(-self.rule.step_cap, self.rule.step_cap)
+        limit = self.rule.step_cap
+        fresh = self.policy.logits({**odds, "reputation": torch.zeros_like(trust)}).clamp(-limit, limit)
         weights = torch.ones(self.n, dtype=torch.float64)
         weights[finite] = 1 / alike
-        self.reputation.learn(suspicion(finite, fresh, self.rule.step_cap), weights)
+        self.reputation.learn(suspicion(finite, fresh, limit), weights)
 
-    def remember(self, update: Tensor, credits: Tensor, gradients: Tensor, lengths: Tensor) -> None:
+    def remember(self, update: Tensor, credits: Tensor) -> None:
         """Let the direction memory follow; where everybody is distrusted for long, ask less of them."""
         if credits.sum() > 0.05:
             self.memory.accept(update)
@@ -240,9 +259,3 @@ class _Mind:
 def _unit(vector: Tensor) -> Tensor:
     length = kernels.norms(vector[None]).to(vector)
     return torch.where(length > 0, vector / length, 0.0)
-
-
-def _cosine(gradients: Tensor, vector: Tensor, lengths: Tensor) -> Tensor:  # [n, d], [d], [n] -> float64 [n]
-    scale = lengths * kernels.norms(vector[None])
-    products = kernels.products(gradients, vector.to(gradients.dtype))
-    return torch.where(scale > 0, products / scale.clamp_min(1e-300), 0.0).nan_to_num(0.0, 0.0, 0.0).clamp(-1, 1)
