@@ -25,7 +25,7 @@ class ParameterServer:
 
     def __post_init__(self):
         self._known: dict[str, tuple[int, object]] = {}
-        self._kept: Tensor | None = None
+        self._kept: list[Tensor] = []
         self._refused = self._rolled_back = False
 
     def update(self, aggregate: Tensor) -> None:
@@ -34,18 +34,18 @@ class ParameterServer:
         self.step += 1
 
     def keep(self) -> None:
-        """Remember theta_t as the state that `rollback` returns to."""
-        self._kept = self.parameters
+        """Remember theta_t; the last two states that were kept stay."""
+        self._kept = [*self._kept[-1:], self.parameters]
 
     def refuse(self) -> None:
         """A rule declares that it refuses what was submitted at this step; its update is zero. Counted in the trace."""
         self._refused = True
 
     def rollback(self) -> None:
-        """Return to the parameters last kept. The step counts on, and the trace counts the rollback."""
-        if self._kept is None:
+        """Return to the older of the two states kept. The step counts on, and the trace counts the rollback."""
+        if not self._kept:
             raise GaaError("There is nothing to roll back to: call keep() first.")
-        self.parameters = self._kept
+        self.parameters = self._kept[0]
         self._rolled_back = True
         self._known.clear()
 
