@@ -305,6 +305,9 @@ def _league_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", nargs="+", action="extend", default=[], metavar="NAME", help="only these rules")
     parser.add_argument("--cases", nargs="+", action="extend", default=[], metavar="NAME", help="such as mnist cms")
     parser.add_argument("--seeds", type=int, help="repetitions of every cell")
+    parser.add_argument("--search", metavar="RULE", help="instead: search for the attack that harms this rule most")
+    parser.add_argument("--generations", type=int, default=10, help="of the search")
+    parser.add_argument("--children", type=int, default=6, help="new attacks a generation")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="instead of figures/<profile>")
     parser.add_argument("--results", type=Path, metavar="DIR", help="instead of results")
@@ -317,6 +320,13 @@ def _league(options: argparse.Namespace) -> int:
 
     root = reproduce.project_root()
     results = options.results or root / "results"
+    if options.search:
+        hunt = league.hunting(options.search, options.cases or ["cms"])
+        sizes = {name: getattr(options, name) for name in ("generations", "children", "jobs")}
+        found = league.search(hunt, results=results, **sizes)
+        print(found.history.nlargest(10, "gap").round(2).to_string(index=False))
+        print(f"{found.gap:.1f} points below the oracle: {found.attack!r}")
+        return 0
     wished = {name: getattr(options, name) for name in ("rules", "cases", "seeds")}
     chosen = [league.narrowed(part, **wished) for part in league.parts(options.profile, options.part)]
     if options.dry_run:

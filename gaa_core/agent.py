@@ -125,37 +125,43 @@ class Agent:
 
 
 class EvidencePolicy:
-    """Credits from a few log-odds a worker: their weighted sum, the same weights for every worker (ours).
+    """Trust from a few log-odds a worker: their weighted sum, with the same weights for every worker (ours).
 
-    Equivariant under renumbering. The weights are learned from the reward by the exact policy gradient.
+    Equivariant under renumbering. The weights are learned from the reward by the exact policy gradient, and drift back
+    to where they began as far as the reward says nothing.
     """
 
-    def __init__(self, weights: dict[str, float], lr: float):
+    def __init__(self, weights: dict[str, float], lr: float, return_rate: float = 0.01):
         self.names = list(weights)
         self.prior = torch.tensor(list(weights.values()), dtype=torch.float64)
         self.weights = self.prior.clone()
-        self.lr = lr
+        self.lr, self.return_rate = lr, return_rate
         self.taken: tuple[Tensor, Tensor, Tensor] | None = None
 
     def logits(self, odds: dict[str, Tensor]) -> Tensor:
+        """The weighted sum [n] of log-odds [n] by name."""
         return self.weights @ torch.stack([odds[name] for name in self.names])
 
-    def trust(self, logits: Tensor) -> Tensor:
+    def trust(self, odds: dict[str, Tensor]) -> Tensor:
         """[n] in [0, 1]: exactly 0 and 1 where there is little doubt."""
-        return ((torch.sigmoid(logits) - 0.1) / 0.8).clamp(0, 1)
+        return ((torch.sigmoid(self.logits(odds)) - 0.1) / 0.8).clamp(0, 1)
 
     def remember(self, odds: dict[str, Tensor], credits: Tensor, finite: Tensor) -> None:
+        """What the credits [k] of this step were given for, and which of the n workers they went to."""
         self.taken = (torch.stack([odds[name] for name in self.names]), credits, finite)
 
-    def learn(self, slopes: Tensor) -> None:
-        """slopes [n]: how much faster f_B would have fallen for a little more credit to each worker."""
+    def learn(self, slopes: Tensor, worth: float = 1.0) -> None:
+        """One step of the weights from slopes [n]: how much faster f_B would have fallen for a little more credit.
+
+        `worth` in [0, 1] says how far the slopes can be believed.
+        """
         if self.taken is None:
             return
         odds, credits, finite = self.taken
-        slopes = slopes[finite]
-        scale = slopes.abs().max().clamp_min(1e-12)
-        advantage = (slopes - credits @ slopes) / scale
+        advantage = slopes[finite] - credits @ slopes[finite]
+        advantage = advantage / slopes.abs().max().clamp_min(1e-12)
         trust = torch.sigmoid(self.weights @ odds)
         gradient = odds @ (trust * (1 - trust) * advantage)
-        self.weights = (self.weights + self.lr * gradient).clamp(0.0, 2.0)
+        self.weights += self.lr * worth * gradient + self.return_rate * (self.prior - self.weights)
+        self.weights.clamp_(0.0, 2.0)
         self.taken = None

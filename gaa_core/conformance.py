@@ -63,6 +63,15 @@ class QuadraticServer:
     def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         return (self.parameters if parameters is None else parameters) - self.optimum
 
+    def keep(self) -> None:
+        """Nothing: the parameters of this server never move."""
+
+    def refuse(self) -> None:
+        """Nothing, likewise."""
+
+    def rollback(self) -> None:
+        """Nothing, likewise."""
+
 
 @dataclass(frozen=True)
 class Subject:

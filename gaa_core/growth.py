@@ -53,9 +53,14 @@ class StillServer:
         """Always the same."""
         return 1.0
 
-    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
+    def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """Always the same, [d]."""
         return self.gradient
+
+    def keep(self) -> None:
+        """Nothing: these parameters stay as they are, whatever a rule declares."""
+
+    refuse = rollback = keep
 
 
 def rules_to_time(n: int) -> list[Aggregator]:

@@ -41,7 +41,10 @@ def ranking(standings: pd.DataFrame) -> Figure:
 
 
 def gap_maps(grids: dict[str, pd.DataFrame], *, title: str = "") -> Figure:
-    """One heat map a panel, one under another: rules by settings, mean gap in points written in every cell."""
+    """One heat map a panel, one under another: rules by settings, mean gap in points written in every cell.
+
+    "-" stands where nothing was played (NaN), "no" where the rule cannot run (infinite).
+    """
     widest = max(grid.shape[1] for grid in grids.values())
     heights = [1.3 + 0.19 * len(grid) for grid in grids.values()]  # inches, labels of the columns included
     sizes = {"width": max(5.5, 2.6 + 0.42 * widest), "height": sum(heights) / len(heights)}
@@ -55,12 +58,15 @@ def gap_maps(grids: dict[str, pd.DataFrame], *, title: str = "") -> Figure:
 
 def _gap_map(grid: pd.DataFrame, ax, title: str) -> None:
     colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
-    scale = {"label": "points below the oracle", "fraction": 0.03, "pad": 0.01}
+    scale = {"label": "gap, points", "fraction": 0.03, "pad": 0.01}
+    shown = grid.replace(np.inf, np.nan)
+    words = shown.map(lambda gap: f"{round(gap):d}" if np.isfinite(gap) else "")  # no minus before a zero
     options = {"cmap": colours, "vmin": 0, "vmax": WORST, "linewidths": 0.5, "cbar_kws": scale}
     with house_style():
-        sns.heatmap(grid, ax=ax, annot=True, fmt=".0f", annot_kws={"fontsize": 6.5}, **options)
-        for row, column in np.argwhere(grid.isna().to_numpy()):
-            ax.text(column + 0.5, row + 0.5, "-", ha="center", va="center", fontsize=6.5)
+        sns.heatmap(shown, ax=ax, annot=words, fmt="", annot_kws={"fontsize": 6.5}, **options)
+        for row, column in np.argwhere(~np.isfinite(grid.to_numpy())):
+            word = "-" if np.isnan(grid.iloc[row, column]) else "no"
+            ax.text(column + 0.5, row + 0.5, word, ha="center", va="center", fontsize=6.5)
         ax.set_facecolor("#eeeeee")
         ax.set(xlabel="", ylabel="", title=title)
         ax.set_yticks(np.arange(len(grid)) + 0.5, list(grid.index), rotation=0, fontsize=7)

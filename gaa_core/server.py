@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gaa_core.cases.base import Split
 from gaa_core.engines import FlatModel
+from gaa_core.errors import GaaError
 
 
 @dataclass
@@ -24,11 +25,35 @@ class ParameterServer:
 
     def __post_init__(self):
         self._known: dict[str, tuple[int, object]] = {}
+        self._kept: list[Tensor] = []
+        self._refused = self._rolled_back = False
 
     def update(self, aggregate: Tensor) -> None:
         """One step of plain SGD: theta <- theta - lr * F."""
         self.parameters = self.parameters - self.lr * aggregate
         self.step += 1
+
+    def keep(self) -> None:
+        """Remember theta_t; the last two states that were kept stay."""
+        self._kept = [*self._kept[-1:], self.parameters]
+
+    def refuse(self) -> None:
+        """A rule declares that it refuses what was submitted at this step; its update is zero. Counted in the trace."""
+        self._refused = True
+
+    def rollback(self) -> None:
+        """Return to the older of the two states kept. The step counts on, and the trace counts the rollback."""
+        if not self._kept:
+            raise GaaError("There is nothing to roll back to: call keep() first.")
+        self.parameters = self._kept[0]
+        self._rolled_back = True
+        self._known.clear()
+
+    def interventions(self) -> dict[str, bool]:
+        """What a rule asked for at this step, `refused` and `rolled_back`; asking clears it."""
+        asked = {"refused": self._refused, "rolled_back": self._rolled_back}
+        self._refused = self._rolled_back = False
+        return asked
 
     def qv_loss(self, parameters: Tensor | None = None) -> float:
         """f_B at theta_t, or at other parameters [d]."""

@@ -170,6 +170,7 @@ class Simulation:
             nonfinite=len(submissions) - int(kernels.finite_rows(submissions).sum()),
             accuracy=self.evaluate() if self._is_due(step) else None,
             seconds=seconds,
+            **server.interventions(),
         )
 
     def inform(self, byzantine: Tensor) -> None:

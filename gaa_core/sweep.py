@@ -254,7 +254,20 @@ def _canonical(value: object):
 def _modules(each: Experiment) -> frozenset[str]:
     """The package's modules that one experiment depends on."""
     own = {each.case.load.__module__, *(f"gaa_core.{name}" for name in _SHARED_CODE)}
-    return frozenset(own | _defining(each.rule) | _defining(dict(each.options).get("attack")))
+    defining = _defining(each.rule) | _defining(dict(each.options).get("attack"))
+    return frozenset(own.union(*map(_neighbours, defining)))
+
+
+@functools.cache
+def _neighbours(name: str) -> frozenset[str]:
+    """A module and those of its folder that it takes functions or classes from, and so on: what a rule is made of."""
+    folder, found, new = name.rpartition(".")[0] + ".", set(), {name}
+    while new:
+        found |= new
+        values = [value for each in new for value in vars(importlib.import_module(each)).values()]
+        homes = {v.__name__ if inspect.ismodule(v) else getattr(v, "__module__", None) for v in values}
+        new = {home for home in homes if isinstance(home, str) and home.startswith(folder)} - found
+    return frozenset(found)
 
 
 def _defining(value: object) -> set[str]:

@@ -146,3 +146,12 @@ def test_killed_at_any_moment_and_started_again_gives_the_same_table(tmp_path):
         process.wait()
     assert start("killed").wait(timeout=300) == 0
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_keys_know_what_a_rule_is_made_of():
+    """A rule's helpers in other files of its folder decide its results as much as its own file does."""
+    from gaa_core.aggregators import FLTrust
+    from gaa_core.sweep import _modules
+
+    assert "gaa_core.aggregators.judged" in _modules(small(FLTrust()))
+    assert "gaa_core.aggregators.judged" not in _modules(small(Mean()))

@@ -31,8 +31,17 @@ class Server(Protocol):
     def qv_loss(self, parameters: Tensor | None = None) -> float:
         """f_B: mean loss on the quasi-validation set, at theta_t or at other parameters [d]."""
 
-    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
-        """The gradient of f_B, [d]."""
+    def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """The gradient of f_B, [d]; with its outputs divided by `temperature` first."""
+
+    def keep(self) -> None:
+        """Remember theta_t, and the state kept before; a declared wish, as the next two are."""
+
+    def refuse(self) -> None:
+        """The rule refuses what was submitted at this step; the trace counts it."""
+
+    def rollback(self) -> None:
+        """Back to the older of the states kept; the trace counts it."""
 
 
 def check_count(rule: object, name: str, value: object, least: int = 0) -> None:

@@ -1,7 +1,8 @@
-"""GAAPlus: the hardened agent."""
+"""GAAPlus: the hardened agent. Credits from several kinds of evidence, weighted by the reward."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -11,14 +12,24 @@ from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import LearningAggregator, Server
 from gaa_core.aggregators.evidence import (
+    MANY,
+    Agreement,
     Calibration,
     DirectionMemory,
-    Reputation,
     cosines,
     multiplicity,
+    survey,
     weighted_median,
 )
+from gaa_core.aggregators.reputation import Reputation, suspicion
+from gaa_core.aggregators.watchdog import Watchdog
 from gaa_core.errors import GaaError
+
+#: The weights that the policy starts from, and returns to where the reward says nothing.
+PRIOR = {"qv": 1.0, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+
+#: Peers are compared in at most MANY columns, in runs of neighbours of this length.
+PEER_RUN = 4096
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,139 +37,225 @@ class GAAPlus(LearningAggregator):
     """Credits from evidence, weighted by reward."""
 
     source = "ours"
+    notices_not_finite = True
 
     temperature: float = 4.0
-    norm_bound: float = 2.0
+    norm_bound: float | None = 2.0
     direction_horizon: int = 50
     damping: float = 0.3
     horizons: tuple[int, ...] = (1, 10, 100, 1000)
+    calibration: int = 10
+    cap: float = 4.0
+    step_cap: float = 2.0
     policy_lr: float = 0.02
+    patience: int = 4
     use_qv: bool = True
     use_memory: bool = True
     use_peers: bool = True
     use_reputation: bool = True
-    use_duplicates: bool = True
+    use_twins: bool = True
     use_silence: bool = True
     use_watchdog: bool = True
-    _state: _State | None = field(default=None, init=False, repr=False, compare=False)
+    _state: _Mind | None = field(default=None, init=False, repr=False, compare=False)
 
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
-        object.__setattr__(self, "_state", _State(self, n, d))
+        object.__setattr__(self, "_state", _Mind(self, n, d, generator))
 
     def observe(self, server: Server) -> None:
         self._require_state().observe(server)
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        _, finite, kept = self._admit(gradients)
+        return self._with_mask(self._decide, gradients)
+
+    def _decide(
+        self, gradients: Tensor, rule: LearningAggregator, finite: Tensor, kept: Tensor
+    ) -> tuple[Tensor, Tensor]:
         state = self._require_state()
+        if state.server is None:
+            raise GaaError(f"{self!r} must see the server first: call observe before the submissions are aggregated.")
         credits = gradients.new_zeros(len(gradients))
         if len(kept) == 0:
             return gradients.new_zeros(gradients.shape[1]), credits
-        update, credits[finite] = state.decide(kept, finite)
+        update, chosen = state.decide(kept, finite)
+        credits[finite] = chosen.to(credits)
         return update, credits
 
-    def _require_state(self) -> _State:
-        if self._state is None or self._state.server is None:
-            if self._state is not None and self._state.server is None:
-                return self._state
+    def _require_state(self) -> _Mind:
+        if self._state is None:
             raise GaaError(f"{self!r} learns during a run: use it in run(...), or call reset and observe first.")
         return self._state
 
 
-class _State:
-    def __init__(self, rule: GAAPlus, n: int, d: int):
-        self.rule, self.n = rule, n
-        self.server = None
-        self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
-        self.kinds = {"qv": Calibration(30, 1 / 3, 6.0), "memory": Calibration(30, 1 / 3, 6.0)}
-        self.reputation = Reputation(n, rule.horizons)
-        self.agreement, self.disagreement = 0.0, 0.0
-        prior = {"qv": 1.0, "memory": 1.0, "peers": 0.5, "reputation": 1.0}
-        self.policy = EvidencePolicy(prior, rule.policy_lr)
-        self.last = None
-        self.log = []
+class _Mind:
+    """What GAAPlus knows in the course of a run."""
 
-    def observe(self, server) -> None:
+    def __init__(self, rule: GAAPlus, n: int, d: int, generator: torch.Generator):
+        self.rule, self.n, self.generator = rule, n, generator
+        self.server: Server | None = None
+        self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
+        self.kinds = {
+            "qv": Calibration(rule.calibration, rule.cap, floor=0.25),
+            "memory": Calibration(rule.calibration, rule.cap, floor=0.0),
+        }
+        self.agreement = Agreement(20, rule.cap)
+        self.reputation = Reputation(n, rule.horizons, 0.98)
+        self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
+        self.watchdog = Watchdog()
+        self.length = 0.0  # usual length of what is trusted
+        self.silent = 0  # steps on end without anybody trusted
+        self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
+        self.checkpoints: list = []
+
+    def observe(self, server: Server) -> None:
         self.server = server
-        g1 = server.qv_gradient()
-        g4 = server.qv_gradient(temperature=self.rule.temperature)
-        self.qv = g1 / g1.norm().clamp_min(1e-30) + g4 / g4.norm().clamp_min(1e-30)
+        sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)
+        self.qv = _unit(sharp) + _unit(soft)
         if self.last is not None:
-            submissions, finite = self.last
-            slopes = torch.zeros(self.n, dtype=torch.float64)
-            slopes[finite] = kernels.products(submissions, self.qv.to(submissions.dtype)) / kernels.norms(
-                submissions
-            ).clamp_min(1e-30)
-            self.policy.learn(slopes)
+            self.reward(*self.last)
             self.last = None
 
-    def decide(self, kept, finite):
-        rule = self.rule
-        gram, _ = kernels.gram(kept)
-        lengths = gram.diagonal().clamp_min(0).sqrt()  # [k]
-        cosine = cosines(gram)
-        alike = multiplicity(cosine, 0.9, 0.99) if rule.use_duplicates else torch.ones(len(kept), dtype=torch.float64)
-        zero = lengths <= 0
-        values, odds = {}, {}
-        witness = self.memory.witness()
-        for kind, vector, used in (("qv", self.qv, rule.use_qv), ("memory", witness, rule.use_memory)):
-            if vector is None or not used:
-                odds[kind] = torch.zeros(len(kept), dtype=torch.float64)
-                continue
-            vector = vector.to(kept.dtype)
-            values[kind] = torch.where(
-                zero, 0.0, kernels.products(kept, vector) / (lengths * vector.norm().double()).clamp_min(1e-300)
-            )
-            odds[kind] = self.kinds[kind].log_odds(values[kind])
-        ramp = min(1.0, self.memory.updates / 10)
-        odds["memory"] = odds["memory"] * ramp
-        odds["reputation"] = self.reputation.prior()[finite] if rule.use_reputation else torch.zeros_like(alike)
-        odds["peers"] = torch.zeros_like(alike)
-        if rule.use_peers and self.disagreement > 0:
+    def reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
+        """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
+        slopes = torch.zeros(self.n, dtype=torch.float64)
+        slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
+        seen = self.kinds["qv"]
+        worth = max(0.0, seen.mean) / max(seen.variance, 1e-12) ** 0.5
+        self.policy.learn(slopes, min(1.0, worth))
+
+    def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+        """The update [d] and the credits [k] from k finite submissions."""
+        lengths, values = self.witnesses(gradients)
+        if self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss()):
+            self.keep()
+        self.memory.note(gradients, lengths)
+        columns = self.columns()
+        cosine = cosines(kernels.gram(self.memory.whitened(gradients, columns))[0])  # [k, k]
+        alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
+        odds = self.weigh_evidence(values, cosine, alike, finite)
+        trust = torch.where(lengths > 0, self.policy.trust(odds), 0.0)
+        trust = self.doubt_twins(trust, alike)
+        credits = self.share_out(trust / alike, trust)
+        update = self.combine(credits, lengths, gradients)
+        if self.rule.use_watchdog and credits.any() and not self.admits(update):
+            return torch.zeros_like(update), torch.zeros_like(credits)
+        self.learn(values, odds, cosine, alike, trust, finite)
+        self.policy.remember(odds, credits, finite)
+        self.remember(update, credits)
+        self.last = (gradients[:, columns], columns, finite)
+        return update, credits
+
+    def columns(self) -> slice | Tensor:
+        """Where peers are compared: everywhere, or, where that is dear, in some places that nobody can foresee."""
+        d = len(self.memory.average)
+        if d <= MANY:
+            return slice(None)
+        starts = torch.randint(d - PEER_RUN + 1, (MANY // PEER_RUN,), generator=self.generator)
+        return (starts[:, None] + torch.arange(PEER_RUN)).flatten()
+
+    def witnesses(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Lengths [k], and cosines [k] with the QV gradient and with the direction memory, as far as there are any."""
+        witness = self.memory.witness() if self.rule.use_memory else None
+        vectors = {"qv": self.qv} if witness is None else {"qv": self.qv, "memory": witness}
+        lengths, found = survey(gradients, list(vectors.values()))
+        values = dict(zip(vectors, found.T, strict=True))
+        if witness is not None and self.rule.use_qv and self.memory.vote(values["memory"], values["qv"]):
+            values["memory"] = -values["memory"]
+            self.reputation.forget()
+        if not self.rule.use_qv:
+            values.pop("qv")
+        return lengths, values
+
+    def weigh_evidence(self, values, cosine: Tensor, alike: Tensor, finite: Tensor) -> dict[str, Tensor]:
+        """Log-odds [k] of each kind."""
+        odds = {kind: torch.zeros_like(alike) for kind in PRIOR}
+        for kind, seen in values.items():
+            odds[kind] = self.kinds[kind].log_odds(seen)
+        odds["memory"] = odds["memory"] * self.memory.credibility()
+        if self.rule.use_reputation:
+            odds["reputation"] = self.reputation.prior()[finite]
+        if self.rule.use_peers:
             for _ in range(2):
                 lean = torch.tanh(self.policy.logits(odds) / 2) / alike
-                pull = (cosine - torch.eye(len(kept), dtype=torch.float64)) @ lean
-                odds["peers"] = (2 * max(0.0, self.agreement) / self.disagreement * pull).clamp(-6, 6)
-        logits = self.policy.logits(odds)
-        trust = torch.where(zero, 0.0, self.policy.trust(logits))
-        shares = trust / alike
-        silence = float((1 - trust).clamp(0, 1).prod()) if rule.use_silence else 0.0
-        credits = (1 - silence) * shares / shares.sum() if shares.sum() > 1e-6 else torch.zeros_like(shares)
-        bound = rule.norm_bound * weighted_median(lengths, shares)
-        scales = (
-            torch.where(zero, 0.0, (bound / lengths.clamp_min(1e-300)).clamp_max(1.0))
-            if bound < float("inf")
-            else torch.ones_like(lengths)
-        )
-        weights = credits * scales
-        chosen = weights > 0
-        update = weights[chosen].to(kept.dtype) @ kept[chosen] if chosen.any() else kept.new_zeros(kept.shape[1])
-        # learn
-        without_qv = (
-            self.policy.trust(self.policy.logits({**odds, "qv": torch.zeros_like(alike)}))
-            if self.memory.updates > 10
-            else trust
-        )
-        if "qv" in values:
-            self.kinds["qv"].learn(values["qv"], without_qv / alike)
-        if "memory" in values:
-            self.kinds["memory"].learn(values["memory"], shares)
-        pair = (shares[:, None] * shares[None, :]).fill_diagonal_(0.0)
-        if pair.sum() > 0.5:
-            mean = float((pair * cosine).sum() / pair.sum())
-            var = float((pair * (cosine - mean).square()).sum() / pair.sum())
-            self.agreement += 0.05 * (mean - self.agreement) if self.disagreement else mean
-            self.disagreement += (
-                0.05 * (max(var, (0.3 * mean) ** 2) - self.disagreement)
-                if self.disagreement
-                else max(var, (0.3 * mean) ** 2)
-            )
-        w = dict(zip(self.policy.names, self.policy.weights))
-        fresh = sum(w[k] * odds[k] for k in ("qv", "memory", "peers")).clamp(-6, 6)
-        self.reputation.learn(fresh, finite, 1 / alike)
-        self.policy.remember(odds, credits, finite)
+                odds["peers"] = self.agreement.log_odds(cosine, lean)
+        return odds
+
+    def doubt_twins(self, trust: Tensor, alike: Tensor) -> Tensor:
+        """Honest submissions are never the same: those that are count as far as no single one is trusted."""
+        if not self.rule.use_twins:
+            return trust
+        twin = ((alike - 1.2) / 0.8).clamp(0, 1)
+        return trust * (1 - twin * (trust * (1 - twin)).max())
+
+    def share_out(self, shares: Tensor, trust: Tensor) -> Tensor:
+        """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest."""
+        if shares.sum() <= 1e-6:
+            return torch.zeros_like(shares)
+        silence = (1 - trust).clamp(0, 1).prod() if self.rule.use_silence else 0.0
+        return (1 - silence) * shares / shares.sum()
+
+    def combine(self, credits: Tensor, lengths: Tensor, gradients: Tensor) -> Tensor:
+        """The update [d]: credited submissions, none longer than norm_bound times what is usual."""
+        chosen = credits > 0
+        if not chosen.any():
+            return gradients.new_zeros(gradients.shape[1])
+        weights = credits
+        if self.rule.norm_bound is not None:
+            usual = weighted_median(lengths, credits)
+            usual = min(usual, 2 * self.length) if self.length else usual
+            weights = credits * (self.rule.norm_bound * usual / lengths.clamp_min(1e-300)).clamp_max(1.0)
+            self.length += (usual - self.length) * (0.1 if self.length else 1.0)
+        return weights.to(gradients.dtype) @ gradients
+
+    def learn(self, values, odds, cosine: Tensor, alike: Tensor, trust: Tensor, finite: Tensor) -> None:
+        """Let this step's trust teach how evidence looks, and what each worker is thought of."""
+        without = {kind: self.policy.trust({**odds, kind: torch.zeros_like(trust)}) for kind in ("qv", "peers")}
+        for kind, seen in values.items():
+            fair = without["qv"] if kind == "qv" and self.memory.accepted > 10 else trust
+            self.kinds[kind].learn(seen, fair / alike, (1 - fair) / alike)
+        self.agreement.learn(cosine, without["peers"] / alike)
+        limit = self.rule.step_cap
+        fresh = self.policy.logits({**odds, "reputation": torch.zeros_like(trust)}).clamp(-limit, limit)
+        weights = torch.ones(self.n, dtype=torch.float64)
+        weights[finite] = 1 / alike
+        self.reputation.learn(suspicion(finite, fresh, limit), weights)
+
+    def remember(self, update: Tensor, credits: Tensor) -> None:
+        """Let the direction memory follow; where everybody is distrusted for long, ask less of them."""
         if credits.sum() > 0.05:
             self.memory.accept(update)
-        self.memory.note(kept, torch.where(zero, 0.0, 1 / lengths.clamp_min(1e-300)))
-        self.last = (kept, finite)
-        return update, credits.to(kept.dtype)
+            self.silent = 0
+        else:
+            self.silent += 1
+        if self.silent > self.rule.patience:
+            for kind in self.kinds.values():
+                kind.relax()
+            self.reputation.relax()
+
+    def admits(self, update: Tensor) -> bool:
+        """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it."""
+        server = self.server
+        trial = server.qv_loss(server.parameters - server.lr * update.to(server.parameters))
+        verdict = self.watchdog.judge(server.qv_loss(), trial)
+        if verdict == "refuse":
+            server.refuse()
+        elif verdict == "roll back":
+            server.rollback()
+            self.restore()
+        return verdict == "accept"
+
+    def keep(self) -> None:
+        """Have the server keep theta, and keep what is believed here; two such states at most."""
+        self.server.keep()
+        beliefs = copy.deepcopy((self.kinds, self.agreement, self.reputation, self.length))
+        self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), beliefs)]
+
+    def restore(self) -> None:
+        """Back to the beliefs of the older kept state, which is the one the server went back to."""
+        memory, beliefs = self.checkpoints[0]
+        self.memory.restore(memory)
+        self.kinds, self.agreement, self.reputation, self.length = copy.deepcopy(beliefs)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    length = kernels.norms(vector[None]).to(vector)
+    return torch.where(length > 0, vector / length, 0.0)

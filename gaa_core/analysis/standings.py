@@ -97,9 +97,16 @@ def cell_name(row: pd.Series) -> str:
 
 
 def gap_grid(runs: pd.DataFrame, columns: str | list[str]) -> pd.DataFrame:
-    """Mean gap of each rule for each value of `columns` (a name or names of a cell), NaN where nothing ran."""
-    means = cells(runs).groupby(["rule", *([columns] if isinstance(columns, str) else columns)], sort=False)["gap"]
-    return means.mean().unstack(list(range(1, means.mean().index.nlevels)))
+    """Mean gap of each rule for each value of `columns` (a name or names of a cell).
+
+    NaN where nothing was played, infinite where the rule could not run in any of the cells.
+    """
+    columns = [columns] if isinstance(columns, str) else columns
+    table = cells(runs)
+    table["refused"] = table["reason"] != ""
+    groups = table.groupby(["rule", *columns], sort=False)
+    means = groups["gap"].mean().mask(groups["refused"].all(), np.inf)
+    return means.unstack(list(range(1, means.index.nlevels)))
 
 
 def hardest(runs: pd.DataFrame, rule: str, count: int = 10) -> pd.DataFrame:

@@ -4,7 +4,7 @@
 reach, `breaking` searches for its worst case. Scores are computed by `gaa_core.analysis.standings`.
 """
 
-from gaa_core.league.breaking import FOUNDERS, Found, Hunt, search
+from gaa_core.league.breaking import FOUNDERS, Found, Hunt, hunting, search
 from gaa_core.league.checks import (
     Requirement,
     ablation_entrants,
@@ -13,7 +13,7 @@ from gaa_core.league.checks import (
     claim,
     league_requirements,
 )
-from gaa_core.league.grid import PROFILES, SETTINGS, Part, games, narrowed, parts
+from gaa_core.league.grid import PROFILES, SEARCH_SEEDS, SETTINGS, Part, games, narrowed, parts, shortened
 from gaa_core.league.opponents import FOUND, opponents
 from gaa_core.league.playing import data_sources, draw, estimate, outlook, play, ranking, write_table
 from gaa_core.league.rules import ABSENT, AGENTS, ENTRANTS, RIVALS
@@ -26,6 +26,7 @@ __all__ = [
     "FOUNDERS",
     "PROFILES",
     "RIVALS",
+    "SEARCH_SEEDS",
     "SETTINGS",
     "Found",
     "Hunt",
@@ -39,6 +40,7 @@ __all__ = [
     "draw",
     "estimate",
     "games",
+    "hunting",
     "league_requirements",
     "narrowed",
     "opponents",
@@ -47,5 +49,6 @@ __all__ = [
     "play",
     "ranking",
     "search",
+    "shortened",
     "write_table",
 ]

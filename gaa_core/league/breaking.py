@@ -19,10 +19,11 @@ import torch
 from gaa_core import seeding
 from gaa_core.aggregators.base import Aggregator
 from gaa_core.attacks import Blend
+from gaa_core.errors import UnknownName
 from gaa_core.league.grid import SEARCH_SEEDS, SETTINGS, Arena, Game
 from gaa_core.league.opponents import Opponent
 from gaa_core.league.playing import scored
-from gaa_core.league.rules import Entrant
+from gaa_core.league.rules import Entrant, chosen
 
 #: Where evolution starts: attacks of the field and against each part of a hardened agent, as blends.
 FOUNDERS: dict[str, Blend] = {
@@ -74,6 +75,15 @@ class Hunt:
                     for game in (*arena.references(), arena.game(hunted)):
                         found.setdefault(game.labels, game)
         return list(found.values())
+
+
+def hunting(rule: str, cases: Sequence[str]) -> Hunt:
+    """The hunt for a rule of the league, by its name, on these cases."""
+    (entrant,) = chosen([rule])
+    for name in cases:
+        if name not in SETTINGS:
+            raise UnknownName("case of the league", name, SETTINGS)
+    return Hunt(entrant.rule(10, 7), tuple(cases))
 
 
 @dataclass(frozen=True)

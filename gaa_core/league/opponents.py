@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gaa_core.attacks import (
     ALittleIsEnough,
+    Blend,
     GradientReversion,
     InnerProductManipulation,
     LabelFlip,
@@ -32,8 +33,13 @@ class Opponent:
     qv_source: str = "golden"
 
 
-#: Attacks that the search found, by name; what was searched for, and with which seeds, stands in `league.breaking`.
-FOUND: dict[str, Attack] = {}
+#: What `league.search` found, by name. Both against GAAPlus as it was on 2026-11-25, on CMS, static and randomized
+#: roles at 70 %, search seeds 200 and 201: children of the first generation of a short search that was stopped early.
+#: They say what the QV gradient wants to hear, turn against the honest mean, and differ as honest workers do.
+FOUND: dict[str, Attack] = {
+    "found: courtier": Blend(mean=-0.8, qv=0.764, length=0.944, jitter=1.0),
+    "found: late courtier": Blend(mean=-0.8, qv=1.0, length=1.1, jitter=1.0, start=17),
+}
 
 
 def opponents(steps: int) -> dict[str, Opponent]:

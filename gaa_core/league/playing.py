@@ -129,7 +129,7 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
         "league_attacks": (
             league_plots.gap_maps(_grids(table, by="ratio", columns=["attack_name"])),
             "Mean points below the oracle, rules by attacks, one panel a share of Byzantine workers; "
-            "'-' where nothing was played or the rule cannot run.",
+            "'-': not played, 'no': the rule cannot run there.",
             "Heat maps of gaps, rules against attacks.",
         ),
         "league_roles": (

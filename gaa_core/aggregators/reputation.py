@@ -1,0 +1,61 @@
+"""What GAAPlus thinks of a worker before it submits."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Reputation:
+    """The probability that each worker is honest, by one filter for each rate at which roles may change.
+
+    A worker stays what it is but for a chance of 1 / horizon of being drawn anew (horizon 1: the past says nothing of
+    it). Which horizon to believe is learned from how well each foretold the evidence: static liars are soon known, and
+    under roles that change at every step nobody is held to what was.
+    """
+
+    def __init__(self, n: int, horizons: tuple[int, ...], memory: float):
+        self.memory = memory  # by which what is known of the horizons fades at every step
+        self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
+        self.honest = torch.full((len(horizons), n), 0.5, dtype=torch.float64)  # probabilities
+        self.base = 0.5  # of a worker that is drawn anew
+        self.scores = torch.zeros(len(horizons), dtype=torch.float64)
+
+    def prior(self) -> Tensor:
+        """Log-odds [n] that a worker is honest at the coming step."""
+        return torch.logit(self._shares() @ self._ahead(), eps=1e-3)
+
+    def learn(self, odds: Tensor, weights: Tensor) -> None:
+        """Take in the log-odds [n] of this step's evidence; each counts for `weights` [n] in what all show."""
+        likelihood = odds.exp()
+        before = self._ahead()
+        mixed = before * likelihood + 1 - before  # [horizons, n]
+        self.scores = self.memory * self.scores + mixed.log() @ weights
+        self.honest = before * likelihood / mixed
+        self.base += 0.05 * (float((self._shares() @ self.honest).mean()) - self.base)
+        self.base = min(max(self.base, 0.2), 0.8)
+
+    def forget(self) -> None:
+        """What was believed of everybody was wrong."""
+        self.honest.fill_(0.5)
+        self.base = 0.5
+
+    def relax(self) -> None:
+        """Think a little less ill, and less well, of everybody."""
+        self.honest += 0.1 * (0.5 - self.honest)
+        self.base += 0.1 * (0.5 - self.base)
+
+    def _ahead(self) -> Tensor:  # [horizons, n]
+        return (1 - self.rates) * self.honest + self.rates * self.base
+
+    def _shares(self) -> Tensor:  # [horizons]
+        return torch.softmax(self.scores, dim=0)
+
+
+def suspicion(finite: Tensor, odds: Tensor, worst: float) -> Tensor:
+    """Log-odds [n] from those of the finite submissions; the others have given themselves away."""
+    everybody = torch.full(finite.shape, -worst, dtype=torch.float64)
+    everybody[finite] = odds
+    return everybody if math.isfinite(worst) else everybody.clamp(-1e3, 1e3)
