@@ -75,8 +75,8 @@ def save(fig: Figure, table: pd.DataFrame, *, folder: str | Path, notebook: str 
         "data_source": f"Gaussian submissions; {words}",
         "claim": "C7",
         "caption": f"Read passes that one aggregation takes, the most allowed, and another library{peer}. {words}.",
-        "alt": "Dots on a logarithmic axis, a line per rule: ours left of the bars that mark the most allowed, the other "
-        "library's to the right of both, mostly by factors of five to fifty.",
+        "alt": "Dots on a logarithmic axis, a line per rule: ours left of the bars that mark the most allowed, the "
+        "other library's to the right of both, mostly by factors of five to fifty.",
         "notebook": notebook,
     }
     path = plots.save(fig, "speed", folder=folder, **description)
