@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gaa_core import plots, report
-from gaa_core.plots import BENIGN, BYZANTINE, _styled
+from gaa_core.plots import BENIGN, BYZANTINE
 
 NAMES = {
     "mean": "Mean",
@@ -34,7 +34,7 @@ NAMES = {
 }
 
 
-@_styled
+@styled
 def speed(table: pd.DataFrame, *, ax: Axes, title: str = "") -> None:
     """Read passes of each rule on a logarithmic axis: a dot for ours, a diamond for the peer, a bar: at most.
 
