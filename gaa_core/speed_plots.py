@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gaa_core import plots, report
-from gaa_core.plots import BENIGN, BYZANTINE
+from gaa_core.style import BENIGN, BYZANTINE, styled
 
 NAMES = {
     "mean": "Mean",
