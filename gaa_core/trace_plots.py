@@ -209,14 +209,36 @@ def animate_credits(trace: Trace, path: str | Path, *, frames: int = 40, per_sec
     return pending.replace(path)
 
 
+#: Marker and colour of each reason for a missing submission; the colours are those of Okabe and Ito.
+_ABSENCE_STYLES = {
+    "died": ("X", "#d55e00"),
+    "timeout": ("o", "#ffffff"),
+    "late": ("s", "#56b4e9"),
+    "twice": ("P", "#cc79a7"),
+    "shape": ("D", "#009e73"),
+    "dtype": ("*", "#f0e442"),
+    "size": ("^", "#e69f00"),
+    "nonfinite": ("v", "#0072b2"),
+    "error": ("h", "#999999"),
+    "restarting": (".", "#e69f00"),
+}
+
+
 def absences(trace: Trace, *, ax: Axes) -> None:
     """Mark on the credit heat map of a run on real workers who was missing when, by reason, with a legend beneath."""
     codes = trace.extras["absences"]  # [steps, n]
-    shapes = itertools.cycle(zip("XosPD*^v", ("#d55e00", "#ffffff", "#56b4e9", "#cc79a7"), strict=False))
     for code in np.unique(codes[codes > 0]):
         step, worker = np.nonzero(codes == code)
         name = trace.settings["absences"][code]
-        marker, colour = (".", "#e69f00") if name == "restarting" else next(shapes)
+        marker, colour = _ABSENCE_STYLES[name]
         edge = {"linewidth": 0} if name == "restarting" else {"edgecolor": "#333333", "linewidth": 0.5, "zorder": 4}
         ax.scatter(step + 0.5, worker + 0.37, marker=marker, s=26, color=colour, label=name, **edge)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4, title="missing because", facecolor="#bbbbbb")
+    ax.figure.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize="small",
+        title="missing because",
+        title_fontsize="small",
+        facecolor="#bbbbbb",
+    )

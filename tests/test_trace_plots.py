@@ -76,5 +76,5 @@ def test_absences_are_marked_by_reason():
     fig, (ax,) = plots.panels(1)
     plots.credits(one, ax=ax)
     trace_plots.absences(one, ax=ax)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["died", "restarting"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["died", "restarting"]
     fig.canvas.draw()
