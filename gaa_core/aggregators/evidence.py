@@ -31,8 +31,12 @@ class DirectionMemory:
         """[d]; None before the first update."""
         if self.accepted == 0:
             return None
+        return self.calm(self.average)
+
+    def calm(self, vector: Tensor) -> Tensor:
+        """A direction [d] with each coordinate divided by the second moment that submissions have there."""
         tiny = torch.finfo(self.square.dtype).tiny
-        return self.average / (self.square + self.damping * self.square.mean()).clamp_min(tiny)
+        return vector / (self.square + self.damping * self.square.mean()).clamp_min(tiny)
 
     def whitened(self, gradients: Tensor, columns: slice | Tensor = slice(None)) -> Tensor:
         """Submissions [n, d] at some columns, each divided by its usual size, as peers compare them."""
@@ -164,6 +168,40 @@ class Calibration:
         self.steps = 1
 
 
+class Lengths:
+    """What the length of a submission says: nobody honest is many times longer or shorter than is usual.
+
+    Where the distrusted give themselves away so, an ordinary length speaks for a worker, too.
+    """
+
+    def __init__(self, horizon: int, cap: float):
+        self.horizon, self.cap = horizon, cap
+        self.usual = 0.0  # of the trusted
+        self.strange = 0.0  # share of the distrusted who are out of the ordinary
+
+    def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
+        """[n]; the yardstick stands in for what is usual as long as nobody has been trusted."""
+        usual, tolerance = (self.usual, 4.0) if self.usual else (yardstick, 10.0)
+        if not usual > 0:
+            return torch.zeros_like(lengths)
+        excess = (lengths.clamp_min(1e-300) / usual).log().abs() - math.log(tolerance)
+        against = -(4.0 * excess).clamp(0.0, self.cap)
+        return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
+
+    def learn(self, odds: Tensor, distrust: Tensor) -> None:
+        """Take in which of the workers, distrusted this much [n], were out of the ordinary."""
+        total = float(distrust.sum())
+        if total > 0.1:
+            share = float(distrust[odds < 0].sum()) / total
+            self.strange += (share - self.strange) * min(1.0, total) / self.horizon
+
+    def follow(self, usual: float) -> float:
+        """Take in the median length of the credited, and return it: at most twice what was usual."""
+        usual = min(usual, 2 * self.usual) if self.usual else usual
+        self.usual += (usual - self.usual) * (0.1 if self.usual else 1.0)
+        return usual
+
+
 class Agreement:
     """How much the trusted agree with one another: mean and spread of the cosines of pairs."""
 
@@ -174,12 +212,14 @@ class Agreement:
     def log_odds(self, cosine: Tensor, lean: Tensor) -> Tensor:
         """What the others' leanings [n] (1 honest, -1 not) say of each, by its cosines with them [n, n].
 
-        No pair counts for more than one unit, so that a few who agree closely are no more than a few.
+        No pair counts for more than one unit, so that a few who agree closely are no more than a few. To disagree with
+        who is distrusted speaks for a worker; to agree says nothing: liars may take honest gradients and add to them.
         """
         if self.variance <= 0 or self.mean <= 0:
             return torch.zeros_like(lean)
         pairs = (2 * self.mean / self.variance * cosine).clamp(-1, 1).fill_diagonal_(0.0)
-        return (pairs @ lean).clamp(-self.cap, self.cap)
+        with_trusted, with_distrusted = pairs @ lean.clamp_min(0), pairs.clamp_max(0) @ lean.clamp_max(0)
+        return (with_trusted + with_distrusted).clamp(-self.cap, self.cap)
 
     def learn(self, cosine: Tensor, trust: Tensor) -> None:
         """Take in the cosines [n, n] of workers trusted this much [n]."""

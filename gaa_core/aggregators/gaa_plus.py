@@ -16,6 +16,7 @@ from gaa_core.aggregators.evidence import (
     Agreement,
     Calibration,
     DirectionMemory,
+    Lengths,
     cosines,
     multiplicity,
     survey,
@@ -26,7 +27,7 @@ from gaa_core.aggregators.watchdog import Watchdog
 from gaa_core.errors import GaaError
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
-PRIOR = {"qv": 1.0, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 1.0, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
 
 #: Peers are compared in at most MANY columns, in runs of neighbours of this length.
 PEER_RUN = 4096
@@ -48,7 +49,8 @@ class GAAPlus(LearningAggregator):
     cap: float = 4.0
     step_cap: float = 2.0
     policy_lr: float = 0.02
-    patience: int = 4
+    patience: int = 2
+    use_length: bool = True
     use_qv: bool = True
     use_memory: bool = True
     use_peers: bool = True
@@ -95,13 +97,14 @@ class _Mind:
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.kinds = {
             "qv": Calibration(rule.calibration, rule.cap, floor=0.25),
+            "calm qv": Calibration(rule.calibration, rule.cap, floor=0.0),
             "memory": Calibration(rule.calibration, rule.cap, floor=0.0),
         }
         self.agreement = Agreement(20, rule.cap)
         self.reputation = Reputation(n, rule.horizons, 0.98)
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
-        self.length = 0.0  # usual length of what is trusted
+        self.lengths = Lengths(rule.calibration, rule.cap)
         self.silent = 0  # steps on end without anybody trusted
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints: list = []
@@ -110,6 +113,7 @@ class _Mind:
         self.server = server
         sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)
         self.qv = _unit(sharp) + _unit(soft)
+        self.yardstick = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
         if self.last is not None:
             self.reward(*self.last)
             self.last = None
@@ -131,7 +135,7 @@ class _Mind:
         columns = self.columns()
         cosine = cosines(kernels.gram(self.memory.whitened(gradients, columns))[0])  # [k, k]
         alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
-        odds = self.weigh_evidence(values, cosine, alike, finite)
+        odds = self.weigh_evidence(values, lengths, cosine, alike, finite)
         trust = torch.where(lengths > 0, self.policy.trust(odds), 0.0)
         trust = self.doubt_twins(trust, alike)
         credits = self.share_out(trust / alike, trust)
@@ -155,19 +159,27 @@ class _Mind:
     def witnesses(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Lengths [k], and cosines [k] with the QV gradient and with the direction memory, as far as there are any."""
         witness = self.memory.witness() if self.rule.use_memory else None
-        vectors = {"qv": self.qv} if witness is None else {"qv": self.qv, "memory": witness}
+        vectors = {"qv": self.qv}
+        if self.memory.seen:
+            vectors["calm qv"] = self.memory.calm(self.qv)
+        if witness is not None:
+            vectors["memory"] = witness
         lengths, found = survey(gradients, list(vectors.values()))
         values = dict(zip(vectors, found.T, strict=True))
         if witness is not None and self.rule.use_qv and self.memory.vote(values["memory"], values["qv"]):
             values["memory"] = -values["memory"]
             self.reputation.forget()
         if not self.rule.use_qv:
-            values.pop("qv")
+            values = {"memory": values["memory"]} if witness is not None else {}
         return lengths, values
 
-    def weigh_evidence(self, values, cosine: Tensor, alike: Tensor, finite: Tensor) -> dict[str, Tensor]:
+    def weigh_evidence(
+        self, values, lengths: Tensor, cosine: Tensor, alike: Tensor, finite: Tensor
+    ) -> dict[str, Tensor]:
         """Log-odds [k] of each kind."""
         odds = {kind: torch.zeros_like(alike) for kind in PRIOR}
+        if self.rule.use_length:
+            odds["length"] = self.lengths.log_odds(lengths, self.yardstick)
         for kind, seen in values.items():
             odds[kind] = self.kinds[kind].log_odds(seen)
         odds["memory"] = odds["memory"] * self.memory.credibility()
@@ -200,18 +212,21 @@ class _Mind:
             return gradients.new_zeros(gradients.shape[1])
         weights = credits
         if self.rule.norm_bound is not None:
-            usual = weighted_median(lengths, credits)
-            usual = min(usual, 2 * self.length) if self.length else usual
+            usual = self.lengths.follow(weighted_median(lengths, credits))
             weights = credits * (self.rule.norm_bound * usual / lengths.clamp_min(1e-300)).clamp_max(1.0)
-            self.length += (usual - self.length) * (0.1 if self.length else 1.0)
         return weights.to(gradients.dtype) @ gradients
 
     def learn(self, values, odds, cosine: Tensor, alike: Tensor, trust: Tensor, finite: Tensor) -> None:
         """Let this step's trust teach how evidence looks, and what each worker is thought of."""
-        without = {kind: self.policy.trust({**odds, kind: torch.zeros_like(trust)}) for kind in ("qv", "peers")}
+        none = torch.zeros_like(trust)
+        without = {
+            "qv": self.policy.trust({**odds, "qv": none, "calm qv": none}),
+            "peers": self.policy.trust({**odds, "peers": none}),
+        }
         for kind, seen in values.items():
-            fair = without["qv"] if kind == "qv" and self.memory.accepted > 10 else trust
+            fair = without["qv"] if kind != "memory" and self.memory.accepted > 10 else trust
             self.kinds[kind].learn(seen, fair / alike, (1 - fair) / alike)
+        self.lengths.learn(odds["length"], (1 - trust) / alike)
         self.agreement.learn(cosine, without["peers"] / alike)
         limit = self.rule.step_cap
         fresh = self.policy.logits({**odds, "reputation": torch.zeros_like(trust)}).clamp(-limit, limit)
@@ -223,13 +238,11 @@ class _Mind:
         """Let the direction memory follow; where everybody is distrusted for long, ask less of them."""
         if credits.sum() > 0.05:
             self.memory.accept(update)
-            self.silent = 0
-        else:
-            self.silent += 1
+        self.silent = 0 if credits.sum() > 0.5 else self.silent + 1
         if self.silent > self.rule.patience:
             for kind in self.kinds.values():
                 kind.relax()
-            self.reputation.relax()
+            self.reputation.lift()
 
     def admits(self, update: Tensor) -> bool:
         """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it."""
@@ -246,14 +259,14 @@ class _Mind:
     def keep(self) -> None:
         """Have the server keep theta, and keep what is believed here; two such states at most."""
         self.server.keep()
-        beliefs = copy.deepcopy((self.kinds, self.agreement, self.reputation, self.length))
+        beliefs = copy.deepcopy((self.kinds, self.agreement, self.reputation, self.lengths))
         self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), beliefs)]
 
     def restore(self) -> None:
         """Back to the beliefs of the older kept state, which is the one the server went back to."""
         memory, beliefs = self.checkpoints[0]
         self.memory.restore(memory)
-        self.kinds, self.agreement, self.reputation, self.length = copy.deepcopy(beliefs)
+        self.kinds, self.agreement, self.reputation, self.lengths = copy.deepcopy(beliefs)
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+#: The probability that a worker nothing is known of is honest: who finds no evidence trusts everybody.
+START = 0.8
+
 
 class Reputation:
     """The probability that each worker is honest, by one filter for each rate at which roles may change.
@@ -19,8 +22,8 @@ class Reputation:
     def __init__(self, n: int, horizons: tuple[int, ...], memory: float):
         self.memory = memory  # by which what is known of the horizons fades at every step
         self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
-        self.honest = torch.full((len(horizons), n), 0.5, dtype=torch.float64)  # probabilities
-        self.base = 0.5  # of a worker that is drawn anew
+        self.honest = torch.full((len(horizons), n), START, dtype=torch.float64)  # probabilities
+        self.base = START  # of a worker that is drawn anew
         self.scores = torch.zeros(len(horizons), dtype=torch.float64)
 
     def prior(self) -> Tensor:
@@ -35,16 +38,17 @@ class Reputation:
         self.scores = self.memory * self.scores + mixed.log() @ weights
         self.honest = before * likelihood / mixed
         self.base += 0.05 * (float((self._shares() @ self.honest).mean()) - self.base)
-        self.base = min(max(self.base, 0.2), 0.8)
+        self.base = min(max(self.base, 0.2), 0.9)
 
     def forget(self) -> None:
         """What was believed of everybody was wrong."""
-        self.honest.fill_(0.5)
-        self.base = 0.5
+        self.honest.fill_(START)
+        self.base = START
 
-    def relax(self) -> None:
-        """Think a little less ill, and less well, of everybody."""
-        self.honest += 0.1 * (0.5 - self.honest)
+    def lift(self) -> None:
+        """Somebody has to be honest: think as much better of everybody, in the same order."""
+        odds = math.e * self.honest / (1 - self.honest).clamp_min(1e-9)
+        self.honest = odds / (1 + odds)
         self.base += 0.1 * (0.5 - self.base)
 
     def _ahead(self) -> Tensor:  # [horizons, n]
