@@ -16,6 +16,7 @@ from gaa_core.aggregators import (
     BruteForce,
     Bulyan,
     CoordinateMedian,
+    GAAPlus,
     GeoMed,
     GeometricMedian,
     Krum,
@@ -34,6 +35,9 @@ from gaa_core.sweep import Experiment, Sweep, experiment
 
 #: The agent with ours added: submissions bounded to twice the QV gradient's length, and a quicker policy.
 BOUNDED_GAA = GAA(norm_bound=2.0, policy_lr=0.05)
+
+#: The agents that claims are judged for: as reconstructed, with ours added, and hardened (ours).
+AGENTS = (GAA(), BOUNDED_GAA, GAAPlus())
 
 #: The tampering algorithms of the paper and its reconstruction, by the names that tables use.
 ATTACKS: dict[str, Attack] = {
@@ -60,8 +64,7 @@ def table_one(n: int) -> list[Aggregator]:
         Bulyan(f=(n - 3) // 4),
         CoordinateMedian(),
         TrimmedMean(f=(n - 1) // 2),
-        GAA(),
-        BOUNDED_GAA,
+        *AGENTS,
         ServerOnly(),
         Oracle(),
     ]
@@ -69,7 +72,7 @@ def table_one(n: int) -> list[Aggregator]:
 
 def shortlist(n: int) -> list[Aggregator]:
     """One rule of each kind, the agents, and the two references."""
-    return [Mean(), Krum(f=(n - 3) // 2), CoordinateMedian(), GAA(), BOUNDED_GAA, ServerOnly(), Oracle()]
+    return [Mean(), Krum(f=(n - 3) // 2), CoordinateMedian(), *AGENTS, ServerOnly(), Oracle()]
 
 
 def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSchedule:
