@@ -69,9 +69,12 @@ def server_app(rule: object, clients: int, rounds: int, found: dict) -> ServerAp
 def federate(rule: object, clients: int = 4, liars: int = 1, rounds: int = 20) -> dict:
     """Run the example under Flower's simulation: {"accuracy": ..., "credits": [rounds][clients]}."""
     found: dict = {}
-    resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+    backend = {
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        "init_args": {"address": "local", "include_dashboard": False},  # else Ray joins whatever runs on this machine
+    }
     run_simulation(
-        server_app(rule, clients, rounds, found), client_app(clients, liars), clients, backend_config=resources
+        server_app(rule, clients, rounds, found), client_app(clients, liars), clients, backend_config=backend
     )
     return found
 
