@@ -144,7 +144,7 @@ class EvidencePolicy:
 
     def trust(self, odds: dict[str, Tensor]) -> Tensor:
         """[n] in [0, 1]: exactly 0 and 1 where there is little doubt."""
-        return ((torch.sigmoid(self.logits(odds)) - 0.1) / 0.6).clamp(0, 1)
+        return ((torch.sigmoid(self.logits(odds)) - 0.1) / 0.8).clamp(0, 1)
 
     def remember(self, odds: dict[str, Tensor], credits: Tensor, finite: Tensor) -> None:
         """What the credits [k] of this step were given for, and which of the n workers they went to."""

@@ -67,7 +67,7 @@ class DirectionMemory:
                 self.square[block].lerp_(moment.to(self.square), share)
         self.seen += 1
 
-    def vote(self, own: Tensor, judge: Tensor) -> bool:
+    def vote(self, own: Tensor, judge: Tensor, worth: float) -> bool:
         """Compare its own cosines [n] with those of the QV gradient: one vote a step. True when it has to turn round.
 
         The QV gradient errs for all submissions of a step at once, and rightly or wrongly the memory confirms itself:
@@ -76,7 +76,7 @@ class DirectionMemory:
         scale = own.norm() * judge.norm()
         if scale > 0:
             agreement = float(own @ judge / scale)
-            self.standing = min(self.standing + 1.15 * agreement * abs(agreement), 5.0)
+            self.standing = min(self.standing + 1.15 * worth * agreement * abs(agreement), 5.0)
         if self.standing > -2.0:
             return False
         self.standing = -self.standing
@@ -212,14 +212,12 @@ class Agreement:
     def log_odds(self, cosine: Tensor, lean: Tensor) -> Tensor:
         """What the others' leanings [n] (1 honest, -1 not) say of each, by its cosines with them [n, n].
 
-        No pair counts for more than one unit, so that a few who agree closely are no more than a few. To disagree with
-        who is distrusted speaks for a worker; to agree says nothing: liars may take honest gradients and add to them.
+        No pair counts for more than one unit, so that a few who agree closely are no more than a few.
         """
         if self.variance <= 0 or self.mean <= 0:
             return torch.zeros_like(lean)
         pairs = (2 * self.mean / self.variance * cosine).clamp(-1, 1).fill_diagonal_(0.0)
-        with_trusted, with_distrusted = pairs @ lean.clamp_min(0), pairs.clamp_max(0) @ lean.clamp_max(0)
-        return (with_trusted + with_distrusted).clamp(-self.cap, self.cap)
+        return (pairs @ lean).clamp(-self.cap, self.cap)
 
     def learn(self, cosine: Tensor, trust: Tensor) -> None:
         """Take in the cosines [n, n] of workers trusted this much [n]."""

@@ -27,7 +27,7 @@ from gaa_core.aggregators.watchdog import Watchdog
 from gaa_core.errors import GaaError
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
-PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 1.0, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
 
 #: Peers are compared in at most MANY columns, in runs of neighbours of this length.
 PEER_RUN = 4096
@@ -49,7 +49,7 @@ class GAAPlus(LearningAggregator):
     cap: float = 4.0
     step_cap: float = 2.0
     policy_lr: float = 0.02
-    patience: int = 2
+    patience: int = 4
     use_length: bool = True
     use_qv: bool = True
     use_memory: bool = True
@@ -105,6 +105,7 @@ class _Mind:
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
         self.lengths = Lengths(rule.calibration, rule.cap)
+        self.first_loss: float | None = None
         self.silent = 0  # steps on end without anybody trusted
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints: list = []
@@ -113,6 +114,8 @@ class _Mind:
         self.server = server
         sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)
         self.qv = _unit(sharp) + _unit(soft)
+        if self.first_loss is None:
+            self.first_loss = server.qv_loss()
         self.yardstick = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
         if self.last is not None:
             self.reward(*self.last)
@@ -166,7 +169,8 @@ class _Mind:
             vectors["memory"] = witness
         lengths, found = survey(gradients, list(vectors.values()))
         values = dict(zip(vectors, found.T, strict=True))
-        if witness is not None and self.rule.use_qv and self.memory.vote(values["memory"], values["qv"]):
+        worth = min(1.0, self.server.qv_loss() / max(self.first_loss, 1e-12))  # samples that are fitted say little
+        if witness is not None and self.rule.use_qv and self.memory.vote(values["memory"], values["qv"], worth):
             values["memory"] = -values["memory"]
             self.reputation.forget()
         if not self.rule.use_qv:

@@ -47,7 +47,7 @@ class Reputation:
 
     def lift(self) -> None:
         """Somebody has to be honest: think as much better of everybody, in the same order."""
-        odds = math.e * self.honest / (1 - self.honest).clamp_min(1e-9)
+        odds = math.exp(0.5) * self.honest / (1 - self.honest).clamp_min(1e-9)
         self.honest = odds / (1 + odds)
         self.base += 0.1 * (0.5 - self.base)
 

@@ -1,0 +1,283 @@
+"""GAAPlus: its credits, its switches, its declared protocol with the server, and what it survives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from gaa_core import conformance, roles, run, seeding
+from gaa_core.aggregators import GAA, GAAPlus, Oracle
+from gaa_core.aggregators.evidence import Calibration, DirectionMemory, multiplicity, survey, weighted_median
+from gaa_core.aggregators.reputation import Reputation
+from gaa_core.aggregators.watchdog import Watchdog
+from gaa_core.attacks import ALittleIsEnough, GradientReversion, RandomFault
+from gaa_core.cases import MNIST
+from gaa_core.errors import GaaError
+from gaa_core.kernels import NotFinite
+from gaa_core.server import ParameterServer
+
+SWITCHES = [field.name for field in dataclasses.fields(GAAPlus) if field.name.startswith("use_")]
+SHORT = {"steps": 12, "batch_size": 8, "lr": 0.05}
+RUN = {"steps": 120, "batch_size": 64, "lr": 0.05, "seed": 104}  # a seed of the tuning, which no table reports
+
+
+def answer(rule: GAAPlus, submissions: torch.Tensor, honest: int, steps: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """The last of some steps with the same submissions [n, d], of which the first `honest` make the QV gradient."""
+    n, d = submissions.shape
+    liars = torch.arange(n) >= honest
+    server = conformance.QuadraticServer(-submissions[:honest].mean(dim=0), liars)
+    rule.reset(n, d, seeding.generator(0, "agent"))
+    for _ in range(steps):
+        rule.observe(server)
+        update, credits = rule.decide(submissions)
+    return update, credits
+
+
+def submissions(n: int = 10, honest: int = 3, d: int = 300) -> torch.Tensor:
+    """Honest rows about a common direction, then the same reversed."""
+    rows = 1.0 + torch.randn(n, d, generator=seeding.generator(n, "submissions"))
+    rows[honest:] *= -1.0
+    return rows
+
+
+def test_conforms():
+    assert "row order" in conformance.check_aggregator(GAAPlus())
+
+
+def test_liars_get_exactly_nothing_and_the_rest_sums_to_one():
+    update, credits = answer(GAAPlus(), submissions(), honest=3)
+    assert torch.equal(credits[3:], torch.zeros(7))
+    assert credits.sum().item() == pytest.approx(1)
+    assert (update > 0).float().mean() > 0.8
+
+
+def test_silence_when_nobody_deserves_credit():
+    rows = submissions(honest=0)
+    server = conformance.QuadraticServer(rows.mean(dim=0), torch.ones(10, dtype=torch.bool))
+    rule = GAAPlus()
+    rule.reset(*rows.shape, seeding.generator(0, "agent"))
+    rule.observe(server)
+    update, credits = rule.decide(rows)
+    assert credits.sum() < 0.05 and update.norm() < 0.05 * rows[0].norm()
+
+
+def test_renumbering_workers_renumbers_credits():
+    rows = submissions()
+    order = torch.randperm(10, generator=seeding.generator(1, "order"))
+    plain, renumbered = GAAPlus(), GAAPlus()
+    server = conformance.QuadraticServer(-rows[:3].mean(dim=0), torch.zeros(10, dtype=torch.bool))
+    for rule in (plain, renumbered):
+        rule.reset(*rows.shape, seeding.generator(0, "agent"))
+    for step in range(4):
+        noisy = rows + torch.randn(rows.shape, generator=seeding.generator(step, "noise"))
+        plain.observe(server), renumbered.observe(server)
+        update, credits = plain.decide(noisy)
+        other_update, other_credits = renumbered.decide(noisy[order])
+        torch.testing.assert_close(other_credits, credits[order], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(other_update, update, rtol=1e-4, atol=1e-4)
+
+
+def test_twins_count_once_and_not_beside_a_single_one():
+    rows = submissions(n=10, honest=10)
+    rows[3:] = rows[:3].mean(dim=0) - 0.3  # seven the same, of the honest direction
+    _, credits = answer(GAAPlus(), rows, honest=3)
+    assert credits[3:].sum() < 0.05
+    _, together = answer(GAAPlus(use_twins=False), rows, honest=3)
+    assert together[3:].sum() > 0.5
+
+
+def test_when_all_say_the_same_it_is_done():
+    rows = submissions(n=10, honest=10)[:1].repeat(10, 1)
+    update, credits = answer(GAAPlus(), rows, honest=10)
+    torch.testing.assert_close(update, rows[0])
+    torch.testing.assert_close(credits, torch.full((10,), 0.1))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_gets_nothing(value):
+    rows = submissions(honest=10)
+    rows[4, 7] = value
+    update, credits = answer(GAAPlus(), rows, honest=3, steps=3)
+    assert credits[4] == 0 and update.isfinite().all() and credits.sum() > 0.9
+    _, credits = answer(GAAPlus(), torch.full((4, 5), value), honest=0 + 4)
+    assert torch.equal(credits, torch.zeros(4))
+
+
+def test_a_submission_of_many_times_the_length_gets_nothing():
+    rows = submissions(honest=10)
+    rows[5:] *= 1e6
+    _, credits = answer(
+        GAAPlus(use_qv=False, use_memory=False, use_peers=False, use_twins=False), rows, honest=5, steps=5
+    )
+    assert credits[5:].sum() < 0.05
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_every_part_can_be_switched_off(switch):
+    rule = dataclasses.replace(GAAPlus(), **{switch: False})
+    trace = run(MNIST, rule, **SHORT, attack=GradientReversion(), roles=roles.static(10, 3))
+    assert np.isfinite(trace.credits).all() and repr(rule) == f"GAAPlus({switch}=False)"
+    assert (trace.credits >= 0).all() and (trace.credits.sum(axis=1) <= 1 + 1e-5).all()
+
+
+def test_same_run_same_trace():
+    rule = GAAPlus()
+    attack = {"attack": RandomFault(std=1.0), "roles": roles.randomized(10, 0.5, seed=3)}
+    first, second = (run(MNIST, rule, **SHORT, **attack) for _ in range(2))
+    assert np.array_equal(first.credits, second.credits)
+    assert first.steps["qv_loss"].equals(second.steps["qv_loss"])
+
+
+def test_needs_a_run():
+    with pytest.raises(GaaError, match="learns during a run"):
+        GAAPlus()(torch.ones(3, 4))
+    rule = GAAPlus()
+    rule.reset(3, 4, seeding.generator(0, "agent"))
+    with pytest.raises(GaaError, match="observe"):
+        rule(torch.ones(3, 4))
+
+
+class Model:
+    """f_B(theta) = theta^2 / 2 in one dimension."""
+
+    def loss(self, theta, inputs, targets):
+        return float(theta.square().sum() / 2)
+
+
+def test_the_server_rolls_back_to_the_older_kept_state_and_counts_it():
+    qv = dataclasses.make_dataclass("Qv", ["inputs", "targets"])(None, None)
+    server = ParameterServer(Model(), qv, torch.tensor([3.0]), lr=1.0)
+    with pytest.raises(GaaError, match="keep"):
+        server.rollback()
+    for _ in range(3):
+        server.keep()
+        server.update(torch.tensor([1.0]))
+    server.refuse()
+    server.rollback()
+    assert server.parameters.item() == 2.0 and server.step == 3
+    assert server.qv_loss() == 2.0
+    assert server.interventions() == {"refused": True, "rolled_back": True}
+    assert server.interventions() == {"refused": False, "rolled_back": False}
+
+
+def test_refusals_and_rollbacks_are_in_the_trace(monkeypatch):
+    verdicts = iter(["accept", "accept", "refuse", "roll back", *["accept"] * 20])
+    keeps = iter([True, *[False] * 20])
+    monkeypatch.setattr(Watchdog, "judge", lambda *arguments: next(verdicts))
+    monkeypatch.setattr(Watchdog, "wants_to_keep", lambda *arguments: next(keeps))
+    trace = run(MNIST, GAAPlus(), **SHORT)
+    assert trace.steps["refused"].sum() == 1 and trace.steps["rolled_back"].sum() == 1
+    assert trace.steps["refused"][2] and trace.steps["rolled_back"][3]
+    assert (trace.credits[2:4] == 0).all()
+    assert trace.steps["qv_loss"][3] == trace.steps["qv_loss"][2]  # refused: theta stayed
+    assert trace.steps["qv_loss"][4] == trace.steps["qv_loss"][0]  # rolled back to what was kept first
+
+
+def test_the_watchdog_refuses_a_jump_and_gives_in_to_a_lasting_rise():
+    watchdog = Watchdog()
+    for _ in range(20):
+        assert watchdog.judge(1.0, 1.0) == "accept"
+    verdicts = [watchdog.judge(1.0, 3.0) for _ in range(40)]
+    assert verdicts[:4] == ["refuse"] * 3 + ["roll back"]
+    assert watchdog.judge(1.0, float("nan")) != "accept"
+    assert watchdog.tolerance > watchdog.alarm
+    assert watchdog.wants_to_keep(9.0) is False
+
+
+def test_reputation_learns_which_horizon_to_believe():
+    fixed, fickle = Reputation(4, (1, 1000), 0.98), Reputation(4, (1, 1000), 0.98)
+    generator = seeding.generator(0, "roles")
+    for _ in range(30):
+        fixed.learn(torch.tensor([2.0, 2.0, -2.0, -2.0], dtype=torch.float64), torch.ones(4))
+        fickle.learn(4.0 * (torch.rand(4, generator=generator, dtype=torch.float64) < 0.5) - 2.0, torch.ones(4))
+    assert fixed.prior()[0] > 3 and fixed.prior()[2] < -3
+    assert fickle.prior().abs().max() < 2.5
+
+
+def test_calibration_finds_liars_whose_evidence_is_narrow():
+    kind = Calibration(horizon=10, cap=4.0, floor=0.0)
+    honest = 0.2 + 0.1 * torch.randn(5, generator=seeding.generator(0, "honest"), dtype=torch.float64)
+    for _ in range(30):
+        values = torch.cat([honest, torch.zeros(5, dtype=torch.float64)])
+        kind.log_odds(values)
+        kind.learn(values, torch.tensor([1.0] * 5 + [0.0] * 5).double(), torch.tensor([0.0] * 5 + [1.0] * 5).double())
+    odds = kind.log_odds(torch.tensor([0.2, 0.08, 0.0, -0.2], dtype=torch.float64))
+    assert odds[0] > 0 and odds[1] > 0 and odds[2] < 0 and odds[3] < 0
+
+
+def test_the_witness_does_not_listen_to_coordinates_that_swing():
+    memory = DirectionMemory(2, horizon=50, damping=0.01)
+    for step in range(40):
+        swing = 1.0 if step % 2 else -1.0
+        rows = torch.tensor([[0.1, swing]]).repeat(3, 1)
+        memory.note(rows, rows.norm(dim=1).double())
+        memory.accept(rows[0])
+    assert memory.witness()[0] > 10 * memory.witness()[1].abs()
+
+
+def test_a_memory_that_the_qv_gradient_contradicts_turns_round():
+    memory = DirectionMemory(2, horizon=50, damping=0.1)
+    memory.accept(torch.tensor([1.0, 0.0]))
+    own = torch.tensor([0.5, 0.4], dtype=torch.float64)
+    assert not memory.vote(own, own, 1.0) and memory.credibility() > 0
+    turned = [memory.vote(own, -own, 1.0) for _ in range(4)]
+    assert turned.count(True) == 1 and memory.average[0] < 0
+
+
+def test_survey_is_exact_where_squares_overflow_and_raises_what_is_not_finite():
+    rows = torch.randn(6, 500, generator=seeding.generator(0, "rows"))
+    rows[1] *= 1e30
+    rows[2] *= 1e-30
+    rows[3] = 0.0
+    vector = torch.randn(500, generator=seeding.generator(0, "vector"))
+    lengths, cosines = survey(rows, [vector, -vector])
+    exact = torch.nn.functional.cosine_similarity(rows.double(), vector.double()[None], eps=1e-300)
+    torch.testing.assert_close(cosines[:, 0], exact, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(cosines[:, 1], -cosines[:, 0])
+    torch.testing.assert_close(lengths, rows.double().norm(dim=1), rtol=1e-5, atol=0.0)
+    rows[4, 2] = torch.nan
+    with pytest.raises(NotFinite):
+        survey(rows, [vector])
+
+
+def test_multiplicity_and_weighted_median_by_hand():
+    same = torch.tensor([[1.0, 1.0, 0.2], [1.0, 1.0, 0.2], [0.2, 0.2, 1.0]])
+    assert multiplicity(same).tolist() == [2.0, 2.0, 1.0]
+    assert weighted_median(torch.tensor([5.0, 1.0, 3.0]), torch.tensor([0.4, 0.4, 0.2])) == 3.0
+
+
+def test_kept_memory_stays_within_twice_the_submissions():
+    n, d = 20, 200_000
+    rows = torch.randn(n, d, generator=seeding.generator(0, "rows"))
+    rule = GAAPlus()
+    answer(rule, rows, honest=n, steps=3)
+    state = rule._state
+    held = [state.qv, state.memory.average, state.memory.square, state.last[0]]
+    held += [part for kept, _ in state.checkpoints for part in kept[:2]]
+    assert sum(part.numel() for part in held) <= 2 * n * d
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("attack", "schedule"),
+    [
+        (GradientReversion(scale=10.0), roles.static(10, 9)),
+        (GradientReversion(scale=1.0), roles.randomized(10, 0.7, seed=104)),
+        (ALittleIsEnough(), roles.static(10, 7)),
+    ],
+    ids=["reversion x10 static", "reversion randomized", "a little is enough"],
+)
+def test_stays_near_the_oracle(attack, schedule):
+    oracle, ours, theirs = (
+        run(MNIST, rule, attack=attack, roles=schedule, **RUN) for rule in (Oracle(), GAAPlus(), GAA())
+    )
+    assert ours.accuracy > oracle.accuracy - 0.03
+    assert theirs.accuracy < ours.accuracy + 0.03
+
+
+@pytest.mark.slow
+def test_is_the_mean_when_nobody_attacks():
+    assert run(MNIST, GAAPlus(), **RUN).accuracy > run(MNIST, Oracle(), **RUN).accuracy - 0.01
