@@ -148,7 +148,7 @@ class _Mind:
         self.learn(values, odds, cosine, alike, trust, finite)
         self.policy.remember(odds, credits, finite)
         self.remember(update, credits)
-        self.last = (gradients[:, columns], columns, finite)
+        self.last = (gradients[:, columns].clone(), columns, finite)  # an engine may use the memory again
         return update, credits
 
     def columns(self) -> slice | Tensor:
