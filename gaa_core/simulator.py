@@ -129,6 +129,7 @@ class Simulation:
         work = (model, self.data.train.to(device), shards, self.settings.batch_size, seed, method)
         self.server = ParameterServer(model, qv.to(device), model.initial().to(device), self.settings.lr)
         self.test = self.data.test.to(device)
+        self._looked: tuple[Tensor, Tensor] | None = None  # parameters, and how they did on the test set
         self.composition = torch.bincount(qv.targets, minlength=len(self.data.classes))  # QV samples of each class
         self.leaked: Split | None = None
         if getattr(attack, "leak", "none") == "samples":
@@ -207,17 +208,23 @@ class Simulation:
 
     def evaluate(self) -> float:
         """Test accuracy at the current parameters, in [0, 1]."""
-        return self.server.model.accuracy(self.server.parameters, self.test.inputs, self.test.targets)
+        return int(self.class_hits().sum()) / len(self.test)
+
+    def class_hits(self) -> Tensor:
+        """How many test samples of each class are told right at the current parameters, [classes]; counted once."""
+        theta = self.server.parameters
+        if self._looked is None or self._looked[0] is not theta:
+            classes = len(self.data.classes)
+            hits = self.server.model.class_hits(theta, self.test.inputs, self.test.targets, classes)
+            self._looked = (theta, hits)
+        return self._looked[1]
 
     def trace(self) -> Trace:
         """What has happened so far. Learning rules see the last parameters first, which closes their last segment."""
         if isinstance(self.rule, LearningAggregator):
             self.rule.observe(self.server)
-        server = self.server
-        accuracies = server.model.class_accuracy(
-            server.parameters, self.test.inputs, self.test.targets, len(self.data.classes)
-        )
-        trace = self.recorder.trace(final_qv_loss=server.qv_loss())
+        trace = self.recorder.trace(final_qv_loss=self.server.qv_loss())
+        accuracies = self.class_hits() / torch.bincount(self.test.targets, minlength=len(self.data.classes))
         trace.extras.update(class_accuracy=accuracies.cpu().numpy(), qv_composition=self.composition.cpu().numpy())
         return trace
 

@@ -67,12 +67,11 @@ class FlatModel:
             )
         return hits / len(targets)
 
-    def class_accuracy(self, theta: Tensor, inputs: Tensor, targets: Tensor, classes: int, batch: int = 2000) -> Tensor:
-        """The accuracy on the samples of each class by themselves, [classes]; NaN where there are none."""
+    def class_hits(self, theta: Tensor, inputs: Tensor, targets: Tensor, classes: int, batch: int = 2000) -> Tensor:
+        """How many samples of each class have it as their greatest output, int64 [classes]."""
         with torch.no_grad():
             right = torch.cat([self.outputs(theta, part).argmax(1) for part in inputs.split(batch)]) == targets
-        hits = torch.bincount(targets[right], minlength=classes)
-        return hits / torch.bincount(targets, minlength=classes)
+        return torch.bincount(targets[right], minlength=classes)
 
     def minimising(self, objective: Callable[[Tensor, Tensor], Tensor]) -> FlatModel:
         """The same network with another loss: `objective` of the samples' losses [1, batch] and targets [1, batch]."""
