@@ -267,9 +267,11 @@ class _Mind:
         self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), beliefs)]
 
     def restore(self) -> None:
-        """Back to the beliefs of the older kept state, which is the one the server went back to."""
+        """Back to the beliefs of the older kept state, to which the server went back, but for faith in the memory."""
+        standing = self.memory.standing
         memory, beliefs = self.checkpoints[0]
         self.memory.restore(memory)
+        self.memory.standing = min(standing, self.memory.standing) - 2.5
         self.kinds, self.agreement, self.reputation, self.lengths = copy.deepcopy(beliefs)
 
 
