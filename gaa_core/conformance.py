@@ -29,11 +29,9 @@ EXCEPTIONS = {
     ("Mean", "outliers far from zero"): "as its outliers",
     ("LinearGAR", "outliers far from zero"): "as its outliers",
     ("GAA", "outliers far from zero"): "as its outliers",
-    ("GAAPlus", "outliers far from zero"): "as its outliers",
+    ("GAAPlus", "outliers far from zero"): "bounded by lengths, not by the honest spread",
     ("GAA", "outliers"): "whom to trust is learned: the first submissions are averaged",
     ("GAA", "row order"): "its policy has weights of their own for each place",
-    ("GAAPlus", "equal rows"): "may bound or refuse an update that the quasi-validation set does not bear out",
-    ("GAAPlus", "outliers"): "bounded by the norm of the server's gradient, not by the honest spread",
 }
 
 #: An answer must stay within so many times the greatest distance of an honest submission from the honest mean.

@@ -181,7 +181,7 @@ class Lengths:
 
     def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
         """[n]; the yardstick stands in for what is usual as long as nobody has been trusted."""
-        usual, tolerance = (self.usual, 4.0) if self.usual else (yardstick, 10.0)
+        usual, tolerance = (self.usual, 4.0) if self.usual else (yardstick, 5.0)
         if not usual > 0:
             return torch.zeros_like(lengths)
         excess = (lengths.clamp_min(1e-300) / usual).log().abs() - math.log(tolerance)
@@ -217,7 +217,8 @@ class Agreement:
         if self.variance <= 0 or self.mean <= 0:
             return torch.zeros_like(lean)
         pairs = (2 * self.mean / self.variance * cosine).clamp(-1, 1).fill_diagonal_(0.0)
-        return (pairs @ lean).clamp(-self.cap, self.cap)
+        votes = pairs @ lean
+        return (votes - votes.max().clamp_max(0)).clamp(-self.cap, self.cap)  # all against all says nothing of any
 
     def learn(self, cosine: Tensor, trust: Tensor) -> None:
         """Take in the cosines [n, n] of workers trusted this much [n]."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
-from gaa_core.aggregators.base import LearningAggregator, Server
+from gaa_core.aggregators.base import LearningAggregator, Server, check_count
 from gaa_core.aggregators.evidence import (
     MANY,
     Agreement,
@@ -35,21 +35,43 @@ PEER_RUN = 4096
 
 @dataclass(frozen=True, repr=False)
 class GAAPlus(LearningAggregator):
-    """Credits from evidence, weighted by reward."""
+    """F = sum_i alpha_i V_i with credits from several kinds of evidence, whose weights are learned from the reward.
+
+    Each submission gets log-odds of being honest: from its length; its cosine with grad f_B, taken sharp and softened
+    (`temperature`), and once more with coordinates that swing damped; its cosine with a memory of where accepted
+    updates went; its agreement with peers; and what is thought of its worker, by filters for several rates at which
+    roles may change. How each cosine looks among the trusted and the distrusted is learned as training goes on. The
+    policy is the weighted sum, the same for every worker; the exact policy gradient of the fall of f_B moves its
+    weights. Trust is the probability made of it, exactly 0 or 1 where there is little doubt.
+
+    Submissions that are the same count once, and not at all beside a single one that is trusted. Credits sum to
+    1 - prod_i(1 - trust_i): the rest is silence, for steps in which nobody deserves any. No submission enters longer
+    than `norm_bound` times the credited median. A watchdog tries the update on f_B; it may refuse it or roll back,
+    by `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to stand trial by the votes of
+    grad f_B, turns round when they speak against it, and loses standing by every rollback.
+
+    It is told neither f nor the ratio, the attack or the roles. Nothing is as sure as it looks where f_B cannot tell
+    right from wrong: an attack that lowers f_B while it raises the true loss (a QV set that lacks classes, a majority
+    of liars) is trusted. Every part can be switched off. O(n d) time in about three passes, and 2^17 columns of a Gram
+    matrix; memory beyond the submissions: eight vectors of d numbers and n times 2^17.
+
+    Source: ours. Tuned on seeds 100 to 102 of the four cases at the quick profile's settings (n=10, |B|=10 golden),
+    with one set of hyper-parameters for all; reported tables use other seeds.
+    """
 
     source = "ours"
     notices_not_finite = True
 
-    temperature: float = 4.0
-    norm_bound: float | None = 2.0
-    direction_horizon: int = 50
-    damping: float = 0.3
-    horizons: tuple[int, ...] = (1, 10, 100, 1000)
-    calibration: int = 10
-    cap: float = 4.0
-    step_cap: float = 2.0
+    temperature: float = 4.0  # outputs are divided by it for the soft one of the two QV gradients
+    norm_bound: float | None = 2.0  # in median lengths of the credited; None: no bound
+    direction_horizon: int = 50  # updates in the direction memory
+    damping: float = 0.3  # of coordinates that swing, as a share of the mean second moment
+    horizons: tuple[int, ...] = (1, 10, 100, 1000)  # steps between changes of roles that reputations reckon with
+    calibration: int = 10  # steps over which it is learned how evidence looks
+    cap: float = 4.0  # on the log-odds of one kind of evidence
+    step_cap: float = 2.0  # on what one step adds to a reputation
     policy_lr: float = 0.02
-    patience: int = 4
+    patience: int = 4  # steps of silence before everybody is thought a little better of
     use_length: bool = True
     use_qv: bool = True
     use_memory: bool = True
@@ -59,6 +81,17 @@ class GAAPlus(LearningAggregator):
     use_silence: bool = True
     use_watchdog: bool = True
     _state: _Mind | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        for name in ("temperature", "damping", "cap", "step_cap", "policy_lr"):
+            if not getattr(self, name) > 0:
+                raise GaaError(f"GAAPlus needs {name} > 0; found {getattr(self, name)!r}.")
+        if self.norm_bound is not None and not self.norm_bound > 0:
+            raise GaaError(f"GAAPlus needs norm_bound > 0 or None; found {self.norm_bound!r}.")
+        for name in ("direction_horizon", "calibration", "patience"):
+            check_count(self, name, getattr(self, name), least=1)
+        if not self.horizons or min(self.horizons) < 1:
+            raise GaaError(f"GAAPlus needs one horizon or more, each at least 1; found horizons={self.horizons!r}.")
 
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
         object.__setattr__(self, "_state", _Mind(self, n, d, generator))
@@ -267,9 +300,11 @@ class _Mind:
         self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), beliefs)]
 
     def restore(self) -> None:
-        """Back to the beliefs of the older kept state, which is the one the server went back to."""
+        """Back to the beliefs of the older kept state, to which the server went back, but for faith in the memory."""
+        standing = self.memory.standing
         memory, beliefs = self.checkpoints[0]
         self.memory.restore(memory)
+        self.memory.standing = min(standing, self.memory.standing) - 2.5
         self.kinds, self.agreement, self.reputation, self.lengths = copy.deepcopy(beliefs)
 
 

@@ -16,7 +16,7 @@ class Watchdog:
     """
 
     horizon: int = 30  # steps over which the usual level is taken
-    alarm: float = 5.0  # spreads above the level
+    alarm: float = 4.0  # spreads above the level
     patience: int = 4
     every: int = 10  # steps between two states that are kept
 
@@ -52,7 +52,7 @@ class Watchdog:
         self.judged += 1
         self.tolerance = max(self.alarm, 0.99 * self.tolerance)
         share = max(1 / self.horizon, 1 / (self.judged + 1))
-        deviation = min(abs(trial - self.level), 3 * self.spread + 0.02)
+        deviation = min(abs(trial - self.level), 2 * self.spread + 0.005)  # a jump must not make jumps usual
         self.level += share * (min(trial, limit) - self.level)
         self.spread += share * (deviation - self.spread)
         return "accept"

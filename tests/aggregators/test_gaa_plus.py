@@ -191,8 +191,10 @@ def test_reputation_learns_which_horizon_to_believe():
     fixed, fickle = Reputation(4, (1, 1000), 0.98), Reputation(4, (1, 1000), 0.98)
     generator = seeding.generator(0, "roles")
     for _ in range(30):
-        fixed.learn(torch.tensor([2.0, 2.0, -2.0, -2.0], dtype=torch.float64), torch.ones(4))
-        fickle.learn(4.0 * (torch.rand(4, generator=generator, dtype=torch.float64) < 0.5) - 2.0, torch.ones(4))
+        fixed.learn(torch.tensor([2.0, 2.0, -2.0, -2.0], dtype=torch.float64), torch.ones(4).double())
+        fickle.learn(
+            4.0 * (torch.rand(4, generator=generator, dtype=torch.float64) < 0.5) - 2.0, torch.ones(4).double()
+        )
     assert fixed.prior()[0] > 3 and fixed.prior()[2] < -3
     assert fickle.prior().abs().max() < 2.5
 
