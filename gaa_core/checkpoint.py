@@ -51,8 +51,8 @@ def read(path: str | Path) -> dict:
 def pack(value: object) -> object:
     """Plain values and tensors that say everything about `value`; GaaError for what cannot be written down.
 
-    Understood are numbers, strings, tensors, arrays, generators, lists, tuples, dicts, deques, dataclasses of this
-    package, and objects with `state`/`load_state` or `state_dict`/`load_state_dict`. A server is None: rules observe it
+    Understood are numbers, strings, tensors, arrays, generators, lists, tuples, dicts, deques, slices, objects of this
+    package by their attributes, and objects with `state`/`load_state` or `state_dict`/`load_state_dict`. A server is None: rules observe it
     anew.
     """
     if value is None:
@@ -80,15 +80,23 @@ def _pack_object(value: object) -> dict:
         return {KIND: "array", "values": torch.from_numpy(value.copy())}
     if isinstance(value, torch.Generator):
         return {KIND: "generator", "state": value.get_state()}
+    if isinstance(value, slice):
+        return {KIND: "slice", "bounds": [value.start, value.stop, value.step]}
     if hasattr(value, "load_state"):
         return {KIND: "own", "state": pack(value.state())}
     if hasattr(value, "load_state_dict"):
         return {KIND: "own", "state": pack(value.state_dict())}
     name = f"{type(value).__module__}.{type(value).__qualname__}"
-    if dataclasses.is_dataclass(value) and name.startswith("gaa_core."):
-        fields = {each.name: pack(getattr(value, each.name)) for each in dataclasses.fields(value)}
-        return {KIND: "fields", "class": name, "fields": fields}
+    if _may_be_held(type(value)):
+        return {KIND: "fields", "class": name, "fields": {each: pack(held) for each, held in vars(value).items()}}
     raise GaaError(f"A checkpoint cannot hold {value!r}: give {type(value).__name__} a state() and a load_state().")
+
+
+def _may_be_held(kind: object) -> bool:
+    """Whether a checkpoint may hold objects of this class: this package's dataclasses, and what agents are made of."""
+    module = kind.__module__ if isinstance(kind, type) else ""
+    ours = module.startswith("gaa_core.")
+    return ours and (dataclasses.is_dataclass(kind) or module.startswith(("gaa_core.aggregators.", "gaa_core.agent")))
 
 
 def unpack(packed: object, present: object = None) -> object:
@@ -106,6 +114,8 @@ def unpack(packed: object, present: object = None) -> object:
         return collections.deque(map(unpack, packed["items"]), packed["length"])
     if kind == "array":
         return packed["values"].numpy()
+    if kind == "slice":
+        return slice(*packed["bounds"])
     if kind == "generator":
         generator = torch.Generator()
         generator.set_state(packed["state"])
@@ -128,8 +138,8 @@ def _load_fields(packed: dict, present: object) -> object:
     if not module.startswith("gaa_core."):
         raise DataError(f"A checkpoint names the class {packed['class']}, which is not one of this package's.")
     kind = getattr(importlib.import_module(module), name)
-    if not dataclasses.is_dataclass(kind):
-        raise DataError(f"A checkpoint names the class {packed['class']}, which is not a dataclass.")
+    if not _may_be_held(kind):
+        raise DataError(f"A checkpoint names the class {packed['class']}, which no memory of a rule is made of.")
     filled = present if type(present) is kind else object.__new__(kind)
     for field, value in packed["fields"].items():
         object.__setattr__(filled, field, unpack(value, getattr(present, field, None)))

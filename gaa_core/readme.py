@@ -20,6 +20,8 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     A claim about an agent holds only if it holds in all of its settings, so that the worst decides. The setting says
     how many there were. Rows without a gap stay as they are.
     """
+    if table.empty:
+        return table
     agent = table["setting"].str.partition(";")[0]
     kept = []
     for _, rows in table.groupby([table["claim"], table["case"], agent], sort=False):

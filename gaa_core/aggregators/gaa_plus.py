@@ -143,6 +143,14 @@ class _Mind:
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints: list = []
 
+    def state(self) -> dict:
+        """All that is learned, for a checkpoint."""
+        return {name: value for name, value in vars(self).items() if name not in ("rule", "server")}
+
+    def load_state(self, state: dict) -> None:
+        """Go on from there."""
+        vars(self).update(state)
+
     def observe(self, server: Server) -> None:
         self.server = server
         sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)

@@ -64,8 +64,9 @@ class Settings:
 
     def lr_at(self, step: int) -> float:
         """The model step size at one step."""
-        start = round(self.steps * (1.0 - self.cooldown))
-        return self.lr if step < start else self.lr * (self.steps - step) / (self.steps - start)
+        span = self.steps - round(self.steps * (1.0 - self.cooldown))
+        left = self.steps - step
+        return self.lr if span == 0 or left >= span else self.lr * max(0, left) / span
 
 
 @dataclass(frozen=True)

@@ -53,16 +53,17 @@ class CompactRecorder(Recorder):
     def __init__(self, settings: dict, n: int):
         super().__init__(settings)
         self.columns: list[str] = []
-        self._whole: set[str] = set()  # columns of whole numbers
+        self._whole: dict[str, type] = {}  # columns of whole numbers and of truths
         self._scalars: Growing | None = None
         self._credits, self._roles = Growing(n, np.float32), Growing(n, np.bool_)
 
     def add(self, *, byzantine: Tensor, credits: Tensor | None, accuracy: float | None, **row) -> None:
-        """One step, as Recorder.add takes it; distances are not kept."""
-        row.pop("distances", None)
+        """One step, as Recorder.add takes it; distances are not kept, and workers of this process do not fail."""
+        for name in ("distances", "absences"):
+            row.pop(name, None)
         if self._scalars is None:
             self.columns = [*row, "accuracy"]
-            self._whole = {name for name, value in row.items() if isinstance(value, int)}
+            self._whole = {name: type(value) for name, value in row.items() if isinstance(value, int)}
             self._scalars = Growing(len(self.columns), np.float64)
         self._credits.append(np.nan if credits is None else credits.detach().cpu().numpy())
         self._roles.append(byzantine.cpu().numpy())
@@ -86,7 +87,7 @@ class CompactRecorder(Recorder):
         full = Recorder(self.settings)
         for scalars, credits, byzantine in zip(self._scalars.rows, self._credits.rows, self._roles.rows, strict=True):
             row = dict(zip(self.columns, scalars.tolist(), strict=True))
-            row |= {name: int(row[name]) for name in self._whole}
+            row |= {name: kind(row[name]) for name, kind in self._whole.items()}
             known = None if np.isnan(credits).all() else torch.from_numpy(credits.copy())
             full.add(byzantine=torch.from_numpy(byzantine.copy()), credits=known, **row)
         return full.trace(final_qv_loss)
