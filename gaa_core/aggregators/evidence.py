@@ -185,7 +185,7 @@ class Lengths:
         if not usual > 0:
             return torch.zeros_like(lengths)
         excess = (lengths.clamp_min(1e-300) / usual).log().abs() - math.log(tolerance)
-        against = -(4.0 * excess).clamp(0.0, self.cap)
+        against = -(4.0 * excess).clamp(0.0, 3 * self.cap)  # no other evidence outweighs a gross one
         return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
 
     def learn(self, odds: Tensor, distrust: Tensor) -> None:
@@ -195,9 +195,9 @@ class Lengths:
             share = float(distrust[odds < 0].sum()) / total
             self.strange += (share - self.strange) * min(1.0, total) / self.horizon
 
-    def follow(self, usual: float) -> float:
+    def follow(self, usual: float, yardstick: float) -> float:
         """Take in the median length of the credited, and return it: at most twice what was usual."""
-        usual = min(usual, 2 * self.usual) if self.usual else usual
+        usual = min(usual, 2 * self.usual if self.usual else 5 * yardstick)
         self.usual += (usual - self.usual) * (0.1 if self.usual else 1.0)
         return usual
 

@@ -257,7 +257,7 @@ class _Mind:
             return gradients.new_zeros(gradients.shape[1])
         weights = credits
         if self.rule.norm_bound is not None:
-            usual = self.lengths.follow(weighted_median(lengths, credits))
+            usual = self.lengths.follow(weighted_median(lengths, credits), self.yardstick)
             weights = credits * (self.rule.norm_bound * usual / lengths.clamp_min(1e-300)).clamp_max(1.0)
         return weights.to(gradients.dtype) @ gradients
 
@@ -276,7 +276,7 @@ class _Mind:
         limit = self.rule.step_cap
         fresh = self.policy.logits({**odds, "reputation": torch.zeros_like(trust)}).clamp(-limit, limit)
         weights = torch.ones(self.n, dtype=torch.float64)
-        weights[finite] = 1 / alike
+        weights[finite] = torch.where(odds["length"] < 0, 0.0, 1 / alike)  # who gives itself away teaches no horizon
         self.reputation.learn(suspicion(finite, fresh, limit), weights)
 
     def remember(self, update: Tensor, credits: Tensor) -> None:
