@@ -51,9 +51,9 @@ def read(path: str | Path) -> dict:
 def pack(value: object) -> object:
     """Plain values and tensors that say everything about `value`; GaaError for what cannot be written down.
 
-    Understood are numbers, strings, tensors, arrays, generators, lists, tuples, dicts, deques, slices, objects of this
-    package by their attributes, and objects with `state`/`load_state` or `state_dict`/`load_state_dict`. A server is None: rules observe it
-    anew.
+    Understood are numbers, strings, tensors, arrays, generators, lists, tuples, dicts, deques, slices, dataclasses and
+    agents of this package by their attributes, and objects with `state`/`load_state` or `state_dict`/`load_state_dict`.
+    A server is None: rules observe it anew.
     """
     if value is None:
         return None
