@@ -90,7 +90,7 @@ PROFILES: dict[str, tuple[Part, ...]] = {
         ),
     ),
     "quick": (
-        Part("quick mnist", ("mnist",), attacks=_HARD[::2], roles=(("static", 0.3), ("randomized", 0.7)), seeds=2),
+        Part("quick mnist", ("mnist",), tuple(RIVALS), _HARD[::2], (("static", 0.3), ("randomized", 0.7)), 2),
         Part("quick cms", ("cms",), attacks=_HARD[:3], roles=(("static", 0.3), ("randomized", 0.7)), seeds=2),
     ),
     "paper": (
