@@ -60,15 +60,10 @@ class FlatModel:
 
     def accuracy(self, theta: Tensor, inputs: Tensor, targets: Tensor, batch: int = 2000) -> float:
         """Share of samples whose greatest output is their class."""
-        with torch.no_grad():
-            hits = sum(
-                int((self.outputs(theta, part).argmax(1) == classes).sum())
-                for part, classes in zip(inputs.split(batch), targets.split(batch), strict=True)
-            )
-        return hits / len(targets)
+        return int(self.class_hits(theta, inputs, targets, 1, batch).sum()) / len(targets)
 
     def class_hits(self, theta: Tensor, inputs: Tensor, targets: Tensor, classes: int, batch: int = 2000) -> Tensor:
-        """How many samples of each class have it as their greatest output, int64 [classes]."""
+        """How many samples of each class have it as their greatest output, int64 [at least classes]."""
         with torch.no_grad():
             right = torch.cat([self.outputs(theta, part).argmax(1) for part in inputs.split(batch)]) == targets
         return torch.bincount(targets[right], minlength=classes)
