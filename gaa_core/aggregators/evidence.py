@@ -79,9 +79,13 @@ class DirectionMemory:
             self.standing = min(self.standing + 1.15 * worth * agreement * abs(agreement), 5.0)
         if self.standing > -2.0:
             return False
-        self.standing = -self.standing
-        self.average.neg_()
+        self.turn()
         return True
+
+    def turn(self) -> None:
+        """It has pointed the wrong way."""
+        self.standing = max(abs(self.standing), 2.0)
+        self.average.neg_()
 
     def credibility(self) -> float:
         """How far it can be believed, in [0, 1]."""
@@ -150,6 +154,16 @@ class Calibration:
             )
         self.known += total if self.known < self.horizon else (total - self.known) / self.horizon
 
+    def clarity(self) -> float:
+        """Spreads between the trusted and the distrusted, or twice those of the trusted from 0 if that is more.
+
+        Infinite until both are known.
+        """
+        if self.steps < self.horizon or self.known < self.horizon / 2:
+            return math.inf
+        both = max(0.5 * (self.variance + self.other_variance), 1e-24) ** 0.5
+        return max((self.mean - self.other_mean) / both, 1.8 * self.mean / max(self.variance, 1e-24) ** 0.5)
+
     def relax(self) -> None:
         """Nobody has been trusted for a while: expect less."""
         self.mean *= 0.95
@@ -181,11 +195,13 @@ class Lengths:
 
     def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
         """[n]; the yardstick stands in for what is usual as long as nobody has been trusted."""
-        usual, tolerance = (self.usual, 4.0) if self.usual else (yardstick, 5.0)
+        usual = self.usual or yardstick
         if not usual > 0:
             return torch.zeros_like(lengths)
-        excess = (lengths.clamp_min(1e-300) / usual).log().abs() - math.log(tolerance)
-        against = -(4.0 * excess).clamp(0.0, 3 * self.cap)  # no other evidence outweighs a gross one
+        longest, shortest = (3.0, 4.0) if self.usual else (2.0, 5.0)  # a mean over more samples is rather shorter
+        ratio = (lengths.clamp_min(1e-300) / usual).log()
+        excess = torch.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
+        against = -(10.0 * excess).clamp(0.0, 3 * self.cap)  # no other evidence outweighs a gross one
         return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
 
     def learn(self, odds: Tensor, distrust: Tensor) -> None:
@@ -197,9 +213,14 @@ class Lengths:
 
     def follow(self, usual: float, yardstick: float) -> float:
         """Take in the median length of the credited, and return it: at most twice what was usual."""
-        usual = min(usual, 2 * self.usual if self.usual else 5 * yardstick)
+        usual = min(usual, 2 * self.usual if self.usual else yardstick)
         self.usual += (usual - self.usual) * (0.1 if self.usual else 1.0)
         return usual
+
+    def relax(self, yardstick: float) -> None:
+        """Nobody has been trusted for a while: what seemed usual may have been a liar's."""
+        if self.usual and yardstick > 0:
+            self.usual *= (2 / 3 * yardstick / self.usual) ** 0.1
 
 
 class Agreement:

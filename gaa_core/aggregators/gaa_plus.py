@@ -23,7 +23,7 @@ from gaa_core.aggregators.evidence import (
     weighted_median,
 )
 from gaa_core.aggregators.reputation import Reputation, suspicion
-from gaa_core.aggregators.watchdog import Watchdog
+from gaa_core.aggregators.watchdog import Bearings, Watchdog
 from gaa_core.errors import GaaError
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
@@ -48,7 +48,9 @@ class GAAPlus(LearningAggregator):
     1 - prod_i(1 - trust_i): the rest is silence, for steps in which nobody deserves any. No submission enters longer
     than `norm_bound` times the credited median. A watchdog tries the update on f_B; it may refuse it or roll back,
     by `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to stand trial by the votes of
-    grad f_B, turns round when they speak against it, and loses standing by every rollback.
+    grad f_B, turns round when they speak against it, and loses standing by every rollback. When f_B stays above its
+    first value everything was learned from liars: the memory is turned round, the rest forgotten. When liars can be
+    told by nothing any more (late in training honest gradients agree with nothing), silence gets all the credit.
 
     It is told neither f nor the ratio, the attack or the roles. Nothing is as sure as it looks where f_B cannot tell
     right from wrong: an attack that lowers f_B while it raises the true loss (a QV set that lacks classes, a majority
@@ -71,6 +73,7 @@ class GAAPlus(LearningAggregator):
     cap: float = 4.0  # on the log-odds of one kind of evidence
     step_cap: float = 2.0  # on what one step adds to a reputation
     policy_lr: float = 0.02
+    clarity: float = 3.0  # spreads between trusted and distrusted, under which liars cannot be told any more
     patience: int = 4  # steps of silence before everybody is thought a little better of
     use_length: bool = True
     use_qv: bool = True
@@ -83,7 +86,7 @@ class GAAPlus(LearningAggregator):
     _state: _Mind | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        for name in ("temperature", "damping", "cap", "step_cap", "policy_lr"):
+        for name in ("temperature", "damping", "cap", "step_cap", "policy_lr", "clarity"):
             if not getattr(self, name) > 0:
                 raise GaaError(f"GAAPlus needs {name} > 0; found {getattr(self, name)!r}.")
         if self.norm_bound is not None and not self.norm_bound > 0:
@@ -128,20 +131,21 @@ class _Mind:
         self.rule, self.n, self.generator = rule, n, generator
         self.server: Server | None = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
-        self.kinds = {
-            "qv": Calibration(rule.calibration, rule.cap, floor=0.25),
-            "calm qv": Calibration(rule.calibration, rule.cap, floor=0.0),
-            "memory": Calibration(rule.calibration, rule.cap, floor=0.0),
-        }
-        self.agreement = Agreement(20, rule.cap)
+        self.kinds, self.agreement, self.lengths = self.fresh()
         self.reputation = Reputation(n, rule.horizons, 0.98)
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
-        self.lengths = Lengths(rule.calibration, rule.cap)
-        self.first_loss: float | None = None
+        self.bearings = Bearings()
         self.silent = 0  # steps on end without anybody trusted
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints: list = []
+
+    def fresh(self) -> tuple[dict[str, Calibration], Agreement, Lengths]:
+        """Knowing nothing yet of how evidence looks."""
+        horizon, cap = self.rule.calibration, self.rule.cap
+        floors = {"qv": 0.25, "calm qv": 0.0, "memory": 0.0}
+        kinds = {kind: Calibration(horizon, cap, floor) for kind, floor in floors.items()}
+        return kinds, Agreement(20, cap), Lengths(horizon, cap)
 
     def state(self) -> dict:
         """All that is learned, for a checkpoint."""
@@ -155,12 +159,20 @@ class _Mind:
         self.server = server
         sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)
         self.qv = _unit(sharp) + _unit(soft)
-        if self.first_loss is None:
-            self.first_loss = server.qv_loss()
+        self.bearings.note(server.qv_loss())
         self.yardstick = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
         if self.last is not None:
             self.reward(*self.last)
             self.last = None
+
+    def turn_round(self) -> None:
+        """Back to an earlier state, with a memory that points the other way and nothing else that was learned."""
+        self.memory.turn()
+        self.forget()
+        self.bearings.begin_anew()
+        if self.checkpoints:
+            self.server.rollback()
+            self.checkpoints = [(self.memory.state(), self.beliefs()) for _ in self.checkpoints]
 
     def reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
@@ -172,6 +184,9 @@ class _Mind:
 
     def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The update [d] and the credits [k] from k finite submissions."""
+        if self.rule.use_watchdog and self.bearings.lost():
+            self.turn_round()
+            return torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
         lengths, values = self.witnesses(gradients)
         if self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss()):
             self.keep()
@@ -182,6 +197,9 @@ class _Mind:
         odds = self.weigh_evidence(values, lengths, cosine, alike, finite)
         trust = torch.where(lengths > 0, self.policy.trust(odds), 0.0)
         trust = self.doubt_twins(trust, alike)
+        if self.rule.use_silence and self.unclear(odds, trust, alike):
+            self.learn(values, odds, cosine, alike, trust, finite)
+            return torch.zeros_like(gradients[0]), torch.zeros_like(trust)
         credits = self.share_out(trust / alike, trust)
         update = self.combine(credits, lengths, gradients)
         if self.rule.use_watchdog and credits.any() and not self.admits(update):
@@ -210,7 +228,7 @@ class _Mind:
             vectors["memory"] = witness
         lengths, found = survey(gradients, list(vectors.values()))
         values = dict(zip(vectors, found.T, strict=True))
-        worth = min(1.0, self.server.qv_loss() / max(self.first_loss, 1e-12))  # samples that are fitted say little
+        worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
         if witness is not None and self.rule.use_qv and self.memory.vote(values["memory"], values["qv"], worth):
             values["memory"] = -values["memory"]
             self.reputation.forget()
@@ -242,6 +260,13 @@ class _Mind:
             return trust
         twin = ((alike - 1.2) / 0.8).clamp(0, 1)
         return trust * (1 - twin * (trust * (1 - twin)).max())
+
+    def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
+        """Whether there are liars about whom neither evidence nor reputation tells from the honest any more."""
+        hidden = torch.where(odds["length"] < 0, 0.0, 1 / alike)  # whoever gives himself away is no question
+        share = float(hidden @ (1 - trust) / (1 / alike).sum())
+        clarity = max(self.kinds[kind].clarity() for kind in ("qv", "memory"))
+        return self.bearings.unclear(share, clarity, self.rule.clarity, float(odds["reputation"].abs().mean()))
 
     def share_out(self, shares: Tensor, trust: Tensor) -> Tensor:
         """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest."""
@@ -287,7 +312,16 @@ class _Mind:
         if self.silent > self.rule.patience:
             for kind in self.kinds.values():
                 kind.relax()
+            self.lengths.relax(self.yardstick)
             self.reputation.lift()
+        if self.bearings.stuck(self.silent):
+            self.forget()
+            self.silent = 0
+
+    def forget(self) -> None:
+        """Nothing that was learned of evidence and of workers can be believed."""
+        self.kinds, self.agreement, self.lengths = self.fresh()
+        self.reputation.forget()
 
     def admits(self, update: Tensor) -> bool:
         """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it."""
@@ -304,8 +338,11 @@ class _Mind:
     def keep(self) -> None:
         """Have the server keep theta, and keep what is believed here; two such states at most."""
         self.server.keep()
-        beliefs = copy.deepcopy((self.kinds, self.agreement, self.reputation, self.lengths))
-        self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), beliefs)]
+        self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), self.beliefs())]
+
+    def beliefs(self) -> tuple:
+        """A copy of what is believed of evidence and of workers."""
+        return copy.deepcopy((self.kinds, self.agreement, self.reputation, self.lengths))
 
     def restore(self) -> None:
         """Back to the beliefs of the older kept state, to which the server went back, but for faith in the memory."""

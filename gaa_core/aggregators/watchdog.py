@@ -1,4 +1,4 @@
-"""The watchdog of GAAPlus: what is usual for f_B, and what is not."""
+"""The watchdog of GAAPlus: what is usual for f_B, what is not, and when the run has lost its bearings."""
 
 from __future__ import annotations
 
@@ -56,3 +56,54 @@ class Watchdog:
         self.level += share * (min(trial, limit) - self.level)
         self.spread += share * (deviation - self.spread)
         return "accept"
+
+
+@dataclass
+class Bearings:
+    """Whether a run still knows where it goes. No single step shows it: it takes averages over some."""
+
+    lost_at: float = 1.4  # times its first value, above which f_B says that the run has gone the wrong way
+    stuck_at: float = 0.75  # times its first value, above which f_B says that little was learned
+    steps: int = 15  # for which either has to last
+    liars_at: float = 0.15  # the share of distrusted submissions from which on there are liars about
+    settled_at: float = 2.5  # mean log-odds of reputations that have settled who they are
+
+    def __post_init__(self):
+        self.first: float | None = None  # f_B before the first step
+        self.usual = 0.0  # a moving average of f_B
+        self.liars = 0.0  # a moving average of the share of distrusted submissions
+        self.since = 0  # steps since the start, or since it began anew
+        self.was_clear = False  # whether liars could be told by evidence once
+
+    def note(self, loss: float) -> None:
+        """Take in f_B at the start of a step."""
+        loss = min(loss, 1e6) if math.isfinite(loss) else 1e6
+        if self.first is None:
+            self.first = self.usual = loss
+        self.usual += 0.1 * (loss - self.usual)
+        self.since += 1
+
+    def lost(self) -> bool:
+        """Whether the model has long done worse than before the first step: the wrong ones have been trusted."""
+        return self.since > self.steps and self.usual > self.lost_at * self.first
+
+    def begin_anew(self) -> None:
+        """The run was turned round."""
+        self.usual, self.since = self.first, 0
+
+    def stuck(self, silent: int) -> bool:
+        """Whether nobody has been trusted for so many steps on end, though there is much to learn."""
+        return silent > self.steps and self.usual > self.stuck_at * self.first
+
+    def unclear(self, distrusted: float, clarity: float, least: float, reputation: float) -> bool:
+        """Whether there are liars about who cannot be told any more, though they could be.
+
+        `distrusted` is the share of submissions at this step that are distrusted without having given themselves
+        away, `clarity` how far evidence sets the trusted apart, at `least` what is asked for, and `reputation` the
+        mean size of the log-odds that workers start the step with.
+        """
+        self.liars += 0.1 * (distrusted - self.liars)
+        if self.liars < self.liars_at or reputation > self.settled_at:
+            return False
+        self.was_clear |= least < clarity < math.inf
+        return self.was_clear and clarity < least
