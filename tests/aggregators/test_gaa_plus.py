@@ -10,9 +10,16 @@ import torch
 
 from gaa_core import conformance, roles, run, seeding
 from gaa_core.aggregators import GAA, GAAPlus, Oracle
-from gaa_core.aggregators.evidence import Calibration, DirectionMemory, multiplicity, survey, weighted_median
+from gaa_core.aggregators.evidence import (
+    Calibration,
+    DirectionMemory,
+    Lengths,
+    multiplicity,
+    survey,
+    weighted_median,
+)
 from gaa_core.aggregators.reputation import Reputation
-from gaa_core.aggregators.watchdog import Watchdog
+from gaa_core.aggregators.watchdog import Bearings, Watchdog
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, RandomFault
 from gaa_core.cases import MNIST
 from gaa_core.errors import GaaError
@@ -227,6 +234,83 @@ def test_a_memory_that_the_qv_gradient_contradicts_turns_round():
     assert not memory.vote(own, own, 1.0) and memory.credibility() > 0
     turned = [memory.vote(own, -own, 1.0) for _ in range(4)]
     assert turned.count(True) == 1 and memory.average[0] < 0
+
+
+def noted(loss: float, steps: int, first: float = 1.0) -> Bearings:
+    bearings = Bearings()
+    bearings.note(first)
+    for _ in range(steps):
+        bearings.note(loss)
+    return bearings
+
+
+def test_a_run_is_lost_when_f_b_stays_above_its_first_value():
+    assert not noted(1.3, 100).lost()
+    assert noted(2.0, 30).lost()
+    assert not noted(2.0, 10).lost()  # not at once
+    assert noted(float("inf"), 30).lost()
+    bearings = noted(2.0, 30)
+    bearings.begin_anew()
+    assert not bearings.lost()
+
+
+def test_a_run_is_stuck_when_nobody_is_trusted_and_little_was_learned():
+    assert noted(0.9, 100).stuck(silent=16)
+    assert not noted(0.9, 100).stuck(silent=15)
+    assert not noted(0.1, 100).stuck(silent=1000)  # it has learned: silence can be right
+
+
+def test_silence_where_liars_could_be_told_and_cannot_any_more():
+    bearings = Bearings()
+    assert not any(bearings.unclear(0.7, 1.0, 3.0, 0.5) for _ in range(20))  # never clear: nothing was lost
+    assert not bearings.unclear(0.7, float("inf"), 3.0, 0.5)  # nor by knowing nothing yet
+    assert not bearings.unclear(0.7, 1.0, 3.0, 0.5)
+    assert not bearings.unclear(0.7, 5.0, 3.0, 0.5)
+    assert bearings.unclear(0.7, 1.0, 3.0, 0.5)
+    assert not bearings.unclear(0.7, 1.0, 3.0, 4.0)  # reputations know who they are
+    assert not any([bearings.unclear(0.0, 1.0, 3.0, 0.5) for _ in range(30)][-5:])  # no liars about
+
+
+def test_clarity_by_hand():
+    seen = Calibration(horizon=4, cap=4.0, floor=0.0)
+    assert seen.clarity() == float("inf")
+    values = torch.tensor([0.4, 0.6, -0.4, -0.6], dtype=torch.float64)
+    honest = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64)
+    for _ in range(200):
+        seen.log_odds(values)
+        seen.learn(values, honest, 1 - honest)
+    assert seen.clarity() == pytest.approx(1.0 / 0.1)  # means at +-0.5, spreads of 0.1
+
+
+def test_lengths_are_judged_by_the_qv_gradient_first_and_by_the_trusted_later():
+    lengths = Lengths(horizon=10, cap=4.0)
+    odds = lengths.log_odds(torch.tensor([1.0, 0.3, 2.7], dtype=torch.float64), yardstick=1.0)
+    assert odds[0] == odds[1] > -0.1 and odds[2] < -2  # a mean over more samples is rather shorter
+    assert lengths.follow(0.4, yardstick=1.0) == 0.4
+    odds = lengths.log_odds(torch.tensor([0.4, 1.1, 1.3, 0.05], dtype=torch.float64), yardstick=1.0)
+    assert odds[0] == odds[1] and odds[2] < odds[0] and odds[3] < -4
+    for _ in range(100):
+        lengths.relax(yardstick=3.0)
+    assert lengths.usual == pytest.approx(2.0, rel=1e-3)
+
+
+def test_a_run_that_went_the_wrong_way_is_rolled_back_and_turned_round():
+    class Wrong(conformance.QuadraticServer):
+        def qv_loss(self, parameters=None):
+            return 3.0 * self.first if parameters is None and self.far else self.first
+
+    server, rule = Wrong(torch.ones(300), torch.arange(10) >= 3), GAAPlus()
+    server.first, server.far = 1.0, False
+    rule.reset(10, 300, seeding.generator(0, "agent"))
+    for step in range(40):
+        server.far = step > 5
+        rule.observe(server)
+        average = rule._state.memory.average.clone()
+        update, credits = rule.decide(submissions())
+        if not update.any() and torch.equal(rule._state.memory.average, -average):
+            break
+    assert 15 <= step < 39
+    assert not credits.any()
 
 
 def test_survey_is_exact_where_squares_overflow_and_raises_what_is_not_finite():
