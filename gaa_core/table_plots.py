@@ -72,7 +72,8 @@ def by_category(table: pd.DataFrame, *, ax: Axes, x: str, title: str = "", refer
     if reference is not None:
         ax.axhline(reference, color="#444444", linewidth=1.0, label="no attack, Mean")
     ax.set_xticks(range(len(values)), [str(value).replace("_", " ") for value in values])
-    ax.tick_params(axis="x", labelsize=8 if len(values) > 3 else 9, rotation=15 if len(values) > 4 else 0)
+    crowded = len(values) > 4 or sum(len(str(value)) for value in values) > 60
+    ax.tick_params(axis="x", labelsize=8 if len(values) > 3 else 9, rotation=15 if crowded else 0)
     ax.set(xlabel="", ylabel="final test accuracy", ylim=(0, 1), xlim=(-0.5, len(values) - 0.5), title=title)
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
 
