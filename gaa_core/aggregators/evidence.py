@@ -58,7 +58,9 @@ class DirectionMemory:
         if not present.any():
             return
         parts = 1 if self.seen == 0 or len(self.square) <= MANY else 4
-        scales = torch.where(present, 1 / lengths.clamp_min(1e-300), 0.0).to(gradients.dtype)[:, None]
+        scales = torch.where(present, 1 / lengths.clamp_min(1e-37), 0.0).to(gradients.dtype)[
+            :, None
+        ]  # finite in float32
         count = int(present.sum())
         share = max(1 / self.horizon, 1 / (self.seen + 1)) if parts == 1 else min(1.0, parts / self.horizon)
         for place, block in enumerate(kernels.column_blocks(gradients)):
