@@ -58,9 +58,8 @@ class DirectionMemory:
         if not present.any():
             return
         parts = 1 if self.seen == 0 or len(self.square) <= MANY else 4
-        scales = torch.where(present, 1 / lengths.clamp_min(1e-37), 0.0).to(gradients.dtype)[
-            :, None
-        ]  # finite in float32
+        shortest = 1e-37  # whose inverse is finite in float32
+        scales = torch.where(present, 1 / lengths.clamp_min(shortest), 0.0).to(gradients.dtype)[:, None]
         count = int(present.sum())
         share = max(1 / self.horizon, 1 / (self.seen + 1)) if parts == 1 else min(1.0, parts / self.horizon)
         for place, block in enumerate(kernels.column_blocks(gradients)):
@@ -157,7 +156,7 @@ class Calibration:
         self.known += total if self.known < self.horizon else (total - self.known) / self.horizon
 
     def clarity(self) -> float:
-        """Spreads between the trusted and the distrusted, or twice those of the trusted from 0 if that is more.
+        """Spreads between the trusted and the distrusted, or 1.8 times those of the trusted from 0 if that is more.
 
         Infinite until both are known.
         """
