@@ -8,7 +8,7 @@ import sys
 import torch
 
 from gaa_core import seeding
-from gaa_core.aggregators import GAA
+from gaa_core.aggregators import GAAPlus
 from gaa_core.cases import MNIST
 from gaa_core.engines import FlatModel
 from gaa_core.flower import GAAStrategy
@@ -80,6 +80,4 @@ def federate(rule: object, clients: int = 4, liars: int = 1, rounds: int = 20) -
 
 
 if __name__ == "__main__":
-    print(
-        json.dumps(federate(GAA(norm_bound=2.0, policy_lr=0.05), rounds=int(sys.argv[1]) if len(sys.argv) > 1 else 20))
-    )
+    print(json.dumps(federate(GAAPlus(), rounds=int(sys.argv[1]) if len(sys.argv) > 1 else 20)))

@@ -109,9 +109,10 @@ def test_the_example_federation_runs_under_flower_s_simulation(python, tmp_path)
     done = call(python, tmp_path, "-m", "gaa_core.flower_app", "3")
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["accuracy"] > 0.4
+    assert found["accuracy"] > 0.6  # whichever row Flower's random node ids give the liar
     assert len(found["credits"]) == 3
     assert all(sum(credits) == pytest.approx(1.0, abs=1e-5) for credits in found["credits"])
+    assert all(sorted(credits)[0] < 0.01 and sorted(credits)[1] > 0.2 for credits in found["credits"])
 
 
 def test_without_flower_one_sentence_says_so():
