@@ -108,12 +108,13 @@ class Calibration:
     their means: what was never seen before is judged by its sign.
     """
 
-    def __init__(self, horizon: int, cap: float, floor: float):
-        self.horizon, self.cap, self.floor = horizon, cap, floor
+    def __init__(self, horizon: int, cap: float, floor: float, apart: float | None = None):
+        self.horizon, self.cap, self.floor, self.apart = horizon, cap, floor, apart
         self.mean = self.variance = 0.0  # of the trusted
         self.other_mean = self.other_variance = 0.0
         self.steps = 0
         self.known = 0.0  # distrusted submissions that were seen
+        self.noise = 0.0  # the spread of honest evidence, as far as it is foretold
 
     def log_odds(self, values: Tensor) -> Tensor:
         """[n] -> [n], within the cap."""
@@ -136,7 +137,7 @@ class Calibration:
         if other_mean < mean:
             odds = torch.where(values > mean, odds.clamp_min(ratio(mean)), odds)
             odds = torch.where(values < other_mean, torch.minimum(odds, simple), odds)
-        return odds.clamp(-self.cap, self.cap)
+        return (odds * self._faith()).clamp(-self.cap, self.cap)
 
     def learn(self, values: Tensor, trust: Tensor, distrust: Tensor) -> None:
         """Take in the evidence [n] of workers trusted and distrusted this much [n]."""
@@ -177,9 +178,20 @@ class Calibration:
         variance = seen * self.other_variance + (1 - seen) * spread + seen * (1 - seen) * self.other_mean**2
         return seen * self.other_mean, max(variance, (0.03 * mean) ** 2)
 
+    def _faith(self) -> float:
+        """How far two kinds of workers are believed in, in [0, 1].
+
+        Whoever divides one kind in two by its own noise sees a gap between them of about 2.7 spreads at most.
+        """
+        if self.apart is None:
+            return 1.0
+        both = max(0.5 * (self.variance + self.other_variance), 1e-24) ** 0.5
+        gap = max(0.0, self.mean - self.other_mean) / both
+        return 1 - self.known / (self.known + 3.0) * (1 - min(1.0, gap / self.apart) ** 2)
+
     def _begin(self, values: Tensor) -> None:
         self.mean = 0.7 * float(values.abs().max())
-        self.variance = (0.4 * self.mean) ** 2
+        self.variance = max(0.4 * self.mean, self.noise) ** 2
         self.steps = 1
 
 

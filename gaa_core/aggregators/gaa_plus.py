@@ -145,6 +145,7 @@ class _Mind:
         horizon, cap = self.rule.calibration, self.rule.cap
         floors = {"qv": 0.25, "calm qv": 0.0, "memory": 0.0}
         kinds = {kind: Calibration(horizon, cap, floor) for kind, floor in floors.items()}
+        kinds["qv"].apart = 2.5
         return kinds, Agreement(20, cap), Lengths(horizon, cap)
 
     def state(self) -> dict:
@@ -164,6 +165,23 @@ class _Mind:
         if self.last is not None:
             self.reward(*self.last)
             self.last = None
+
+    def foretell(self, lengths: Tensor) -> float:
+        """The spread of honest cosines [k] with the QV gradient, from how the QV samples' own gradients scatter.
+
+        Whatever a mean of b samples says, it says with 1/sqrt(b) of the scatter of one; how many there are in a
+        submission follows from its length. 0 where too few samples tell.
+        """
+        server, count = self.server, len(self.server.qv.targets)
+        usual = min(float(lengths.median()), 2 * self.yardstick)
+        if count < 3 or not usual > 0:
+            return 0.0
+        samples = ((server.qv.inputs[i : i + 1], server.qv.targets[i : i + 1]) for i in range(count))
+        own = torch.stack([server.model.gradient(server.parameters, *sample)[0] for sample in samples])
+        gram = kernels.gram(own)[0]
+        with_rest = (gram.sum(dim=1) - gram.diagonal()) / (count - 1)
+        samples = max(1.0, float(gram.diagonal().mean()) / usual**2)
+        return float(with_rest.std()) / samples**0.5 / (usual * self.yardstick)
 
     def turn_round(self) -> None:
         """Back to an earlier state, with a memory that points the other way and nothing else that was learned."""
@@ -227,6 +245,8 @@ class _Mind:
         if witness is not None:
             vectors["memory"] = witness
         lengths, found = survey(gradients, list(vectors.values()))
+        if self.kinds["qv"].steps == 0:
+            self.kinds["qv"].noise = self.foretell(lengths)
         values = dict(zip(vectors, found.T, strict=True))
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
         if witness is not None and self.rule.use_qv and self.memory.vote(values["memory"], values["qv"], worth):

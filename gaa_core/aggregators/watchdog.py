@@ -63,8 +63,8 @@ class Bearings:
     """Whether a run still knows where it goes. No single step shows it: it takes averages over some."""
 
     lost_at: float = 1.4  # times its first value, above which f_B says that the run has gone the wrong way
-    stuck_at: float = 0.75  # times its first value, above which f_B says that little was learned
-    steps: int = 15  # for which either has to last
+    steps: int = 15  # for which that has to last
+    longest: int = 10  # steps of silence on end, above which it says more of the evidence than of the workers
     liars_at: float = 0.15  # the share of distrusted submissions from which on there are liars about
     settled_at: float = 2.5  # mean log-odds of reputations that have settled who they are
 
@@ -92,8 +92,8 @@ class Bearings:
         self.usual, self.since = self.first, 0
 
     def stuck(self, silent: int) -> bool:
-        """Whether nobody has been trusted for so many steps on end, though there is much to learn."""
-        return silent > self.steps and self.usual > self.stuck_at * self.first
+        """Whether nobody has been trusted for longer than there can be nobody honest."""
+        return silent > self.longest
 
     def unclear(self, distrusted: float, clarity: float, least: float, reputation: float) -> bool:
         """Whether there are liars about who cannot be told any more, though they could be.
