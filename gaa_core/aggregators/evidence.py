@@ -108,7 +108,7 @@ class Calibration:
     their means: what was never seen before is judged by its sign.
     """
 
-    def __init__(self, horizon: int, cap: float, floor: float, apart: float | None = None):
+    def __init__(self, horizon: int, cap: float, floor: float = 0.0, apart: float | None = None):
         self.horizon, self.cap, self.floor, self.apart = horizon, cap, floor, apart
         self.mean = self.variance = 0.0  # of the trusted
         self.other_mean = self.other_variance = 0.0
@@ -181,7 +181,7 @@ class Calibration:
     def _faith(self) -> float:
         """How far two kinds of workers are believed in, in [0, 1].
 
-        Whoever divides one kind in two by its own noise sees a gap between them of about 2.7 spreads at most.
+        Whoever cuts one kind in two by its own noise sees a gap of about 2.7 spreads, and less where the cut is soft.
         """
         if self.apart is None:
             return 1.0

@@ -143,9 +143,8 @@ class _Mind:
     def fresh(self) -> tuple[dict[str, Calibration], Agreement, Lengths]:
         """Knowing nothing yet of how evidence looks."""
         horizon, cap = self.rule.calibration, self.rule.cap
-        floors = {"qv": 0.25, "calm qv": 0.0, "memory": 0.0}
-        kinds = {kind: Calibration(horizon, cap, floor) for kind, floor in floors.items()}
-        kinds["qv"].apart = 2.5
+        kinds = {kind: Calibration(horizon, cap) for kind in ("calm qv", "memory")}
+        kinds["qv"] = Calibration(horizon, cap, floor=0.25, apart=2.5)
         return kinds, Agreement(20, cap), Lengths(horizon, cap)
 
     def state(self) -> dict:
@@ -170,18 +169,19 @@ class _Mind:
         """The spread of honest cosines [k] with the QV gradient, from how the QV samples' own gradients scatter.
 
         Whatever a mean of b samples says, it says with 1/sqrt(b) of the scatter of one; how many there are in a
-        submission follows from its length. 0 where too few samples tell.
+        submission follows from its length. 0 where there are too few samples, or a server that does not show them.
         """
-        server, count = self.server, len(self.server.qv.targets)
+        server, qv = self.server, getattr(self.server, "qv", None)
+        count = 0 if qv is None else len(qv.targets)
         usual = min(float(lengths.median()), 2 * self.yardstick)
         if count < 3 or not usual > 0:
             return 0.0
-        samples = ((server.qv.inputs[i : i + 1], server.qv.targets[i : i + 1]) for i in range(count))
+        samples = ((qv.inputs[i : i + 1], qv.targets[i : i + 1]) for i in range(count))
         own = torch.stack([server.model.gradient(server.parameters, *sample)[0] for sample in samples])
         gram = kernels.gram(own)[0]
         with_rest = (gram.sum(dim=1) - gram.diagonal()) / (count - 1)
-        samples = max(1.0, float(gram.diagonal().mean()) / usual**2)
-        return float(with_rest.std()) / samples**0.5 / (usual * self.yardstick)
+        batch = max(1.0, float(gram.diagonal().mean()) / usual**2)
+        return float(with_rest.std()) / batch**0.5 / (usual * self.yardstick)
 
     def turn_round(self) -> None:
         """Back to an earlier state, with a memory that points the other way and nothing else that was learned."""

@@ -21,9 +21,11 @@ from gaa_core.aggregators.evidence import (
 from gaa_core.aggregators.reputation import Reputation
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, RandomFault
-from gaa_core.cases import MNIST
+from gaa_core.cases import CMS, MNIST
+from gaa_core.engines import FlatModel
 from gaa_core.errors import GaaError
 from gaa_core.kernels import NotFinite
+from gaa_core.qv import draw_qv
 from gaa_core.server import ParameterServer
 
 SWITCHES = [field.name for field in dataclasses.fields(GAAPlus) if field.name.startswith("use_")]
@@ -254,10 +256,50 @@ def test_a_run_is_lost_when_f_b_stays_above_its_first_value():
     assert not bearings.lost()
 
 
-def test_a_run_is_stuck_when_nobody_is_trusted_and_little_was_learned():
-    assert noted(0.9, 100).stuck(silent=16)
-    assert not noted(0.9, 100).stuck(silent=15)
-    assert not noted(0.1, 100).stuck(silent=1000)  # it has learned: silence can be right
+def test_silence_for_long_says_more_of_the_evidence_than_of_the_workers():
+    assert Bearings().stuck(silent=11)
+    assert not Bearings().stuck(silent=10)
+
+
+def test_what_the_qv_samples_do_not_agree_on_is_not_believed():
+    """Two classes that pull apart, in one coordinate each: what a sample says of the others says nothing of a batch."""
+    quiet, noisy = Calibration(10, 4.0), Calibration(10, 4.0)
+    noisy.noise = 1.0
+    values = torch.tensor([0.1, -0.1, 0.08, 0.02], dtype=torch.float64)
+    assert quiet.log_odds(values).abs().max() > 2
+    assert noisy.log_odds(values).abs().max() < 0.1
+
+
+def test_the_spread_of_honest_cosines_is_foretold():
+    """Golden samples of logistic regression: the foretold spread is of the true one's size."""
+    data = CMS.load()
+    model = FlatModel(CMS.model(data))
+    theta = model.initial()
+    qv, _ = draw_qv(CMS, data, "golden", 10, torch.Generator().manual_seed(0))
+    rule = GAAPlus()
+    rule.reset(40, len(theta), torch.Generator().manual_seed(0))
+    rule.observe(ParameterServer(model, qv, theta, lr=0.1))
+    draw = torch.Generator().manual_seed(1)
+    batches = torch.randint(len(data.train), (40, 32), generator=draw)
+    honest = torch.stack(
+        [model.gradient(theta, data.train.inputs[rows], data.train.targets[rows])[0] for rows in batches]
+    )
+    gradient = rule._state.server.qv_gradient()
+    cosine = (honest @ gradient) / honest.norm(dim=1) / gradient.norm()
+    foretold = rule._state.foretell(honest.norm(dim=1).double())
+    assert 0.5 < foretold / float(cosine.std()) < 4
+
+
+def test_one_kind_cut_in_two_is_not_believed_where_evidence_has_to_be_apart():
+    kinds = {apart: Calibration(10, 4.0, apart=apart) for apart in (None, 2.5)}
+    values = torch.linspace(-1, 1, 11, dtype=torch.float64) + 0.3
+    trust = torch.sigmoid(2 * (values - 0.3))  # softly cut, as trust does
+    for kind in kinds.values():
+        kind.log_odds(values)
+        for _ in range(40):
+            kind.learn(values, trust, 1 - trust)
+    told = {apart: float(kind.log_odds(values).abs().mean()) for apart, kind in kinds.items()}
+    assert told[2.5] < told[None]
 
 
 def test_silence_where_liars_could_be_told_and_cannot_any_more():
