@@ -39,9 +39,9 @@ class DirectionMemory:
         return vector / (self.square + self.damping * self.square.mean()).clamp_min(tiny)
 
     def whitened(self, gradients: Tensor, columns: slice | Tensor = slice(None)) -> Tensor:
-        """Submissions [n, d] at some columns, each divided by its usual size, as peers compare them."""
+        """Submissions [n, c] at some columns, each of these divided by its usual size, as peers compare them."""
         usual = self.square[columns] + self.damping * self.square.mean()
-        return gradients[:, columns] * usual.clamp_min(torch.finfo(usual.dtype).tiny).rsqrt().to(gradients.dtype)
+        return gradients * usual.clamp_min(torch.finfo(usual.dtype).tiny).rsqrt().to(gradients.dtype)
 
     def accept(self, update: Tensor) -> None:
         """Remember the direction of an update [d]: its length would let one wild step outweigh many."""
