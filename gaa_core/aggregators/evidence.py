@@ -108,6 +108,8 @@ class Calibration:
     their means: what was never seen before is judged by its sign.
     """
 
+    young = 150  # steps, after which what was learned of the evidence stands
+
     def __init__(self, horizon: int, cap: float, floor: float = 0.0, apart: float | None = None):
         self.horizon, self.cap, self.floor, self.apart = horizon, cap, floor, apart
         self.mean = self.variance = 0.0  # of the trusted
@@ -183,7 +185,7 @@ class Calibration:
 
         Whoever cuts one kind in two by its own noise sees a gap of about 2.7 spreads, and less where the cut is soft.
         """
-        if self.apart is None:
+        if self.apart is None or self.steps > self.young:
             return 1.0
         both = max(0.5 * (self.variance + self.other_variance), 1e-24) ** 0.5
         gap = max(0.0, self.mean - self.other_mean) / both

@@ -336,7 +336,7 @@ class _Mind:
                 kind.relax()
             self.lengths.relax(self.yardstick)
             self.reputation.lift()
-        if self.bearings.stuck(self.silent):
+        if self.bearings.stuck(self.silent, self.memory.accepted):
             self.forget()
             self.silent = 0
 

@@ -65,6 +65,9 @@ class Bearings:
     lost_at: float = 1.4  # times its first value, above which f_B says that the run has gone the wrong way
     steps: int = 15  # for which that has to last
     longest: int = 10  # steps of silence on end, above which it says more of the evidence than of the workers
+    young: int = (
+        150  # accepted updates, after which it can be right: late in training honest gradients agree on nothing
+    )
     liars_at: float = 0.15  # the share of distrusted submissions from which on there are liars about
     settled_at: float = 2.5  # mean log-odds of reputations that have settled who they are
 
@@ -91,9 +94,9 @@ class Bearings:
         """The run was turned round."""
         self.usual, self.since = self.first, 0
 
-    def stuck(self, silent: int) -> bool:
-        """Whether nobody has been trusted for longer than there can be nobody honest."""
-        return silent > self.longest
+    def stuck(self, silent: int, accepted: int) -> bool:
+        """Whether nobody has been trusted for longer than there can be nobody honest, after so few accepted updates."""
+        return silent > self.longest and accepted <= self.young
 
     def unclear(self, distrusted: float, clarity: float, least: float, reputation: float) -> bool:
         """Whether there are liars about who cannot be told any more, though they could be.

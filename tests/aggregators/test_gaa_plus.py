@@ -257,8 +257,9 @@ def test_a_run_is_lost_when_f_b_stays_above_its_first_value():
 
 
 def test_silence_for_long_says_more_of_the_evidence_than_of_the_workers():
-    assert Bearings().stuck(silent=11)
-    assert not Bearings().stuck(silent=10)
+    assert Bearings().stuck(silent=11, accepted=20)
+    assert not Bearings().stuck(silent=10, accepted=20)
+    assert not Bearings().stuck(silent=1000, accepted=151)  # it has learned: silence can be right
 
 
 def test_what_the_qv_samples_do_not_agree_on_is_not_believed():
