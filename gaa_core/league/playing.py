@@ -106,7 +106,7 @@ def _last_line(error: str) -> str:
 
 def write_table(table: pd.DataFrame, folder: str | Path) -> Path:
     """`league.csv` in a folder of figures, whole or not at all."""
-    return report.write_text(Path(folder) / "league.csv", table.to_csv(index=False))
+    return report.write_text(Path(folder) / "league.csv", table.to_csv(index=False, float_format="%.6g"))
 
 
 def data_sources(table: pd.DataFrame) -> str:
