@@ -12,6 +12,9 @@ from gaa_core import kernels
 #: From this many parameters on, what may be estimated from a part of them is.
 MANY = 2**17
 
+#: Steps for which a run is young: what was learned of the evidence may be wrong, and silence, too.
+YOUNG = 150
+
 
 class DirectionMemory:
     """Where accepted updates have been going, and how much each coordinate varies in what is submitted.
@@ -108,8 +111,6 @@ class Calibration:
     their means: what was never seen before is judged by its sign.
     """
 
-    young = 150  # steps, after which what was learned of the evidence stands
-
     def __init__(self, horizon: int, cap: float, floor: float = 0.0, apart: float | None = None):
         self.horizon, self.cap, self.floor, self.apart = horizon, cap, floor, apart
         self.mean = self.variance = 0.0  # of the trusted
@@ -165,8 +166,12 @@ class Calibration:
         """
         if self.steps < self.horizon or self.known < self.horizon / 2:
             return math.inf
+        return max(self._gap(), 1.8 * self.mean / max(self.variance, 1e-24) ** 0.5)
+
+    def _gap(self) -> float:
+        """Spreads between the trusted and the distrusted."""
         both = max(0.5 * (self.variance + self.other_variance), 1e-24) ** 0.5
-        return max((self.mean - self.other_mean) / both, 1.8 * self.mean / max(self.variance, 1e-24) ** 0.5)
+        return (self.mean - self.other_mean) / both
 
     def relax(self) -> None:
         """Nobody has been trusted for a while: expect less."""
@@ -185,11 +190,10 @@ class Calibration:
 
         Whoever cuts one kind in two by its own noise sees a gap of about 2.7 spreads, and less where the cut is soft.
         """
-        if self.apart is None or self.steps > self.young:
+        if self.apart is None or self.steps > YOUNG:
             return 1.0
-        both = max(0.5 * (self.variance + self.other_variance), 1e-24) ** 0.5
-        gap = max(0.0, self.mean - self.other_mean) / both
-        return 1 - self.known / (self.known + 3.0) * (1 - min(1.0, gap / self.apart) ** 2)
+        gap = min(max(0.0, self._gap() / self.apart), 1.0)
+        return 1 - self.known / (self.known + 3.0) * (1 - gap**2)
 
     def _begin(self, values: Tensor) -> None:
         self.mean = 0.7 * float(values.abs().max())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from gaa_core.aggregators.evidence import YOUNG
+
 
 @dataclass
 class Watchdog:
@@ -65,7 +67,7 @@ class Bearings:
     lost_at: float = 1.4  # times its first value, above which f_B says that the run has gone the wrong way
     steps: int = 15  # for which that has to last
     longest: int = 10  # steps of silence on end, above which it says more of the evidence than of the workers
-    young: int = 150  # accepted updates, after which it can be right: late in training nothing agrees
+    young: int = YOUNG  # accepted updates, after which it can be right: late in training nothing agrees
     liars_at: float = 0.15  # the share of distrusted submissions from which on there are liars about
     settled_at: float = 2.5  # mean log-odds of reputations that have settled who they are
 
