@@ -193,6 +193,23 @@ def test_checks_have_their_own_yardsticks(tmp_path):
     assert len(names) == 4, "those without a bound are only reported"
 
 
+def test_credits_are_judged_by_who_lies(tmp_path):
+    rules = {"GAAPlus": aggregators.GAAPlus(), "GAA": aggregators.GAA()}
+    table = league.spot(rules, cases=["cms"], seeds=1, results=tmp_path, jobs=1, steps=20, eval_every=20)
+    assert table.groupby("rule").size().tolist() == [3, 3]
+    assert set(table["schedule"]) == {"static", "randomized"}
+    figures = table.set_index(["rule", "schedule", "ratio"])
+    assert figures.loc[("GAAPlus", "static", 0.3), "auc_end"] == 1.0
+    found = {each.name: each for each in league.spot_requirements(table, "GAAPlus")}
+    first = found["AUC of credits at the end, reversion, static 30%"]
+    assert first.met and first.at_least and first.bound == 0.99 and first.unit == ""
+    wrong = league.spot_requirements(table.assign(auc_end=1 - table["auc_end"]), "GAAPlus")[0]
+    assert wrong.figure == 0.0 and not wrong.met
+    assert found["AUC of credits, mean of all steps, reversion, randomized 70%"].figure == pytest.approx(
+        figures.loc[("GAAPlus", "randomized", 0.7), "auc_steps"]
+    )
+
+
 def test_an_ablation_switches_one_part_off():
     rule = aggregators.GAAPlus()
     for name, other in checks.ablations(rule).items():

@@ -12,6 +12,8 @@ from gaa_core.league.checks import (
     check_requirements,
     claim,
     league_requirements,
+    spot,
+    spot_requirements,
 )
 from gaa_core.league.grid import PROFILES, SEARCH_SEEDS, SETTINGS, Part, games, narrowed, parts, shortened
 from gaa_core.league.opponents import FOUND, opponents
@@ -50,5 +52,7 @@ __all__ = [
     "ranking",
     "search",
     "shortened",
+    "spot",
+    "spot_requirements",
     "write_table",
 ]

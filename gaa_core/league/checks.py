@@ -6,6 +6,7 @@ A requirement is met or not by its measured mean; every verdict is `holds` or `f
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 
 from gaa_core import analysis, report, studies
 from gaa_core.aggregators import Mean, Oracle
-from gaa_core.aggregators.base import Aggregator
+from gaa_core.aggregators.base import Aggregator, LearningAggregator
 from gaa_core.attacks import GradientReversion
 from gaa_core.league.grid import SETTINGS
 from gaa_core.league.rules import Entrant
@@ -23,6 +24,7 @@ from gaa_core.sweep import experiment, sweep
 #: Bounds in points of accuracy, or shares; met when the measured figure is at most (for shares: at least) the bound.
 MEAN_GAP, P95_GAP, SHARE_BEST, RANDOMIZED_GAP, UNDER_SERVER = 1.5, 5.0, 0.95, 3.0, 2.0
 NO_ATTACK, SIMILAR, ONE_SAMPLE, UNLIKE = 0.5, 3.0, 5.0, 2.0
+AUC_STATIC, AUC_RANDOMIZED = 0.99, 0.95
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Requirement:
     bound: float
     at_least: bool = False  # else: at most
     interval: report.Interval | None = None
+    unit: str = "points"
 
     @property
     def met(self) -> bool:
@@ -60,7 +63,7 @@ def league_requirements(table: pd.DataFrame, rule: str) -> list[Requirement]:
     found = [
         Requirement("mean gap to the oracle", "", row["mean"], MEAN_GAP, interval=_interval(mine)),
         Requirement("95th percentile of the cells' gaps", "", row["p95"], P95_GAP),
-        Requirement("share of cells best or within a point of the best", "", row["best"], SHARE_BEST, at_least=True),
+        Requirement("share of cells best or within a point of the best", "", row["best"], SHARE_BEST, True, unit=""),
         Requirement("worst cell against ServerOnly", "", row["margin"], -UNDER_SERVER, at_least=True),
     ]
     hard = mine[mine["schedule"].str.startswith("randomized") & (mine["ratio"] >= 0.7)]
@@ -148,6 +151,50 @@ _WORDS = {
 }
 
 
+#: How well credits tell who lies: (roles, share of attackers, column of `spot`, its words, the bound).
+_SPOTTED = (
+    ("static", 0.3, "auc_end", "AUC of credits at the end, reversion, static 30%", AUC_STATIC),
+    ("static", 0.7, "auc_end", "AUC of credits at the end, reversion, static 70%", AUC_STATIC),
+    ("randomized", 0.7, "auc_steps", "AUC of credits, mean of all steps, reversion, randomized 70%", AUC_RANDOMIZED),
+)
+
+
+def spot(
+    rules: dict[str, LearningAggregator],
+    *,
+    cases: Iterable[str],
+    seeds: int,
+    results: str | Path,
+    jobs: int,
+    n: int = 10,
+    **options,
+) -> pd.DataFrame:
+    """How well credits tell who lies: the figures of `analysis.detect` for each rule, case, roles, share and seed.
+
+    Attackers reverse their gradients. A step without anybody's credit counts as guessing (0.5).
+    """
+    rows, runs = [], []
+    for case, (kind, ratio, *_), seed, name in itertools.product(cases, _SPOTTED, range(seeds), rules):
+        setting = SETTINGS[case]
+        own = {**setting.options(), "n": n, "seed": seed, "attack": GradientReversion(), **options}
+        own["roles"] = studies.schedule(kind, n, ratio, own["steps"], seed)
+        rows.append({"rule": name, "case": case, "schedule": kind, "ratio": ratio, "seed": seed})
+        runs.append(experiment(setting.case, rules[name], **own))
+    traces = sweep(runs, results=results, jobs=jobs).traces()
+    figures = [analysis.detect(trace).summary() for trace in traces]
+    return pd.concat([pd.DataFrame(rows), pd.DataFrame(figures)], axis=1)
+
+
+def spot_requirements(table: pd.DataFrame, rule: str) -> list[Requirement]:
+    """The requirements on a rule in a table of `spot`, case by case."""
+    found, mine = [], table[table["rule"] == rule]
+    for case, (kind, ratio, column, words, bound) in itertools.product(mine["case"].unique(), _SPOTTED):
+        part = mine[(mine["case"] == case) & (mine["schedule"] == kind) & (mine["ratio"] == ratio)]
+        interval = report.interval(list(part[column]))
+        found.append(Requirement(words, case, interval.mean, bound, True, interval, unit=""))
+    return found
+
+
 def ablations(rule: Aggregator) -> dict[str, Aggregator]:
     """A rule, and the same with each of its parts switched off: its hyper-parameters that are true or false."""
     switches = [each.name for each in dataclasses.fields(rule) if each.init and getattr(rule, each.name) is True]
@@ -166,7 +213,6 @@ def claim(
     """A row of the claims table per requirement; its verdict is that of the bound written down here."""
     for each in requirements:
         case = SETTINGS[each.case].case.title if each.case else "all"
-        share = each.bound == SHARE_BEST and each.at_least
         sign = "at least" if each.at_least else "at most"
         if each.figure != each.figure:
             claims.not_run("C12", case=case, setting=f"{rule}: {each.name}")
@@ -177,7 +223,7 @@ def claim(
             case=case,
             setting=f"{rule}: {each.name}; {sign} {each.bound:g}",
             measured=measured,
-            unit="" if share else "points",
+            unit=each.unit,
             verdict="holds" if each.met else "fails",
             data_source=data_source,
             figure=figure,
