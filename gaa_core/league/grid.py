@@ -97,7 +97,7 @@ PROFILES: dict[str, tuple[Part, ...]] = {
     "paper": (
         Part("rivals", _TABULAR, _ENDURING),
         Part("field", ("cms",), attacks=(*_HARD, "label flip"), roles=_THIN[:2]),
-        Part("cifar10", ("cifar10",), _ENDURING[1:3], _HARD, (*_THIN, ("randomized", 0.9))),
+        Part("cifar10", ("cifar10",), _ENDURING, _HARD, (*_THIN, ("randomized", 0.9))),
         Part("fifty", ("cms",), _ENDURING, _HARD, _THIN, n=50),
     ),
 }  # fmt: skip
