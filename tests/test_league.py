@@ -200,14 +200,12 @@ def test_credits_are_judged_by_who_lies(tmp_path):
     assert set(table["schedule"]) == {"static", "randomized"}
     figures = table.set_index(["rule", "schedule", "ratio"])
     assert figures.loc[("GAAPlus", "static", 0.3), "auc_end"] == 1.0
-    found = {each.name: each for each in league.spot_requirements(table, "GAAPlus")}
-    first = found["AUC of credits at the end, reversion, static 30%"]
-    assert first.met and first.at_least and first.bound == 0.99 and first.unit == ""
-    wrong = league.spot_requirements(table.assign(auc_end=1 - table["auc_end"]), "GAAPlus")[0]
-    assert wrong.figure == 0.0 and not wrong.met
-    assert found["AUC of credits, mean of all steps, reversion, randomized 70%"].figure == pytest.approx(
-        figures.loc[("GAAPlus", "randomized", 0.7), "auc_steps"]
-    )
+    static, _, randomized = league.spot_requirements(table, "GAAPlus")
+    assert static.met and static.bound == 0.99 and static.unit == ""
+    assert randomized.bound == 0.95 and "randomized" in randomized.name
+    static, _, randomized = league.spot_requirements(table.assign(auc_end=0.98, auc_steps=0.96), "GAAPlus")
+    assert (static.figure, static.met) == (0.98, False), "static attackers are judged at the end"
+    assert (randomized.figure, randomized.met) == (0.96, True), "attackers drawn anew at all steps"
 
 
 def test_an_ablation_switches_one_part_off():
