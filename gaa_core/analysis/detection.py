@@ -134,7 +134,7 @@ def detection_table(table: pd.DataFrame, traces: Iterable[Trace], **options) -> 
 
     `traces` are the runs of the table's rows in their order, as `sweep.traces()` gives them.
     """
-    names = [name for name in ("rule", "attack_name", "schedule", "ratio", "seed") if name in table]
+    names = [name for name in ("case", "rule", "attack_name", "schedule", "ratio", "seed") if name in table]
     rows = table[names].to_dict("records")
     return pd.DataFrame(
         [{**row, **detect(trace, **options).summary()} for row, trace in zip(rows, traces, strict=True)]

@@ -169,7 +169,7 @@ def spot(
     n: int = 10,
     **options,
 ) -> pd.DataFrame:
-    """How well credits tell who lies: the figures of `analysis.detect` for each rule, case, roles, share and seed.
+    """How well credits tell who lies: `analysis.detection_table` for each rule, case, roles, share and seed.
 
     Attackers reverse their gradients. A step without anybody's credit counts as guessing (0.5).
     """
@@ -180,9 +180,7 @@ def spot(
         own["roles"] = studies.schedule(kind, n, ratio, own["steps"], seed)
         rows.append({"rule": name, "case": case, "schedule": kind, "ratio": ratio, "seed": seed})
         runs.append(experiment(setting.case, rules[name], **own))
-    traces = sweep(runs, results=results, jobs=jobs).traces()
-    figures = [analysis.detect(trace).summary() for trace in traces]
-    return pd.concat([pd.DataFrame(rows), pd.DataFrame(figures)], axis=1)
+    return analysis.detection_table(pd.DataFrame(rows), sweep(runs, results=results, jobs=jobs).traces())
 
 
 def spot_requirements(table: pd.DataFrame, rule: str) -> list[Requirement]:
