@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pandas as pd
 import pytest
@@ -182,6 +183,30 @@ def test_requirements_of_the_league(played):
     assert found["mean gap to the oracle", ""].figure == pytest.approx(analysis.standings(table).loc["Mean", "mean"])
     assert ("gap under randomized roles, 70% or more", "cms") in found
     assert found["worst cell against ServerOnly", ""].bound == -2.0
+
+
+def test_a_picture_names_the_data_of_what_it_shows(played, tmp_path):
+    table, _ = played
+    more = pd.concat([table, table[table["rule"] == "Mean"].assign(case="mnist")])
+    league.draw(more, tmp_path)
+    sources = {
+        name: json.loads((tmp_path / f"league_{name}.json").read_text())["data_source"]
+        for name in ("ranking", "attacks", "roles")
+    }
+    assert "MNIST" in sources["attacks"], "it shows all runs"
+    assert "MNIST" in sources["roles"], "it shows who played most, here the mean"
+    assert "MNIST" not in sources["ranking"], "it shows cells in which all rules played"
+
+
+def test_the_paper_league_s_runs_give_its_claims(repository):
+    folder = repository / "figures" / "paper"
+    runs = pd.read_csv(folder / "league.csv", keep_default_na=False, na_values={"accuracy": "", "oracle": ""})
+    claims = pd.read_csv(folder / "claims.csv").set_index(["case", "setting"])["measured"]
+    for each in league.league_requirements(runs, "GAAPlus"):
+        case = grid.SETTINGS[each.case].case.title if each.case else "all"
+        sign = "at least" if each.at_least else "at most"
+        measured = claims[case, f"GAAPlus: {each.name}; {sign} {each.bound:g}"]
+        assert measured == pytest.approx(each.figure, abs=1e-3), (case, each.name)
 
 
 def test_checks_have_their_own_yardsticks(tmp_path):

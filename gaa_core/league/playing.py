@@ -119,30 +119,34 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
     shared = analysis.common(table)
     seeds = table["seed"].nunique()
     shown = f"{shared.groupby(analysis.CELL).ngroups} cells in which every rule played, {seeds} seeds"
+    wide = analysis.widest(table)
     pictures = {
         "league_ranking": (
+            shared,
             league_plots.ranking(analysis.standings(shared)),
             f"Mean points of accuracy below the oracle over {shown}; bars: 95 % intervals over seeds; "
             "crosses: 95th percentile of the cells.",
             "Rules in order of their mean gap to the oracle, with intervals and 95th percentiles.",
         ),
         "league_attacks": (
+            table,
             league_plots.gap_maps(_grids(table, by="ratio", columns=["attack_name"])),
             "Mean points below the oracle, rules by attacks, one panel a share of Byzantine workers; "
             "'-': not played, 'no': the rule cannot run there.",
             "Heat maps of gaps, rules against attacks.",
         ),
         "league_roles": (
-            league_plots.gap_maps(_grids(analysis.widest(table), by="case", columns=["schedule", "ratio"])),
+            wide,
+            league_plots.gap_maps(_grids(wide, by="case", columns=["schedule", "ratio"])),
             "Mean points below the oracle, rules that played the whole grid by role schedules and shares, one panel a "
             "case.",
             "Heat maps of gaps, rules against role schedules.",
         ),
     }
-    options = {"folder": folder, "claim": "C12", "notebook": notebook, "data_source": data_sources(table)}
+    options = {"folder": folder, "claim": "C12", "notebook": notebook}
     return [
-        plots.save(figure, name, caption=caption, alt=alt, **options)
-        for name, (figure, caption, alt) in pictures.items()
+        plots.save(figure, name, caption=caption, alt=alt, data_source=data_sources(runs), **options)
+        for name, (runs, figure, caption, alt) in pictures.items()
     ]
 
 
