@@ -80,12 +80,19 @@ class Subject:
     f: int
 
     def answer(self, gradients: Tensor, honest: Tensor | None = None) -> Tensor:
-        """The rule's answer from a fresh start; `honest` rows (default: all) make the quasi-validation gradient."""
+        """The rule's answer from a fresh start; `honest` rows (default: all) make the quasi-validation gradient.
+
+        A learning rule that stays silent for its first `warm_up` steps is asked after them.
+        """
         if isinstance(self.rule, LearningAggregator):
             honest = gradients if honest is None else honest
             liars = torch.arange(len(gradients)) >= len(honest)
             self.rule.reset(*gradients.shape, seeding.generator(0, "conformance"))
-            self.rule.observe(QuadraticServer(-honest.double().mean(dim=0).to(honest.dtype), liars))
+            server = QuadraticServer(-honest.double().mean(dim=0).to(honest.dtype), liars)
+            for _ in range(max(getattr(part, "warm_up", 0) for part in _parts(self.rule))):
+                self.rule.observe(server)
+                self.rule(gradients)
+            self.rule.observe(server)
         return self.rule(gradients)
 
     def typical(self, d: int = 24, dtype: torch.dtype = torch.float32) -> Tensor:

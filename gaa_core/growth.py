@@ -81,7 +81,8 @@ def submissions(n: int, d: int, seed: int = 0) -> Tensor:
 def one_round(rule: Callable[[Tensor], Tensor], gradients: Tensor) -> tuple[Callable[[], object], int]:
     """(a call that aggregates gradients [n, d], how many steps it takes).
 
-    A learning rule takes as many steps a call as its segment has, since it learns at the last of them only.
+    A learning rule takes as many steps a call as its segment has, since it learns at the last of them only. One that
+    stays silent for its first `warm_up` steps has them behind it.
     """
     n, d = gradients.shape
     if not isinstance(rule, LearningAggregator):
@@ -90,12 +91,13 @@ def one_round(rule: Callable[[Tensor], Tensor], gradients: Tensor) -> tuple[Call
     rule.reset(n, d, torch.Generator().manual_seed(0))
     steps = getattr(rule, "horizon", 1)
 
-    def segment():
-        for _ in range(steps):
+    def segment(length: int = steps):
+        for _ in range(length):
             rule.observe(server)
             rule.decide(gradients)
             server.step += 1
 
+    segment(getattr(rule, "warm_up", 0))
     return segment, steps
 
 

@@ -1,4 +1,4 @@
-"""What speaks for and against a submission: where updates have been going, and how evidence has looked so far."""
+"""What speaks for and against a submission: how each kind of evidence has looked so far."""
 
 from __future__ import annotations
 
@@ -7,100 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from gaa_core import kernels
-
-#: From this many parameters on, what may be estimated from a part of them is.
-MANY = 2**17
-
 #: Steps for which a run is young: what was learned of the evidence may be wrong, and silence, too.
 YOUNG = 150
-
-
-class DirectionMemory:
-    """Where accepted updates have been going, and how much each coordinate varies in what is submitted.
-
-    The witness is average / (second moment + damping * its mean). Coordinates that swing to and fro, as along a stiff
-    direction of the loss, say nothing of who is honest; the plain average of updates is worse than chance there.
-    """
-
-    def __init__(self, d: int, horizon: int, damping: float):
-        self.horizon, self.damping = horizon, damping
-        self.average = torch.zeros(d)
-        self.square = torch.zeros(d)
-        self.accepted = self.seen = 0
-        self.standing = 0.0  # log-odds that the average points the right way, by the votes of the QV gradient
-
-    def witness(self) -> Tensor | None:
-        """[d]; None before the first update."""
-        if self.accepted == 0:
-            return None
-        return self.calm(self.average)
-
-    def calm(self, vector: Tensor) -> Tensor:
-        """A direction [d] with each coordinate divided by the second moment that submissions have there."""
-        tiny = torch.finfo(self.square.dtype).tiny
-        return vector / (self.square + self.damping * self.square.mean()).clamp_min(tiny)
-
-    def whitened(self, gradients: Tensor, columns: slice | Tensor = slice(None)) -> Tensor:
-        """Submissions [n, c] at some columns, each of these divided by its usual size, as peers compare them."""
-        usual = self.square[columns] + self.damping * self.square.mean()
-        return gradients * usual.clamp_min(torch.finfo(usual.dtype).tiny).rsqrt().to(gradients.dtype)
-
-    def accept(self, update: Tensor) -> None:
-        """Remember the direction of an update [d]: its length would let one wild step outweigh many."""
-        length = float(kernels.norms(update[None]))
-        if length == 0.0:
-            return
-        self.accepted += 1
-        share = max(1 / self.horizon, 1 / self.accepted)
-        self.average.lerp_((update / length).to(self.average), share)
-
-    def note(self, gradients: Tensor, lengths: Tensor) -> None:
-        """The second moment of submissions [n, d], whoever sent them, each at length 1; of many coordinates a part."""
-        present = lengths > 0
-        if not present.any():
-            return
-        parts = 1 if self.seen == 0 or len(self.square) <= MANY else 4
-        shortest = 1e-37  # whose inverse is finite in float32
-        scales = torch.where(present, 1 / lengths.clamp_min(shortest), 0.0).to(gradients.dtype)[:, None]
-        count = int(present.sum())
-        share = max(1 / self.horizon, 1 / (self.seen + 1)) if parts == 1 else min(1.0, parts / self.horizon)
-        for place, block in enumerate(kernels.column_blocks(gradients)):
-            if place % parts == self.seen % parts:
-                moment = (gradients[:, block] * scales).square_().sum(dim=0) / count
-                self.square[block].lerp_(moment.to(self.square), share)
-        self.seen += 1
-
-    def vote(self, own: Tensor, judge: Tensor, worth: float) -> bool:
-        """Compare its own cosines [n] with those of the QV gradient: one vote a step. True when it has to turn round.
-
-        The QV gradient errs for all submissions of a step at once, and rightly or wrongly the memory confirms itself:
-        it is believed no more than the votes say, and when they speak against it, it has pointed the wrong way.
-        """
-        scale = own.norm() * judge.norm()
-        if scale > 0:
-            agreement = float(own @ judge / scale)
-            self.standing = min(self.standing + 1.15 * worth * agreement * abs(agreement), 5.0)
-        if self.standing > -2.0:
-            return False
-        self.turn()
-        return True
-
-    def turn(self) -> None:
-        """It has pointed the wrong way."""
-        self.standing = max(abs(self.standing), 2.0)
-        self.average.neg_()
-
-    def credibility(self) -> float:
-        """How far it can be believed, in [0, 1]."""
-        return max(0.0, math.tanh(self.standing / 2))
-
-    def state(self) -> tuple[Tensor, Tensor, int, int, float]:
-        return self.average.clone(), self.square.clone(), self.accepted, self.seen, self.standing
-
-    def restore(self, state: tuple[Tensor, Tensor, int, int, float]) -> None:
-        average, square, self.accepted, self.seen, self.standing = state
-        self.average, self.square = average.clone(), square.clone()
 
 
 class Calibration:
@@ -201,15 +109,65 @@ class Calibration:
         self.steps = 1
 
 
+class MirroredCalibration:
+    """How a cosine looks whose sign tells two kinds of workers apart: about +m for the one, about -m for the other.
+
+    With x = +-m + s e, e normal, m^4 = (3 E[x^2]^2 - E[x^4]) / 2: the moments need no sign, so nobody has to be trusted
+    before it knows. They are taken over a number of submissions. While the kinds overlap by their noise m is 0.
+    """
+
+    def __init__(self, cap: float, window: float = 100.0):
+        self.cap, self.window = cap, window
+        self.second = self.fourth = 0.0
+        self.mean, self.variance = 0.0, 1.0
+        self.seen = 0.0  # submissions, at most the window
+
+    def learn(self, values: Tensor, counts: Tensor) -> None:
+        """Take in cosines [n], each counted as often as `counts` [n] says."""
+        total = float(counts.sum())
+        if total < 0.1:
+            return
+        self.seen = min(self.seen + total, self.window)
+        share = min(1.0, total / self.seen)
+        self.second += share * (float(counts @ values**2) / total - self.second)
+        self.fourth += share * (float(counts @ values**4) / total - self.fourth)
+        self.mean = max(0.0, (3 * self.second**2 - self.fourth) / 2) ** 0.25
+        self.variance = max(self.second - self.mean**2, (0.3 * self.mean) ** 2, 1e-24)
+
+    def log_odds(self, values: Tensor) -> Tensor:
+        """[n] -> [n], within the cap; less as long as few were seen."""
+        gain = 2 * self.mean / self.variance * self.seen / (self.seen + 10)
+        return (gain * values).clamp(-self.cap, self.cap)
+
+    def leaning(self, values: Tensor) -> Tensor:
+        """The log-odds where the two kinds are apart; else, knowing no better, the values over their usual size."""
+        return self.log_odds(values) if self.apart() > 1 else values / max(self.second, 1e-24) ** 0.5
+
+    def widened(self, window: float) -> MirroredCalibration:
+        """The same, which forgets more slowly from now on."""
+        self.window = window
+        return self
+
+    def apart(self) -> float:
+        """Spreads between each kind and 0."""
+        return self.mean / self.variance**0.5
+
+    def clarity(self) -> float:
+        """Spreads between the two kinds; infinite until some were seen."""
+        return 2 * self.apart() if self.seen > 0 else math.inf
+
+
 class Lengths:
     """What the length of a submission says: nobody honest is many times longer or shorter than is usual.
 
-    Where the distrusted give themselves away so, an ordinary length speaks for a worker, too.
+    How many times is learned from how the lengths of the trusted scatter. Where the distrusted give themselves away
+    so, an ordinary length speaks for a worker, too.
     """
 
     def __init__(self, horizon: int, cap: float):
         self.horizon, self.cap = horizon, cap
         self.usual = 0.0  # of the trusted
+        self.variance, self.looks = 0.0, 0  # of their logarithms about the usual one
         self.strange = 0.0  # share of the distrusted who are out of the ordinary
 
     def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
@@ -217,18 +175,27 @@ class Lengths:
         usual = self.usual or yardstick
         if not usual > 0:
             return torch.zeros_like(lengths)
-        longest, shortest = (3.0, 4.0) if self.usual else (2.0, 5.0)  # a mean over more samples is rather shorter
+        longest, shortest = (self.longest(), 4.0) if self.usual else (2.0, 5.0)  # a mean of more samples is shorter
         ratio = (lengths.clamp_min(1e-300) / usual).log()
         excess = torch.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
-        against = -(10.0 * excess).clamp(0.0, 3 * self.cap)  # no other evidence outweighs a gross one
+        against = -(25.0 * excess).clamp(0.0, 3 * self.cap)  # no other evidence outweighs a gross one
         return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
 
-    def learn(self, odds: Tensor, distrust: Tensor) -> None:
-        """Take in which of the workers, distrusted this much [n], were out of the ordinary."""
+    def longest(self) -> float:
+        """How many times the usual length is still ordinary: four spreads, but 2 to 3 times."""
+        return min(max(2.0, math.exp(4 * self.variance**0.5)), 3.0)
+
+    def learn(self, lengths: Tensor, odds: Tensor, trust: Tensor, distrust: Tensor) -> None:
+        """Take in how the trusted [n] scatter, and which of the distrusted [n] were out of the ordinary."""
         total = float(distrust.sum())
         if total > 0.1:
             share = float(distrust[odds < 0].sum()) / total
             self.strange += (share - self.strange) * min(1.0, total) / self.horizon
+        total = float(trust.sum())
+        if total > 0.1 and self.usual:
+            spread = 1.48 * weighted_median((lengths.clamp_min(1e-300) / self.usual).log().abs(), trust)
+            self.looks += 1
+            self.variance += (spread**2 - self.variance) * max(1 / self.looks, min(1.0, total) / self.horizon)
 
     def follow(self, usual: float, yardstick: float) -> float:
         """Take in the median length of the credited, and return it: at most twice what was usual."""
@@ -283,30 +250,6 @@ def cosines(gram: Tensor) -> Tensor:  # [n, n] -> [n, n]
 def multiplicity(cosine: Tensor, start: float = 0.9, stop: float = 0.99) -> Tensor:  # [n, n] -> [n]
     """How many submissions are the same as each, itself included: others count from `start` on, fully at `stop`."""
     return ((cosine - start) / (stop - start)).clamp(0, 1).sum(dim=1)
-
-
-def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Lengths [n] and cosines [n, k] of submissions [n, d] with k vectors [d], in one pass; cosines are 0 with zero.
-
-    Raises kernels.NotFinite when a submission is not finite.
-    """
-    matrix = torch.stack([vector.to(gradients.dtype) for vector in vectors])  # [k, d]
-    squares = torch.zeros(len(gradients), dtype=torch.float64)
-    products = torch.zeros(len(gradients), len(vectors), dtype=torch.float64)
-    for block in kernels.column_blocks(gradients, elements=400_000):
-        part = gradients[:, block]
-        squares += torch.linalg.vector_norm(part, dim=1).double().square()
-        products += part @ matrix[:, block].T
-    lengths = squares.sqrt()
-    least, most = (1e-12, 1e15) if gradients.dtype == torch.float32 else (1e-130, 1e130)
-    for row in torch.nonzero(~((lengths > least) & (lengths < most))).flatten().tolist():
-        only = gradients[row : row + 1]
-        if not kernels.finite_rows(only).all():
-            raise kernels.NotFinite
-        lengths[row] = kernels.norms(only)[0]
-        products[row] = (only[0].double() / lengths[row].clamp_min(1e-300)) @ matrix.double().T * lengths[row]
-    scale = lengths[:, None] * kernels.norms(matrix)
-    return lengths, torch.where(scale > 0, products / scale.clamp_min(1e-300), 0.0).nan_to_num(0.0).clamp(-1, 1)
 
 
 def weighted_median(values: Tensor, weights: Tensor) -> float:

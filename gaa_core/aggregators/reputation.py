@@ -37,8 +37,11 @@ class Reputation:
         mixed = before * likelihood + 1 - before  # [horizons, n]
         self.scores = self.memory * self.scores + mixed.log() @ weights
         self.honest = before * likelihood / mixed
-        self.base += 0.05 * (float((self._shares() @ self.honest).mean()) - self.base)
-        self.base = min(max(self.base, 0.2), 0.9)
+        self.expect(self.base + 0.05 * (float((self._shares() @ self.honest).mean()) - self.base))
+
+    def expect(self, share: float) -> None:
+        """Take in how many of those that are drawn anew are honest."""
+        self.base = min(max(share, 0.2), 0.9)
 
     def forget(self) -> None:
         """What was believed of everybody was wrong."""
@@ -56,10 +59,3 @@ class Reputation:
 
     def _shares(self) -> Tensor:  # [horizons]
         return torch.softmax(self.scores, dim=0)
-
-
-def suspicion(finite: Tensor, odds: Tensor, worst: float) -> Tensor:
-    """Log-odds [n] from those of the finite submissions; the others have given themselves away."""
-    everybody = torch.full(finite.shape, -worst, dtype=torch.float64)
-    everybody[finite] = odds
-    return everybody if math.isfinite(worst) else everybody.clamp(-1e3, 1e3)

@@ -64,7 +64,8 @@ class Watchdog:
 class Bearings:
     """Whether a run still knows where it goes. No single step shows it: it takes averages over some."""
 
-    lost_at: float = 1.4  # times its first value, above which f_B says that the run has gone the wrong way
+    lost_at: float = 1.2  # times its first value, above which f_B says that the run has gone the wrong way
+    lost_though_settled_at: float = 2.0  # the same where memory and reputations are sure of theirs
     steps: int = 15  # for which that has to last
     longest: int = 10  # steps of silence on end, above which it says more of the evidence than of the workers
     young: int = YOUNG  # accepted updates, after which it can be right: late in training nothing agrees
@@ -86,9 +87,15 @@ class Bearings:
         self.usual += 0.1 * (loss - self.usual)
         self.since += 1
 
-    def lost(self) -> bool:
-        """Whether the model has long done worse than before the first step: the wrong ones have been trusted."""
-        return self.since > self.steps and self.usual > self.lost_at * self.first
+    def lost(self, standing: float, reputation: float) -> bool:
+        """Whether the model has long done worse than before the first step: the wrong ones have been trusted.
+
+        `standing` is the log-odds of the memory, `reputation` the mean size of those that workers start the step with.
+        A few QV samples may speak against what both are sure of; they have to speak up.
+        """
+        settled = standing > 4 and reputation > self.settled_at
+        limit = self.lost_though_settled_at if settled else self.lost_at
+        return self.since > self.steps and self.usual > limit * self.first
 
     def begin_anew(self) -> None:
         """The run was turned round."""

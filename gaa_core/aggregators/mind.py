@@ -1,0 +1,338 @@
+"""What GAAPlus knows in the course of a run, and how it comes to its credits."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.agent import EvidencePolicy
+from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.direction import DirectionMemory, survey, unit
+from gaa_core.aggregators.evidence import (
+    Agreement,
+    Calibration,
+    Lengths,
+    MirroredCalibration,
+    cosines,
+    multiplicity,
+    weighted_median,
+)
+from gaa_core.aggregators.reconnaissance import Reconnaissance
+from gaa_core.aggregators.reputation import Reputation
+from gaa_core.aggregators.sight import Sight, counted, foretold_spread, identical, size, some_columns
+from gaa_core.aggregators.watchdog import Bearings, Watchdog
+
+if TYPE_CHECKING:
+    from gaa_core.aggregators.gaa_plus import GAAPlus
+
+#: The weights that the policy starts from, and returns to where the reward says nothing.
+PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+
+
+class Mind:
+    """The state of GAAPlus."""
+
+    def __init__(self, rule: GAAPlus, n: int, d: int, generator: torch.Generator):
+        self.rule, self.n, self.generator = rule, n, generator
+        self.server: Server | None = None
+        self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
+        self.mirror = MirroredCalibration(rule.cap)  # of cosines with the memory
+        self.kinds, self.agreement, self.lengths = self.fresh()
+        self.reputation = Reputation(n, rule.horizons, 0.98)
+        self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
+        self.watchdog = Watchdog()
+        self.bearings = Bearings()
+        self.scout = Reconnaissance(d, rule.warm_up, rule.cap) if rule.warm_up else None
+        self.twins = 0.0  # how far it is known that identical submissions are liars'
+        self.silent = 0  # steps on end without anybody trusted
+        self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
+        self.checkpoints: list = []
+
+    def fresh(self) -> tuple[dict[str, Calibration], Agreement, Lengths]:
+        """Knowing nothing yet of how evidence looks."""
+        horizon, cap = self.rule.calibration, self.rule.cap
+        kinds = {"calm qv": Calibration(horizon, cap), "qv": Calibration(horizon, cap, floor=0.25, apart=2.5)}
+        return kinds, Agreement(20, cap), Lengths(horizon, cap)
+
+    def state(self) -> dict:
+        """All that is learned, for a checkpoint."""
+        return {name: value for name, value in vars(self).items() if name not in ("rule", "server")}
+
+    def load_state(self, state: dict) -> None:
+        """Go on from there."""
+        vars(self).update(state)
+
+    def observe(self, server: Server) -> None:
+        self.server = server
+        sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)
+        self.qv = unit(sharp) + unit(soft)
+        self.bearings.note(server.qv_loss())
+        self.yardstick = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
+        if self.last is not None:
+            self.reward(*self.last)
+            self.last = None
+
+    def reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
+        """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
+        slopes = torch.zeros(self.n, dtype=torch.float64)
+        slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
+        seen = self.kinds["qv"]
+        worth = max(0.0, seen.mean) / max(seen.variance, 1e-12) ** 0.5
+        self.policy.learn(slopes, min(1.0, worth))
+
+    def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+        """The update [d] and the credits [k] from k finite submissions."""
+        silence = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
+        sure = float(self.reputation.prior().abs().mean())
+        if self.rule.use_watchdog and self.bearings.lost(self.memory.standing, sure):
+            self.turn_round()
+            return silence
+        columns = some_columns(gradients.shape[1], self.generator)
+        sight = self.see(gradients, finite, columns)
+        if self.scout is not None:
+            self.look_around(sight)
+            return silence
+        if self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss()):
+            self.keep()
+        leaning = self.lean(sight)
+        odds = self.weigh_evidence(sight)
+        trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
+        trust, known = self.doubt_twins(trust, sight.alike)
+        if self.rule.use_silence and self.unclear(odds, trust, sight.alike):
+            self.learn(sight, odds, trust)
+            return silence
+        credits = self.share_out(trust / sight.alike, trust)
+        update, contrast = self.combine(sight, credits, self.compare(sight, leaning, trust))
+        if self.rule.use_watchdog and credits.any() and not self.admits(update):
+            return silence
+        self.twins += 0.3 * max(0.0, known - self.twins)
+        self.learn(sight, odds, trust)
+        self.policy.remember(odds, credits, finite)
+        self.remember(contrast if contrast.any() else update, credits)
+        whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy
+        self.last = (sight.part.clone() if whole else sight.part, columns, finite)
+        return update, credits
+
+    def see(self, gradients: Tensor, finite: Tensor, columns: slice | Tensor) -> Sight:
+        """All that the submissions show, without any judgement but of lengths and of twins."""
+        lengths, values = self.witnesses(gradients)
+        self.memory.note(gradients, lengths)
+        part = gradients[:, columns]
+        cosine = cosines(kernels.gram(self.memory.whitened(part, columns))[0])
+        alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
+        ordinary = self.lengths.log_odds(lengths, self.yardstick) if self.rule.use_length else torch.zeros_like(lengths)
+        counts, beside = counted(alike, ordinary, self.twins)
+        self.try_memory(values, counts)
+        return Sight(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
+
+    def witnesses(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Lengths [k], and cosines [k] with the QV gradient and with the direction memory, as far as there are any."""
+        vectors = {"qv": self.qv}
+        if self.memory.seen:
+            vectors["calm qv"] = self.memory.calm(self.qv)
+        witness = self.memory.witness() if self.rule.use_memory else None
+        if witness is not None:
+            vectors["memory"] = witness
+        lengths, found = survey(gradients, list(vectors.values()))
+        if self.kinds["qv"].steps == 0:
+            self.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
+        values = dict(zip(vectors, found.T, strict=True))
+        used = values if self.rule.use_qv else ("memory",)
+        return lengths, {kind: seen for kind, seen in values.items() if kind in used}
+
+    def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:
+        """Let the QV gradients vote on the memory, where there are both."""
+        judges = [values[kind] for kind in ("qv", "calm qv") if kind in values]
+        if not judges or "memory" not in values:
+            return
+        worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
+        if self.memory.vote(values["memory"], judges, counts, worth):
+            values["memory"] = -values["memory"]
+            self.reputation.forget()
+
+    def look_around(self, sight: Sight) -> None:
+        """A step of reconnaissance: nobody is trusted, and whatever is clear teaches evidence and reputations."""
+        scout, counts = self.scout, sight.counts
+        found = scout.look(
+            sight.gradients, sight.lengths, sight.values, counts, self.memory.calm,
+            lambda honest: self.doubt_twins(honest, sight.alike)[0],
+        )  # fmt: skip
+        self.twins += 0.5 * max(0.0, sight.beside - self.twins)
+        gone = torch.zeros_like(counts)
+        if self.rule.use_length:
+            ordinary = self.lengths.log_odds(sight.lengths, self.yardstick)
+            gone = 1 - ordinary.clamp(max=0).exp()
+        if found.clear:
+            honest = torch.sigmoid(found.odds)
+            for kind, seen in sight.values.items():
+                self.kinds[kind].learn(seen, honest * counts, (1 - honest) * counts)
+            self.tell_reputation(sight.finite, found.odds.clamp(-2, 2) * counts, counts)
+            gone = torch.maximum(gone, 1 - honest)
+        if self.rule.use_length:
+            self.lengths.learn(sight.lengths, ordinary, (1 - gone) / sight.alike, gone / sight.alike)
+        if scout.over():
+            if scout.best is not None:
+                sign, standing = scout.best.sign(), min(2 * abs(scout.best.for_it), 4.0)
+                self.memory.adopt(sign * scout.best.average, scout.best.steps, standing)
+                self.mirror = scout.best.signs.widened(self.mirror.window)
+            self.reputation.expect(scout.share())
+            self.scout = None
+
+    def lean(self, sight: Sight) -> Tensor:
+        """Which kind each submission [k] is of by its side of the memory, and of grad f_B: what the memory follows."""
+        leaning = torch.zeros_like(sight.lengths)
+        if "memory" not in sight.values:
+            return leaning
+        self.mirror.learn(sight.values["memory"], sight.counts)
+        leaning = self.mirror.leaning(sight.values["memory"])
+        qv = sight.values.get("calm qv", sight.values.get("qv"))
+        if qv is not None:
+            leaning = leaning + 0.5 * qv / max(size(qv, sight.counts), 1e-24)
+        return leaning
+
+    def weigh_evidence(self, sight: Sight) -> dict[str, Tensor]:
+        """Log-odds [k] of each kind."""
+        odds = {kind: torch.zeros_like(sight.alike) for kind in PRIOR}
+        if self.rule.use_length:
+            odds["length"] = self.lengths.log_odds(sight.lengths, self.yardstick)
+        for kind, calibration in self.kinds.items():
+            if kind in sight.values:
+                odds[kind] = calibration.log_odds(sight.values[kind])
+        if "memory" in sight.values:
+            odds["memory"] = self.mirror.log_odds(sight.values["memory"]) * self.memory.credibility()
+        if self.rule.use_reputation:
+            odds["reputation"] = self.reputation.prior()[sight.finite]
+        if self.rule.use_peers:
+            for _ in range(2):
+                lean = torch.tanh(self.policy.logits(odds) / 2) / sight.alike
+                odds["peers"] = self.agreement.log_odds(sight.cosine, lean)
+        return odds
+
+    def doubt_twins(self, trust: Tensor, alike: Tensor) -> tuple[Tensor, float]:
+        """Honest submissions are never the same: those that are count as far as no single one is trusted.
+
+        Trust [k] after that, and how far this step shows that identical ones are liars': once that is known, they are
+        doubted also where there is no single one.
+        """
+        if not self.rule.use_twins:
+            return trust, 0.0
+        twin = identical(alike)
+        single = (trust * (1 - twin)).max()
+        return trust * (1 - twin * single.clamp(min=self.twins)), float(twin.max() * single)
+
+    def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
+        """Whether there are liars about whom neither evidence nor reputation tells from the honest any more."""
+        hidden = torch.where(odds["length"] < 0, 0.0, 1 / alike)  # whoever gives himself away is no question
+        share = float(hidden @ (1 - trust) / (1 / alike).sum())
+        used = [self.kinds["qv"]] * self.rule.use_qv + [self.mirror] * self.rule.use_memory
+        clarity = max((kind.clarity() for kind in used), default=math.inf)
+        return self.bearings.unclear(share, clarity, self.rule.clarity, float(odds["reputation"].abs().mean()))
+
+    def share_out(self, shares: Tensor, trust: Tensor) -> Tensor:
+        """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest."""
+        if shares.sum() <= 1e-6:
+            return torch.zeros_like(shares)
+        silence = (1 - trust).clamp(0, 1).prod() if self.rule.use_silence else 0.0
+        return (1 - silence) * shares / shares.sum()
+
+    def compare(self, sight: Sight, leaning: Tensor, trust: Tensor) -> Tensor:
+        """Weights [k] of the contrast between the kinds, where the side of the memory and trust say the same."""
+        sides = torch.tanh(leaning / 2) * sight.counts
+        sides = torch.where(sides > 0, sides * trust, sides * (1 - trust))
+        return torch.where(sight.lengths > 0, sides / sight.lengths.clamp_min(1e-300), 0.0)
+
+    def combine(self, sight: Sight, credits: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
+        """The update [d]: credited submissions, none longer than norm_bound times what is usual; and the contrast [d].
+
+        Both in one pass over the submissions.
+        """
+        weights = credits
+        if self.rule.norm_bound is not None and (credits > 0).any():
+            usual = self.lengths.follow(weighted_median(sight.lengths, credits), self.yardstick)
+            weights = credits * (self.rule.norm_bound * usual / sight.lengths.clamp_min(1e-300)).clamp_max(1.0)
+        update, contrast = torch.stack([weights, sides]).to(sight.gradients.dtype) @ sight.gradients
+        return update, contrast
+
+    def learn(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> None:
+        """Let this step's trust teach how evidence looks, and what each worker is thought of."""
+        none, alike = torch.zeros_like(trust), sight.alike
+        unseen = self.policy.trust({**odds, "qv": none, "calm qv": none}) if self.memory.accepted > 10 else trust
+        for kind, calibration in self.kinds.items():
+            if kind in sight.values:
+                calibration.learn(sight.values[kind], unseen / alike, (1 - unseen) / alike)
+        self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
+        self.agreement.learn(sight.cosine, self.policy.trust({**odds, "peers": none}) / alike)
+        limit = self.rule.step_cap
+        fresh = self.policy.logits({**odds, "reputation": none}).clamp(-limit, limit)
+        self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
+
+    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:
+        """Teach reputations by log-odds [k]; who gives itself away (`weights` [k]) teaches no horizon.
+
+        Who sends what is not finite is heard no more than who sends nothing: it gets no credit anyway.
+        """
+        everybody = torch.zeros(2, self.n, dtype=torch.float64)
+        everybody[:, finite] = torch.stack([odds, weights])
+        self.reputation.learn(*everybody)
+
+    def remember(self, contrast: Tensor, credits: Tensor) -> None:
+        """Let the direction memory follow; where everybody is distrusted for long, ask less of them."""
+        if credits.sum() > 0.05:
+            self.memory.accept(contrast)
+        self.silent = 0 if credits.sum() > 0.5 else self.silent + 1
+        if self.silent > self.rule.patience:
+            for kind in self.kinds.values():
+                kind.relax()
+            self.lengths.relax(self.yardstick)
+            self.reputation.lift()
+        if self.bearings.stuck(self.silent, self.memory.accepted):
+            self.forget()
+            self.silent = 0
+
+    def forget(self) -> None:
+        """Nothing that was learned of evidence and of workers can be believed."""
+        self.kinds, self.agreement, self.lengths = self.fresh()
+        self.reputation.forget()
+
+    def turn_round(self) -> None:
+        """Back to an earlier state, with a memory that points the other way and nothing else that was learned."""
+        self.memory.turn()
+        self.forget()
+        self.bearings.begin_anew()
+        if self.checkpoints:
+            self.server.rollback()
+            self.checkpoints = [(self.memory.state(), self.beliefs()) for _ in self.checkpoints]
+
+    def admits(self, update: Tensor) -> bool:
+        """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it."""
+        server = self.server
+        trial = server.qv_loss(server.parameters - server.lr * update.to(server.parameters))
+        verdict = self.watchdog.judge(server.qv_loss(), trial)
+        if verdict == "refuse":
+            server.refuse()
+        elif verdict == "roll back":
+            server.rollback()
+            self.restore()
+        return verdict == "accept"
+
+    def keep(self) -> None:
+        """Have the server keep theta, and keep what is believed here; two such states at most."""
+        self.server.keep()
+        self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), self.beliefs())]
+
+    def beliefs(self) -> tuple:
+        """A copy of what is believed of evidence and of workers."""
+        return copy.deepcopy((self.kinds, self.agreement, self.reputation, self.lengths))
+
+    def restore(self) -> None:
+        """Back to the beliefs of the older kept state, to which the server went back, but for faith in the memory."""
+        standing = self.memory.standing
+        memory, beliefs = self.checkpoints[0]
+        self.memory.restore(memory)
+        self.memory.standing = min(standing, self.memory.standing) - 2.5
+        self.kinds, self.agreement, self.reputation, self.lengths = copy.deepcopy(beliefs)

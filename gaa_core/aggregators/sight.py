@@ -1,0 +1,79 @@
+"""What GAAPlus sees of one step's submissions before it judges them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.direction import MANY
+
+#: Peers are compared in at most MANY columns, in runs of neighbours of this length.
+PEER_RUN = 4096
+
+
+@dataclass
+class Sight:
+    """k finite submissions of n workers, and what they show."""
+
+    gradients: Tensor  # [k, d]
+    finite: Tensor  # [n], whose they are
+    part: Tensor  # [k, c], some columns of them
+    lengths: Tensor  # [k]
+    values: dict[str, Tensor]  # cosines [k] with the QV gradients and with the memory, as far as there are any
+    cosine: Tensor  # [k, k], of one with another
+    alike: Tensor  # [k], how many are the same as each
+    counts: Tensor  # [k], as what part of a submission each counts where two kinds of workers are compared
+    beside: float  # how far there are identical ones beside a single one
+
+
+def some_columns(d: int, generator: torch.Generator) -> slice | Tensor:
+    """Where peers are compared: everywhere, or, where that is dear, in some places that nobody can foresee."""
+    if d <= MANY:
+        return slice(None)
+    starts = torch.randint(d - PEER_RUN + 1, (MANY // PEER_RUN,), generator=generator)
+    return (starts[:, None] + torch.arange(PEER_RUN)).flatten()
+
+
+def identical(alike: Tensor) -> Tensor:
+    """How far each [k] is not the only one of its kind, in [0, 1]."""
+    return ((alike - 1.2) / 0.8).clamp(0, 1)
+
+
+def counted(alike: Tensor, ordinary: Tensor, known: float) -> tuple[Tensor, float]:
+    """As what part of a submission each [k] counts, by its log-odds of length `ordinary` [k].
+
+    Less, where it is out of the ordinary; identical ones count as one, or, beside an ordinary single one or once they
+    are `known` to be liars' (in [0, 1]), not at all. Also how far there are identical ones beside a single one.
+    """
+    counts, same = ordinary.clamp(max=0).exp() / alike, identical(alike)
+    single = float((counts * (1 - same)).max().clamp(max=1))
+    return counts * (1 - same * max(single, known)), float(same.max()) * single
+
+
+def size(values: Tensor, counts: Tensor) -> float:
+    """Root mean square of values [k] that count as often as `counts` [k] says."""
+    return (float(values**2 @ counts) / max(float(counts.sum()), 1e-9)) ** 0.5
+
+
+def foretold_spread(server: Server, lengths: Tensor, yardstick: float) -> float:
+    """The spread of honest cosines [k] with the QV gradient, from how the QV samples' own gradients scatter.
+
+    Whatever a mean of b samples says, it says with 1/sqrt(b) of the scatter of one; how many there are in a
+    submission follows from its length. `yardstick` is the length of the QV gradient. 0 where there are too few
+    samples, or a server that does not show them.
+    """
+    qv = getattr(server, "qv", None)
+    count = 0 if qv is None else len(qv.targets)
+    usual = min(float(lengths.median()), 2 * yardstick)
+    if count < 3 or not usual > 0:
+        return 0.0
+    samples = ((qv.inputs[i : i + 1], qv.targets[i : i + 1]) for i in range(count))
+    own = torch.stack([server.model.gradient(server.parameters, *sample)[0] for sample in samples])
+    gram = kernels.gram(own)[0]
+    with_rest = (gram.sum(dim=1) - gram.diagonal()) / (count - 1)
+    batch = max(1.0, float(gram.diagonal().mean()) / usual**2)
+    return float(with_rest.std()) / batch**0.5 / (usual * yardstick)
