@@ -141,7 +141,9 @@ class MirroredCalibration:
 
     def leaning(self, values: Tensor) -> Tensor:
         """The log-odds where the two kinds are apart; else, knowing no better, the values over their usual size."""
-        return self.log_odds(values) if self.apart() > 1 else values / max(self.second, 1e-24) ** 0.5
+        if not self.second > 0:
+            return torch.zeros_like(values)
+        return self.log_odds(values) if self.apart() > 1 else values / self.second**0.5
 
     def widened(self, window: float) -> MirroredCalibration:
         """The same, which forgets more slowly from now on."""
@@ -171,13 +173,15 @@ class Lengths:
         self.strange = 0.0  # share of the distrusted who are out of the ordinary
 
     def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
-        """[n]; the yardstick stands in for what is usual as long as nobody has been trusted."""
+        """[n]; the yardstick stands in for what is usual as long as nobody has been trusted, where it fits anybody."""
         usual = self.usual or yardstick
         if not usual > 0:
             return torch.zeros_like(lengths)
         longest, shortest = (self.longest(), 4.0) if self.usual else (2.0, 5.0)  # a mean of more samples is shorter
         ratio = (lengths.clamp_min(1e-300) / usual).log()
         excess = torch.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
+        if not self.usual and (excess > 0).all():
+            return torch.zeros_like(lengths)
         against = -(25.0 * excess).clamp(0.0, 3 * self.cap)  # no other evidence outweighs a gross one
         return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
 

@@ -192,7 +192,7 @@ class Mind:
         leaning = self.mirror.leaning(sight.values["memory"])
         qv = sight.values.get("calm qv", sight.values.get("qv"))
         if qv is not None:
-            leaning = leaning + 0.5 * qv / max(size(qv, sight.counts), 1e-24)
+            leaning = leaning + 0.5 * qv / size(qv, sight.counts)
         return leaning
 
     def weigh_evidence(self, sight: Sight) -> dict[str, Tensor]:

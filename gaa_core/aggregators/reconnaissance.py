@@ -45,7 +45,6 @@ class Finding:
     """What reconnaissance makes of one step's submissions."""
 
     odds: Tensor  # [k] of being honest
-    counts: Tensor  # [k], how many submissions each is
     clear: bool  # whether the odds are worth learning from
 
 
@@ -71,7 +70,7 @@ class Reconnaissance:
         self.told, self.honest = 0.0, IMAGINED * START  # of these, the ones that were told apart, and the honest ones
 
     def look(
-        self, gradients: Tensor, lengths: Tensor, values: dict[str, Tensor], counts: Tensor, calm, doubt
+        self, gradients: Tensor, lengths: Tensor, values: dict[str, Tensor], counts: Tensor, calm: Turn, doubt: Turn
     ) -> Finding:
         """Take in a step: submissions [k, d], their lengths [k], cosines [k] with QV gradients, `counts` [k].
 
@@ -82,17 +81,17 @@ class Reconnaissance:
         self.seen += float(counts.sum())
         self.size += (size(values["qv"], counts) - self.size) / self.steps
         kinds = (values.get("calm qv", values["qv"]), values["qv"])
-        hints = sum(0.5 * seen / max(size(seen, counts), 1e-24) for seen in kinds)
+        hints = sum(0.5 * seen / size(seen, counts) for seen in kinds)
         leanings = self.judge(gradients, values["qv"], counts, calm)
         self.follow(gradients, lengths, hints, leanings, counts, doubt)
         if self.best is None:
-            return Finding(hints, counts, clear=False)
+            return Finding(hints, clear=False)
         odds = self.best.sign() * leanings[self.best]
         clear = self.best.signs.apart() > 1.5
         if clear:
             self.told += float(counts.sum())
             self.honest += float(torch.sigmoid(odds) @ counts)
-        return Finding(odds, counts, clear)
+        return Finding(odds, clear)
 
     def judge(self, gradients: Tensor, qv: Tensor, counts: Tensor, calm: Turn) -> dict[Idea, Tensor]:
         """What each idea says of each submission [k], up to its sign; and which idea is the best."""
@@ -115,7 +114,7 @@ class Reconnaissance:
             odds = hints + leanings.get(idea, 0.0)
             weight = torch.tanh(odds / 2) if name == "contrast" else torch.ones_like(odds)
             honest = torch.sigmoid(odds)
-            weights.append(torch.where(weight > 0, weight * doubt(honest) / honest, weight))
+            weights.append(torch.where(weight > 0, weight * doubt(honest) / honest.clamp_min(1e-12), weight))
         scales = torch.where(lengths > 0, counts / lengths.clamp_min(1e-300), 0.0)
         for idea, contrast in zip(
             self.ideas.values(), (torch.stack(weights) * scales).to(gradients.dtype) @ gradients, strict=True

@@ -55,8 +55,8 @@ def counted(alike: Tensor, ordinary: Tensor, known: float) -> tuple[Tensor, floa
 
 
 def size(values: Tensor, counts: Tensor) -> float:
-    """Root mean square of values [k] that count as often as `counts` [k] says."""
-    return (float(values**2 @ counts) / max(float(counts.sum()), 1e-9)) ** 0.5
+    """Root mean square of values [k] that count as often as `counts` [k] says; no less than what can divide them."""
+    return max(float(values**2 @ counts) / max(float(counts.sum()), 1e-9), 1e-24) ** 0.5
 
 
 def foretold_spread(server: Server, lengths: Tensor, yardstick: float) -> float:

@@ -176,3 +176,16 @@ def test_a_crowd_that_says_the_same_votes_once_on_the_memory():
     alone.vote(own, [judge], torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0]).double(), 1.0)
     crowd.vote(own, [judge], torch.ones(5).double(), 1.0)
     assert crowd.standing < 0 < alone.standing == pytest.approx(1.15)
+
+
+@pytest.mark.parametrize("factor", [6.0, 1 / 30])
+def test_where_nobody_is_as_long_as_the_qv_gradient_lengths_say_nothing(factor):
+    rule = GAAPlus()
+    rule.reset(N, 500, seeding.generator(0, "agent"))
+    server = conformance.QuadraticServer(-torch.full((500,), 0.5), torch.arange(N) < 7, lr=1e-4)
+    for step in range(14):
+        rows = 0.5 + torch.randn(N, 500, generator=seeding.generator(step, "rows"))
+        rows[:7] *= -1
+        rule.observe(server)
+        credits = rule.decide(factor * rows)[1]
+    assert credits[7:].sum() > 0.9
