@@ -121,6 +121,7 @@ class MirroredCalibration:
         self.second = self.fourth = 0.0
         self.mean, self.variance = 0.0, 1.0
         self.seen = 0.0  # submissions, at most the window
+        self.was_apart = self.worn = False  # whether the two kinds were set apart once; and are not any more
 
     def learn(self, values: Tensor, counts: Tensor) -> None:
         """Take in cosines [n], each counted as often as `counts` [n] says."""
@@ -133,6 +134,8 @@ class MirroredCalibration:
         self.fourth += share * (float(counts @ values**4) / total - self.fourth)
         self.mean = max(0.0, (3 * self.second**2 - self.fourth) / 2) ** 0.25
         self.variance = max(self.second - self.mean**2, (0.3 * self.mean) ** 2, 1e-24)
+        self.was_apart |= self.apart() > 1.5
+        self.worn |= self.was_apart and self.apart() < 1
 
     def log_odds(self, values: Tensor) -> Tensor:
         """[n] -> [n], within the cap; less as long as few were seen."""

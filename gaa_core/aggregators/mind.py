@@ -56,7 +56,8 @@ class Mind:
     def fresh(self) -> tuple[dict[str, Calibration], Agreement, Lengths]:
         """Knowing nothing yet of how evidence looks."""
         horizon, cap = self.rule.calibration, self.rule.cap
-        kinds = {"calm qv": Calibration(horizon, cap), "qv": Calibration(horizon, cap, floor=0.25, apart=2.5)}
+        kinds = {kind: Calibration(horizon, cap) for kind in ("calm qv", "memory")}
+        kinds["qv"] = Calibration(horizon, cap, floor=0.25, apart=2.5)
         return kinds, Agreement(20, cap), Lengths(horizon, cap)
 
     def state(self) -> dict:
@@ -113,7 +114,7 @@ class Mind:
         self.twins += 0.3 * max(0.0, known - self.twins)
         self.learn(sight, odds, trust)
         self.policy.remember(odds, credits, finite)
-        self.remember(contrast if contrast.any() else update, credits)
+        self.remember(contrast if not self.mirror.worn and contrast.any() else update, credits)
         whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy
         self.last = (sight.part.clone() if whole else sight.part, columns, finite)
         return update, credits
@@ -153,6 +154,7 @@ class Mind:
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
         if self.memory.vote(values["memory"], judges, counts, worth):
             values["memory"] = -values["memory"]
+            self.kinds["memory"] = Calibration(self.rule.calibration, self.rule.cap)
             self.reputation.forget()
 
     def look_around(self, sight: Sight) -> None:
@@ -177,9 +179,10 @@ class Mind:
             self.lengths.learn(sight.lengths, ordinary, (1 - gone) / sight.alike, gone / sight.alike)
         if scout.over():
             if scout.best is not None:
-                sign, standing = scout.best.sign(), min(2 * abs(scout.best.for_it), 4.0)
+                sign, standing = scout.best.sign(), min(abs(scout.best.believed()), 4.0)
                 self.memory.adopt(sign * scout.best.average, scout.best.steps, standing)
                 self.mirror = scout.best.signs.widened(self.mirror.window)
+                self.mirror.worn = self.mirror.was_apart = False
             self.reputation.expect(scout.share())
             self.scout = None
 
@@ -203,8 +206,9 @@ class Mind:
         for kind, calibration in self.kinds.items():
             if kind in sight.values:
                 odds[kind] = calibration.log_odds(sight.values[kind])
-        if "memory" in sight.values:
-            odds["memory"] = self.mirror.log_odds(sight.values["memory"]) * self.memory.credibility()
+        if not self.mirror.worn and "memory" in sight.values:
+            odds["memory"] = self.mirror.log_odds(sight.values["memory"])
+        odds["memory"] = odds["memory"] * self.memory.credibility()
         if self.rule.use_reputation:
             odds["reputation"] = self.reputation.prior()[sight.finite]
         if self.rule.use_peers:
@@ -229,8 +233,8 @@ class Mind:
         """Whether there are liars about whom neither evidence nor reputation tells from the honest any more."""
         hidden = torch.where(odds["length"] < 0, 0.0, 1 / alike)  # whoever gives himself away is no question
         share = float(hidden @ (1 - trust) / (1 / alike).sum())
-        used = [self.kinds["qv"]] * self.rule.use_qv + [self.mirror] * self.rule.use_memory
-        clarity = max((kind.clarity() for kind in used), default=math.inf)
+        used = ["qv"] * self.rule.use_qv + ["memory"] * self.rule.use_memory
+        clarity = max((self.kinds[kind].clarity() for kind in used), default=math.inf)
         return self.bearings.unclear(share, clarity, self.rule.clarity, float(odds["reputation"].abs().mean()))
 
     def share_out(self, shares: Tensor, trust: Tensor) -> Tensor:
@@ -264,7 +268,8 @@ class Mind:
         unseen = self.policy.trust({**odds, "qv": none, "calm qv": none}) if self.memory.accepted > 10 else trust
         for kind, calibration in self.kinds.items():
             if kind in sight.values:
-                calibration.learn(sight.values[kind], unseen / alike, (1 - unseen) / alike)
+                fair = trust if kind == "memory" else unseen
+                calibration.learn(sight.values[kind], fair / alike, (1 - fair) / alike)
         self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
         self.agreement.learn(sight.cosine, self.policy.trust({**odds, "peers": none}) / alike)
         limit = self.rule.step_cap
@@ -302,6 +307,7 @@ class Mind:
     def turn_round(self) -> None:
         """Back to an earlier state, with a memory that points the other way and nothing else that was learned."""
         self.memory.turn()
+        self.mirror.worn = self.mirror.was_apart = False
         self.forget()
         self.bearings.begin_anew()
         if self.checkpoints:

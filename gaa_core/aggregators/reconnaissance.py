@@ -16,6 +16,9 @@ from gaa_core.aggregators.sight import size
 #: Submissions that are imagined to have come, at the usual share of honest ones, before any was seen.
 IMAGINED = 10.0
 
+#: Log-odds that all of the seen submissions are honest rather than all not, before the QV gradient is asked.
+FAVOUR = 0.5
+
 #: [k] -> [k] or [d] -> [d].
 Turn = Callable[[Tensor], Tensor]
 
@@ -27,6 +30,7 @@ class Idea:
         self.average = torch.zeros(d)  # of unit vectors
         self.steps = 0
         self.signs = MirroredCalibration(cap, window=30.0)
+        self.along = self.counted = 0.0  # submissions on its side, and all
         self.for_it = 0.0  # the sum of products of its own cosines and the QV gradient's, each over its usual size
 
     def accept(self, contrast: Tensor) -> None:
@@ -35,9 +39,13 @@ class Idea:
             self.steps += 1
             self.average.lerp_(unit(contrast).to(self.average), 1 / self.steps)
 
+    def believed(self) -> float:
+        """Log-odds that it points the right way: by the QV gradient, and a little since more are honest than not."""
+        return 2 * self.for_it + FAVOUR * (2 * self.along / max(self.counted, 1e-9) - 1)
+
     def sign(self) -> float:
-        """1 where it points as the QV gradient does, on the whole; -1 where it points the other way."""
-        return 1.0 if self.for_it > 0 else -1.0
+        """1 where it points the right way, as far as can be told; -1 where it points the other way."""
+        return 1.0 if self.believed() > 0 else -1.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,8 @@ class Reconnaissance:
         for idea, own in zip(ideas, found.T, strict=True):
             idea.signs.learn(own, counts)
             leanings[idea] = idea.signs.leaning(own)
+            idea.along += float(torch.sigmoid(leanings[idea]) @ counts)
+            idea.counted += float(counts.sum())
             idea.for_it += 0.1 * float((own * qv) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
         self.best = max(ideas, key=lambda idea: idea.signs.apart())
         return leanings
