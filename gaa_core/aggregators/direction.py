@@ -16,9 +16,10 @@ MANY = 2**17
 class DirectionMemory:
     """Where submissions of one kind have been pointing, and how much each coordinate varies in what is submitted.
 
-    It follows the contrast between the kinds of workers, not the update: liars who submit the opposite of something
-    tell of it, too. The witness is average / (second moment + damping * its mean). Coordinates that swing to and fro,
-    as along a stiff direction of the loss, say nothing of who is honest; the plain average is worse than chance there.
+    It follows the contrast between two kinds of workers: liars who submit the opposite of something tell of it, too.
+    Once they cannot be set apart any more it follows the update. The witness is average / (second moment + damping *
+    its mean): coordinates that swing to and fro, as along a stiff direction of the loss, say nothing of who is honest,
+    and the plain average is worse than chance there.
     """
 
     def __init__(self, d: int, horizon: int, damping: float):

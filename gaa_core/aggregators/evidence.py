@@ -113,7 +113,8 @@ class MirroredCalibration:
     """How a cosine looks whose sign tells two kinds of workers apart: about +m for the one, about -m for the other.
 
     With x = +-m + s e, e normal, m^4 = (3 E[x^2]^2 - E[x^4]) / 2: the moments need no sign, so nobody has to be trusted
-    before it knows. They are taken over a number of submissions. While the kinds overlap by their noise m is 0.
+    before it knows. They are taken over a number of submissions. It is worn once the kinds were apart and are no more:
+    late in training honest gradients agree with nothing, and what it would find then are kinds of its own making.
     """
 
     def __init__(self, cap: float, window: float = 100.0):
@@ -121,7 +122,7 @@ class MirroredCalibration:
         self.second = self.fourth = 0.0
         self.mean, self.variance = 0.0, 1.0
         self.seen = 0.0  # submissions, at most the window
-        self.was_apart = self.worn = False  # whether the two kinds were set apart once; and are not any more
+        self.was_apart = self.worn = False
 
     def learn(self, values: Tensor, counts: Tensor) -> None:
         """Take in cosines [n], each counted as often as `counts` [n] says."""
@@ -148,18 +149,15 @@ class MirroredCalibration:
             return torch.zeros_like(values)
         return self.log_odds(values) if self.apart() > 1 else values / self.second**0.5
 
-    def widened(self, window: float) -> MirroredCalibration:
-        """The same, which forgets more slowly from now on."""
+    def renewed(self, window: float) -> MirroredCalibration:
+        """The same, with a window of its own, and nothing worn."""
         self.window = window
+        self.was_apart = self.worn = False
         return self
 
     def apart(self) -> float:
         """Spreads between each kind and 0."""
         return self.mean / self.variance**0.5
-
-    def clarity(self) -> float:
-        """Spreads between the two kinds; infinite until some were seen."""
-        return 2 * self.apart() if self.seen > 0 else math.inf
 
 
 class Lengths:
@@ -172,6 +170,7 @@ class Lengths:
     def __init__(self, horizon: int, cap: float):
         self.horizon, self.cap = horizon, cap
         self.usual = 0.0  # of the trusted
+        self.fits = False  # whether anybody has been of an ordinary length
         self.variance, self.looks = 0.0, 0  # of their logarithms about the usual one
         self.strange = 0.0  # share of the distrusted who are out of the ordinary
 
@@ -183,9 +182,10 @@ class Lengths:
         longest, shortest = (self.longest(), 4.0) if self.usual else (2.0, 5.0)  # a mean of more samples is shorter
         ratio = (lengths.clamp_min(1e-300) / usual).log()
         excess = torch.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
-        if not self.usual and (excess > 0).all():
+        self.fits |= bool((excess <= 0).any())
+        if not self.usual and not self.fits:
             return torch.zeros_like(lengths)
-        against = -(25.0 * excess).clamp(0.0, 3 * self.cap)  # no other evidence outweighs a gross one
+        against = -(25.0 * excess).clamp(0.0, 8 * self.cap)  # no other evidence outweighs a gross one
         return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
 
     def longest(self) -> float:
@@ -206,7 +206,8 @@ class Lengths:
 
     def follow(self, usual: float, yardstick: float) -> float:
         """Take in the median length of the credited, and return it: at most twice what was usual."""
-        usual = min(usual, 2 * self.usual if self.usual else yardstick)
+        if self.usual or self.fits:
+            usual = min(usual, 2 * self.usual or yardstick)
         self.usual += (usual - self.usual) * (0.1 if self.usual else 1.0)
         return usual
 

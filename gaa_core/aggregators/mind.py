@@ -114,7 +114,8 @@ class Mind:
         self.twins += 0.3 * max(0.0, known - self.twins)
         self.learn(sight, odds, trust)
         self.policy.remember(odds, credits, finite)
-        self.remember(contrast if not self.mirror.worn and contrast.any() else update, credits)
+        follow = not self.mirror.worn and contrast.any()
+        self.remember(contrast if follow else update, credits)
         whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy
         self.last = (sight.part.clone() if whole else sight.part, columns, finite)
         return update, credits
@@ -181,8 +182,7 @@ class Mind:
             if scout.best is not None:
                 sign, standing = scout.best.sign(), min(abs(scout.best.believed()), 4.0)
                 self.memory.adopt(sign * scout.best.average, scout.best.steps, standing)
-                self.mirror = scout.best.signs.widened(self.mirror.window)
-                self.mirror.worn = self.mirror.was_apart = False
+                self.mirror = scout.best.signs.renewed(self.mirror.window)
             self.reputation.expect(scout.share())
             self.scout = None
 
@@ -307,7 +307,7 @@ class Mind:
     def turn_round(self) -> None:
         """Back to an earlier state, with a memory that points the other way and nothing else that was learned."""
         self.memory.turn()
-        self.mirror.worn = self.mirror.was_apart = False
+        self.mirror.renewed(self.mirror.window)
         self.forget()
         self.bearings.begin_anew()
         if self.checkpoints:

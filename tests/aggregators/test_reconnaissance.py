@@ -11,7 +11,7 @@ from gaa_core import conformance, seeding
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.direction import DirectionMemory, survey
 from gaa_core.aggregators.evidence import MirroredCalibration
-from gaa_core.aggregators.mind import Mind
+from gaa_core.aggregators.mind import PRIOR, Mind
 from gaa_core.aggregators.reconnaissance import Reconnaissance
 
 D, N = 2000, 10
@@ -106,11 +106,10 @@ def test_a_run_taken_up_in_the_middle_of_it_goes_on_the_same():
 
 def test_two_mirrored_kinds_by_hand():
     kinds = MirroredCalibration(cap=4.0)
-    assert kinds.clarity() == float("inf")
     kinds.learn(torch.tensor([0.5, -0.5, -0.5, -0.5]).double(), torch.ones(4).double())
     assert kinds.mean == pytest.approx(0.5)  # (3 (1/4)^2 - 1/16) / 2 = 1/16
     assert kinds.variance == pytest.approx(0.15**2)  # no less than 0.3 of the mean
-    assert kinds.clarity() == pytest.approx(1.0 / 0.15)
+    assert kinds.apart() == pytest.approx(0.5 / 0.15)
     gain = 2 * 0.5 / 0.15**2 * 4 / 14
     assert kinds.log_odds(torch.tensor([0.1]).double()).item() == pytest.approx(0.1 * gain)
     assert kinds.log_odds(torch.tensor([-9.0]).double()).item() == -4.0
@@ -189,3 +188,35 @@ def test_where_nobody_is_as_long_as_the_qv_gradient_lengths_say_nothing(factor):
         rule.observe(server)
         credits = rule.decide(factor * rows)[1]
     assert credits[7:].sum() > 0.9
+
+
+def test_what_was_apart_once_and_is_no_more_is_worn():
+    kinds = MirroredCalibration(cap=4.0, window=20.0)
+    two = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0], dtype=torch.float64)
+    kinds.learn(two, torch.ones(5).double())
+    assert kinds.was_apart and not kinds.worn
+    for step in range(12):
+        noise = torch.randn(20, generator=seeding.generator(step, "noise"), dtype=torch.float64)
+        kinds.learn(noise, torch.ones(20).double())
+        if kinds.worn:
+            break
+    assert kinds.worn
+    for _ in range(5):
+        kinds.learn(two, torch.ones(5).double())
+    assert kinds.worn and not kinds.renewed(100.0).worn  # for good, unless all begins anew
+
+
+def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
+    idea = Reconnaissance(D, longest=8, cap=4.0).ideas["mean"]
+    idea.counted, idea.along = 10.0, 2.0
+    assert idea.believed() == pytest.approx(-0.3) and idea.sign() == -1
+    idea.for_it = 0.5  # about a log-odds of one for it
+    assert idea.sign() == 1
+
+
+def test_no_other_evidence_outweighs_a_gross_length():
+    mind = Mind(GAAPlus(), 2, 3, seeding.generator(0, "agent"))
+    mind.lengths.usual = 1.0
+    odds = mind.lengths.log_odds(torch.tensor([1.0, 50.0]).double(), yardstick=1.0)
+    most = {kind: torch.full((2,), 7.0 if kind == "reputation" else 4.0).double() for kind in PRIOR}
+    assert mind.policy.trust({**most, "length": odds}).tolist() == [1.0, 0.0]
