@@ -207,7 +207,9 @@ class Mind:
             if kind in sight.values:
                 odds[kind] = calibration.log_odds(sight.values[kind])
         if not self.mirror.worn and "memory" in sight.values:
-            odds["memory"] = self.mirror.log_odds(sight.values["memory"])
+            # the mirror takes no step for one at which the true gradient itself swung back; who knows workers, does
+            settled = self.reputation.settled() if self.rule.use_reputation else 0.0
+            odds["memory"] = torch.lerp(self.mirror.log_odds(sight.values["memory"]), odds["memory"], settled)
         odds["memory"] = odds["memory"] * self.memory.credibility()
         if self.rule.use_reputation:
             odds["reputation"] = self.reputation.prior()[sight.finite]

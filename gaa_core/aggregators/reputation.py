@@ -30,6 +30,11 @@ class Reputation:
         """Log-odds [n] that a worker is honest at the coming step."""
         return torch.logit(self._shares() @ self._ahead(), eps=1e-3)
 
+    def settled(self) -> float:
+        """How far some workers are known as honest and others as not, in [0, 1]; next to 0 until it is clear."""
+        known = torch.tanh(self.prior() / 2)
+        return float((known.max() - known.min()) / 2) ** 4
+
     def learn(self, odds: Tensor, weights: Tensor) -> None:
         """Take in the log-odds [n] of this step's evidence; each counts for `weights` [n] in what all show."""
         likelihood = odds.exp()

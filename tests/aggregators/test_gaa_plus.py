@@ -206,6 +206,8 @@ def test_reputation_learns_which_horizon_to_believe():
         )
     assert fixed.prior()[0] > 3 and fixed.prior()[2] < -3
     assert fickle.prior().abs().max() < 2.5
+    assert Reputation(4, (1, 1000), 0.98).settled() == 0.0
+    assert fixed.settled() > 0.8 and fickle.settled() < 0.4
 
 
 def test_calibration_finds_liars_whose_evidence_is_narrow():

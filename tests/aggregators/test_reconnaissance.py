@@ -13,6 +13,7 @@ from gaa_core.aggregators.direction import DirectionMemory, survey
 from gaa_core.aggregators.evidence import MirroredCalibration
 from gaa_core.aggregators.mind import PRIOR, Mind
 from gaa_core.aggregators.reconnaissance import Reconnaissance
+from gaa_core.aggregators.sight import Sight
 
 D, N = 2000, 10
 
@@ -220,3 +221,19 @@ def test_no_other_evidence_outweighs_a_gross_length():
     odds = mind.lengths.log_odds(torch.tensor([1.0, 50.0]).double(), yardstick=1.0)
     most = {kind: torch.full((2,), 7.0 if kind == "reputation" else 4.0).double() for kind in PRIOR}
     assert mind.policy.trust({**most, "length": odds}).tolist() == [1.0, 0.0]
+
+
+def test_who_knows_workers_trusts_the_memory_as_far_as_it_has_served_with_them():
+    mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
+    mind.memory.standing, mind.yardstick = 5.0, 1.0
+    one, cosine = torch.ones(4, dtype=torch.float64), torch.tensor([0.3, 0.3, -0.3, -0.3], dtype=torch.float64)
+    rows, everybody = torch.ones(4, 3), torch.ones(4, dtype=torch.bool)
+    sight = Sight(rows, everybody, rows, one, {"memory": cosine}, torch.eye(4).double(), one, one, 0.0)
+    mind.mirror.learn(cosine.repeat(25), one.repeat(25))
+    assert mind.weigh_evidence(sight)["memory"][0] > 3.5  # knows the direction, nobody's reputation
+    for _ in range(30):
+        mind.reputation.learn(torch.tensor([2.0, 2.0, -2.0, -2.0]).double(), one)
+        mind.kinds["memory"].learn(
+            torch.tensor([0.3, -0.3, 0.3, -0.3]).double(), *torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]]).double()
+        )
+    assert mind.weigh_evidence(sight)["memory"].abs().max() < 1  # with the honest it points to and fro
