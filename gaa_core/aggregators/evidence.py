@@ -113,8 +113,9 @@ class MirroredCalibration:
     """How a cosine looks whose sign tells two kinds of workers apart: about +m for the one, about -m for the other.
 
     With x = +-m + s e, e normal, m^4 = (3 E[x^2]^2 - E[x^4]) / 2: the moments need no sign, so nobody has to be trusted
-    before it knows. They are taken over a number of submissions. It is worn once the kinds were apart and are no more:
-    late in training honest gradients agree with nothing, and what it would find then are kinds of its own making.
+    before it knows. They are taken over a number of submissions. It is worn once the kinds were apart and are no more,
+    and after `YOUNG` steps in any case: late in training honest gradients agree with nothing, and what it would find
+    then are kinds of its own making.
     """
 
     def __init__(self, cap: float, window: float = 100.0):
@@ -122,6 +123,7 @@ class MirroredCalibration:
         self.second = self.fourth = 0.0
         self.mean, self.variance = 0.0, 1.0
         self.seen = 0.0  # submissions, at most the window
+        self.steps = 0
         self.was_apart = self.worn = False
 
     def learn(self, values: Tensor, counts: Tensor) -> None:
@@ -135,8 +137,9 @@ class MirroredCalibration:
         self.fourth += share * (float(counts @ values**4) / total - self.fourth)
         self.mean = max(0.0, (3 * self.second**2 - self.fourth) / 2) ** 0.25
         self.variance = max(self.second - self.mean**2, (0.3 * self.mean) ** 2, 1e-24)
+        self.steps += 1
         self.was_apart |= self.apart() > 1.5
-        self.worn |= self.was_apart and self.apart() < 1
+        self.worn |= self.was_apart and (self.apart() < 1 or self.steps > YOUNG)
 
     def log_odds(self, values: Tensor) -> Tensor:
         """[n] -> [n], within the cap; less as long as few were seen."""

@@ -43,7 +43,7 @@ class Mind:
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.mirror = MirroredCalibration(rule.cap)  # of cosines with the memory
         self.kinds, self.agreement, self.lengths = self.fresh()
-        self.reputation = Reputation(n, rule.horizons, 0.98)
+        self.reputation = Reputation(n, rule.horizons)
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
         self.bearings = Bearings()

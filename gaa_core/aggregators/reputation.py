@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from gaa_core.aggregators.evidence import YOUNG
+
 #: The probability that a worker nothing is known of is honest: who finds no evidence trusts everybody.
 START = 0.8
 
@@ -16,11 +18,13 @@ class Reputation:
 
     A worker stays what it is but for a chance of 1 / horizon of being drawn anew (horizon 1: the past says nothing of
     it). Which horizon to believe is learned from how well each foretold the evidence: static liars are soon known, and
-    under roles that change at every step nobody is held to what was.
+    under roles that change at every step nobody is held to what was. Late in training evidence is weak: what it once
+    said of the horizons has to last longer then, or all count alike again and nobody's past counts for much.
     """
 
-    def __init__(self, n: int, horizons: tuple[int, ...], memory: float):
-        self.memory = memory  # by which what is known of the horizons fades at every step
+    def __init__(self, n: int, horizons: tuple[int, ...], memory: float = 0.98, late: float = 0.998):
+        self.memory, self.late = memory, late  # by which what is known of the horizons fades at every step
+        self.steps = 0
         self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
         self.honest = torch.full((len(horizons), n), START, dtype=torch.float64)  # probabilities
         self.base = START  # of a worker that is drawn anew
@@ -40,7 +44,9 @@ class Reputation:
         likelihood = odds.exp()
         before = self._ahead()
         mixed = before * likelihood + 1 - before  # [horizons, n]
-        self.scores = self.memory * self.scores + mixed.log() @ weights
+        self.steps += 1
+        memory = self.memory if self.steps <= YOUNG else self.late
+        self.scores = memory * self.scores + mixed.log() @ weights
         self.honest = before * likelihood / mixed
         self.expect(self.base + 0.05 * (float((self._shares() @ self.honest).mean()) - self.base))
 

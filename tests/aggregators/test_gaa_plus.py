@@ -11,7 +11,7 @@ import torch
 from gaa_core import conformance, roles, run, seeding
 from gaa_core.aggregators import GAA, GAAPlus, Oracle
 from gaa_core.aggregators.direction import DirectionMemory, survey
-from gaa_core.aggregators.evidence import Calibration, Lengths, multiplicity, weighted_median
+from gaa_core.aggregators.evidence import YOUNG, Calibration, Lengths, multiplicity, weighted_median
 from gaa_core.aggregators.reputation import Reputation
 from gaa_core.aggregators.sight import foretold_spread
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
@@ -197,7 +197,7 @@ def test_the_watchdog_refuses_a_jump_and_gives_in_to_a_lasting_rise():
 
 
 def test_reputation_learns_which_horizon_to_believe():
-    fixed, fickle = Reputation(4, (1, 1000), 0.98), Reputation(4, (1, 1000), 0.98)
+    fixed, fickle = Reputation(4, (1, 1000)), Reputation(4, (1, 1000))
     generator = seeding.generator(0, "roles")
     for _ in range(30):
         fixed.learn(torch.tensor([2.0, 2.0, -2.0, -2.0], dtype=torch.float64), torch.ones(4).double())
@@ -206,8 +206,17 @@ def test_reputation_learns_which_horizon_to_believe():
         )
     assert fixed.prior()[0] > 3 and fixed.prior()[2] < -3
     assert fickle.prior().abs().max() < 2.5
-    assert Reputation(4, (1, 1000), 0.98).settled() == 0.0
+    assert Reputation(4, (1, 1000)).settled() == 0.0
     assert fixed.settled() > 0.8 and fickle.settled() < 0.4
+
+
+def test_late_in_training_weak_evidence_does_not_undo_what_is_known_of_the_horizons():
+    kept, faded = Reputation(2, (1, 1000)), Reputation(2, (1, 1000), late=0.98)
+    for reputation in (kept, faded):
+        for step in range(YOUNG + 200):
+            odds = torch.tensor([2.0, -2.0]) if step < YOUNG else torch.zeros(2)
+            reputation.learn(odds.double(), torch.ones(2).double())
+    assert kept.prior()[0] > 2 > 1.5 > faded.prior()[0]
 
 
 def test_calibration_finds_liars_whose_evidence_is_narrow():

@@ -10,7 +10,7 @@ import torch
 from gaa_core import conformance, seeding
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.direction import DirectionMemory, survey
-from gaa_core.aggregators.evidence import MirroredCalibration
+from gaa_core.aggregators.evidence import YOUNG, MirroredCalibration
 from gaa_core.aggregators.mind import PRIOR, Mind
 from gaa_core.aggregators.reconnaissance import Reconnaissance
 from gaa_core.aggregators.sight import Sight
@@ -205,6 +205,16 @@ def test_what_was_apart_once_and_is_no_more_is_worn():
     for _ in range(5):
         kinds.learn(two, torch.ones(5).double())
     assert kinds.worn and not kinds.renewed(100.0).worn  # for good, unless all begins anew
+
+
+def test_late_in_training_it_is_worn_in_any_case():
+    kinds = MirroredCalibration(cap=4.0, window=20.0)
+    two = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0], dtype=torch.float64)
+    for _ in range(YOUNG):
+        kinds.learn(two, torch.ones(5).double())
+    assert not kinds.worn
+    kinds.learn(two, torch.ones(5).double())
+    assert kinds.worn
 
 
 def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
