@@ -207,7 +207,7 @@ class Mind:
             if kind in sight.values:
                 odds[kind] = calibration.log_odds(sight.values[kind])
         if not self.mirror.worn and "memory" in sight.values:
-            # the mirror takes no step for one at which the true gradient itself swung back; who knows workers, does
+            # the mirror cannot tell a liar from a true gradient that swings back; trust in workers who are known can
             settled = self.reputation.settled() if self.rule.use_reputation else 0.0
             odds["memory"] = torch.lerp(self.mirror.log_odds(sight.values["memory"]), odds["memory"], settled)
         odds["memory"] = odds["memory"] * self.memory.credibility()
