@@ -27,13 +27,14 @@ class GAAPlus(LearningAggregator):
     weights. Trust is the probability made of it, exactly 0 or 1 where there is little doubt.
 
     Submissions that are the same count once, and not at all beside a single one that is trusted, or once that was
-    seen. Credits sum to 1 - prod_i(1 - trust_i): the rest is silence, for steps in which nobody deserves any. No
-    submission enters longer than `norm_bound` times the credited median. A watchdog tries the update on f_B; it may
-    refuse it or roll back, by `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to
-    stand trial by the votes of grad f_B, turns round when they speak against it, and loses standing by every rollback.
-    When f_B stays above its first value everything was learned from liars: the memory is turned round, the rest
-    forgotten. When liars can be told by nothing any more (late in training honest gradients agree with nothing),
-    silence gets all the credit.
+    seen; where liars give themselves away so, being single speaks for a worker. When those who were trusted turn out
+    to be copies, and f_B does not bear out what they said, it looks around once more. Credits sum to 1 - prod_i(1 -
+    trust_i): the rest is silence, for steps in which nobody deserves any. No submission enters longer than
+    `norm_bound` times the credited median. A watchdog tries the update on f_B; it may refuse it or roll back, by
+    `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to stand trial by the votes of
+    grad f_B, turns round when they speak against it, and loses standing by every rollback. When f_B stays above its
+    first value everything was learned from liars: the memory is turned round, the rest forgotten. When liars can be
+    told by nothing any more (late in training honest gradients agree with nothing), silence gets all the credit.
 
     It is told neither f nor the ratio, the attack or the roles. Nothing is as sure as it looks where f_B cannot tell
     right from wrong: an attack that lowers f_B while it raises the true loss (a QV set that lacks classes, a majority

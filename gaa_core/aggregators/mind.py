@@ -12,6 +12,7 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.copies import Copies
 from gaa_core.aggregators.direction import DirectionMemory, survey, unit
 from gaa_core.aggregators.evidence import (
     Agreement,
@@ -24,21 +25,21 @@ from gaa_core.aggregators.evidence import (
 )
 from gaa_core.aggregators.reconnaissance import Reconnaissance
 from gaa_core.aggregators.reputation import Reputation
-from gaa_core.aggregators.sight import Sight, counted, foretold_spread, identical, size, some_columns
+from gaa_core.aggregators.sight import Sight, counted, foretold_spread, size, some_columns
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
 
 if TYPE_CHECKING:
     from gaa_core.aggregators.gaa_plus import GAAPlus
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
-PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0, "single": 1.0}
 
 
 class Mind:
     """The state of GAAPlus."""
 
     def __init__(self, rule: GAAPlus, n: int, d: int, generator: torch.Generator):
-        self.rule, self.n, self.generator = rule, n, generator
+        self.rule, self.n, self.d, self.generator = rule, n, d, generator
         self.server: Server | None = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.mirror = MirroredCalibration(rule.cap)  # of cosines with the memory
@@ -47,11 +48,15 @@ class Mind:
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
         self.bearings = Bearings()
-        self.scout = Reconnaissance(d, rule.warm_up, rule.cap) if rule.warm_up else None
-        self.twins = 0.0  # how far it is known that identical submissions are liars'
+        self.copies = Copies(rule.calibration)
+        self.scout = self.sent_out()
         self.silent = 0  # steps on end without anybody trusted
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints: list = []
+
+    def sent_out(self) -> Reconnaissance | None:
+        """Who looks around before the first move, if anybody does."""
+        return Reconnaissance(self.d, self.rule.warm_up, self.rule.cap) if self.rule.warm_up else None
 
     def fresh(self) -> tuple[dict[str, Calibration], Agreement, Lengths]:
         """Knowing nothing yet of how evidence looks."""
@@ -95,6 +100,8 @@ class Mind:
             return silence
         columns = some_columns(gradients.shape[1], self.generator)
         sight = self.see(gradients, finite, columns)
+        if self.copies.deceived(sight.beside) and self.memory.standing < 2.0:
+            self.look_again()
         if self.scout is not None:
             self.look_around(sight)
             return silence
@@ -103,19 +110,22 @@ class Mind:
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
-        trust, known = self.doubt_twins(trust, sight.alike)
+        trust, shown = self.copies.doubt(trust, sight.alike)
         if self.rule.use_silence and self.unclear(odds, trust, sight.alike):
             self.learn(sight, odds, trust)
             return silence
         credits = self.share_out(trust / sight.alike, trust)
+        usual = self.lengths.usual
         update, contrast = self.combine(sight, credits, self.compare(sight, leaning, trust))
         if self.rule.use_watchdog and credits.any() and not self.admits(update):
+            self.lengths.usual = min(usual, self.lengths.usual)  # what is refused does not become usual
             return silence
-        self.twins += 0.3 * max(0.0, known - self.twins)
+        self.copies.expose(shown, rate=0.3)
+        self.copies.credit(credits, sight.alike)
         self.learn(sight, odds, trust)
         self.policy.remember(odds, credits, finite)
         follow = not self.mirror.worn and contrast.any()
-        self.remember(contrast if follow else update, credits)
+        self.remember(contrast if follow else update, credits, bool((odds["length"] >= 0).any()))
         whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy
         self.last = (sight.part.clone() if whole else sight.part, columns, finite)
         return update, credits
@@ -128,7 +138,7 @@ class Mind:
         cosine = cosines(kernels.gram(self.memory.whitened(part, columns))[0])
         alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
         ordinary = self.lengths.log_odds(lengths, self.yardstick) if self.rule.use_length else torch.zeros_like(lengths)
-        counts, beside = counted(alike, ordinary, self.twins)
+        counts, beside = counted(alike, ordinary, self.copies.known)
         self.try_memory(values, counts)
         return Sight(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
 
@@ -163,9 +173,9 @@ class Mind:
         scout, counts = self.scout, sight.counts
         found = scout.look(
             sight.gradients, sight.lengths, sight.values, counts, self.memory.calm,
-            lambda honest: self.doubt_twins(honest, sight.alike)[0],
+            lambda honest: self.copies.doubt(honest, sight.alike)[0],
         )  # fmt: skip
-        self.twins += 0.5 * max(0.0, sight.beside - self.twins)
+        self.copies.expose(sight.beside, rate=0.5)
         gone = torch.zeros_like(counts)
         if self.rule.use_length:
             ordinary = self.lengths.log_odds(sight.lengths, self.yardstick)
@@ -213,27 +223,17 @@ class Mind:
         odds["memory"] = odds["memory"] * self.memory.credibility()
         if self.rule.use_reputation:
             odds["reputation"] = self.reputation.prior()[sight.finite]
+        odds["single"] = self.copies.log_odds(sight.alike)
         if self.rule.use_peers:
             for _ in range(2):
                 lean = torch.tanh(self.policy.logits(odds) / 2) / sight.alike
                 odds["peers"] = self.agreement.log_odds(sight.cosine, lean)
         return odds
 
-    def doubt_twins(self, trust: Tensor, alike: Tensor) -> tuple[Tensor, float]:
-        """Honest submissions are never the same: those that are count as far as no single one is trusted.
-
-        Trust [k] after that, and how far this step shows that identical ones are liars': once that is known, they are
-        doubted also where there is no single one.
-        """
-        if not self.rule.use_twins:
-            return trust, 0.0
-        twin = identical(alike)
-        single = (trust * (1 - twin)).max()
-        return trust * (1 - twin * single.clamp(min=self.twins)), float(twin.max() * single)
-
     def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
         """Whether there are liars about whom neither evidence nor reputation tells from the honest any more."""
-        hidden = torch.where(odds["length"] < 0, 0.0, 1 / alike)  # whoever gives himself away is no question
+        # whoever gives himself away, by his length or as a copy, is no question
+        hidden = torch.where(odds["length"] < 0, 0.0, self.copies.hidden(alike) / alike)
         share = float(hidden @ (1 - trust) / (1 / alike).sum())
         used = ["qv"] * self.rule.use_qv + ["memory"] * self.rule.use_memory
         clarity = max((self.kinds[kind].clarity() for kind in used), default=math.inf)
@@ -274,6 +274,7 @@ class Mind:
                 calibration.learn(sight.values[kind], fair / alike, (1 - fair) / alike)
         self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
         self.agreement.learn(sight.cosine, self.policy.trust({**odds, "peers": none}) / alike)
+        self.copies.learn(trust, alike)
         limit = self.rule.step_cap
         fresh = self.policy.logits({**odds, "reputation": none}).clamp(-limit, limit)
         self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
@@ -287,8 +288,11 @@ class Mind:
         everybody[:, finite] = torch.stack([odds, weights])
         self.reputation.learn(*everybody)
 
-    def remember(self, contrast: Tensor, credits: Tensor) -> None:
-        """Let the direction memory follow; where everybody is distrusted for long, ask less of them."""
+    def remember(self, contrast: Tensor, credits: Tensor, ordinary: bool) -> None:
+        """Let the direction memory follow; where everybody is distrusted for long, ask less of them.
+
+        `ordinary`: whether anybody is of an ordinary length. Where nobody is, silence is no sign of an error.
+        """
         if credits.sum() > 0.05:
             self.memory.accept(contrast)
         self.silent = 0 if credits.sum() > 0.5 else self.silent + 1
@@ -297,9 +301,16 @@ class Mind:
                 kind.relax()
             self.lengths.relax(self.yardstick)
             self.reputation.lift()
-        if self.bearings.stuck(self.silent, self.memory.accepted):
+        if ordinary and self.bearings.stuck(self.silent, self.memory.accepted):
             self.forget()
             self.silent = 0
+
+    def look_again(self) -> None:
+        """Those who were trusted turned out to be liars: look around as at the start."""
+        self.forget()
+        self.copies.credited = 0.0
+        self.silent = 0
+        self.scout = self.sent_out()
 
     def forget(self) -> None:
         """Nothing that was learned of evidence and of workers can be believed."""

@@ -19,6 +19,7 @@ class Watchdog:
 
     horizon: int = 30  # steps over which the usual level is taken
     alarm: float = 4.0  # spreads above the level
+    most: float = 40.0  # spreads that are tolerated at most, however often it rolled back
     patience: int = 4
     every: int = 10  # steps between two states that are kept
 
@@ -26,13 +27,18 @@ class Watchdog:
         self.level = self.spread = 0.0
         self.tolerance = self.alarm
         self.judged = self.refusals = self.since_kept = 0
+        self.first = math.inf  # f_B before the first update
 
     def wants_to_keep(self, loss: float) -> bool:
-        """Whether the state at this f_B is worth keeping: now and then, and only when f_B is as usual."""
+        """Whether the state at this f_B is worth keeping: now and then, and only when f_B is as usual.
+
+        And not above its first value: what is kept is never worse than the start.
+        """
         if self.judged == 0:
+            self.first = loss
             return math.isfinite(loss)
         self.since_kept += 1
-        usual = loss <= self.level + 1.5 * self.spread and self.refusals == 0
+        usual = loss <= min(self.level + 1.5 * self.spread, self.first) and self.refusals == 0
         if usual and self.since_kept >= self.every:
             self.since_kept = 0
             return True
@@ -48,7 +54,7 @@ class Watchdog:
             if self.refusals < self.patience:
                 return "refuse"
             self.refusals = 0
-            self.tolerance *= 1.5
+            self.tolerance = min(1.5 * self.tolerance, self.most)
             return "roll back"
         self.refusals = 0
         self.judged += 1

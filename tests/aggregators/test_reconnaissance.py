@@ -148,18 +148,6 @@ def test_a_memory_adopts_what_was_found():
     torch.testing.assert_close(memory.average, torch.tensor([0.0, 8 / 9, 1 / 9]))
 
 
-def test_identical_submissions_are_doubted_also_alone_once_it_is_known():
-    mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
-    alike = torch.tensor([3.0, 3.0, 3.0, 1.0], dtype=torch.float64)
-    trust = torch.tensor([0.9, 0.9, 0.9, 0.8], dtype=torch.float64)
-    doubted, known = mind.doubt_twins(trust, alike)
-    assert doubted[:3].max() < 0.2 and doubted[3] == 0.8 and known == pytest.approx(0.8)
-    alone = torch.full((4,), 4.0, dtype=torch.float64)
-    assert torch.equal(mind.doubt_twins(trust, alone)[0], trust)  # nothing is known against them
-    mind.twins = known
-    assert mind.doubt_twins(trust, alone)[0].max() < 0.2
-
-
 def test_who_sends_what_is_not_finite_is_thought_neither_better_nor_worse_of():
     mind = Mind(GAAPlus(), 3, 3, seeding.generator(0, "agent"))
     finite = torch.tensor([True, False, True])
