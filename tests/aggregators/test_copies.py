@@ -5,12 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gaa_core import seeding
+from gaa_core import conformance, seeding
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.copies import Copies
 from gaa_core.aggregators.mind import Mind
 
 THREE_AND_ONE = torch.tensor([3.0, 3.0, 3.0, 1.0], dtype=torch.float64)
+
+
+def started(target: torch.Tensor, n: int) -> tuple[GAAPlus, conformance.QuadraticServer]:
+    rule = GAAPlus()
+    rule.reset(n, len(target), seeding.generator(0, "agent"))
+    return rule, conformance.QuadraticServer(target, torch.ones(n, dtype=torch.bool))
+
+
+def submit(rule: GAAPlus, server: conformance.QuadraticServer, rows: torch.Tensor, steps: int) -> None:
+    for _ in range(steps):
+        rule.observe(server)
+        rule.decide(rows)
 
 
 def test_copies_are_doubted_beside_a_single_one_and_also_alone_once_it_is_known():
@@ -79,3 +91,26 @@ def test_without_reconnaissance_it_begins_anew_without_it():
     mind = Mind(GAAPlus(use_reconnaissance=False), 4, 3, seeding.generator(0, "agent"))
     mind.look_again()
     assert mind.scout is None
+
+
+def test_a_single_one_beside_those_it_trusted_sends_it_out_again():
+    """The copies say nothing of f_B, so that no vote has borne them out."""
+    axes = torch.eye(50)
+    rule, server = started(-axes[0], n=4)
+    rows = axes[1].repeat(4, 1)
+    submit(rule, server, rows, rule.warm_up + 15)
+    assert rule._state.scout is None and rule._state.copies.credited > 0.5
+    submit(rule, server, torch.cat([rows[:3], axes[:1]]), 1)
+    assert rule._state.scout is not None
+
+
+def test_the_evidence_of_being_single_reaches_the_policy(monkeypatch):
+    weighed = []
+    weigh = Mind.weigh_evidence
+    monkeypatch.setattr(Mind, "weigh_evidence", lambda *arguments: weighed.append(weigh(*arguments)) or weighed[-1])
+    rows = 1.0 + torch.randn(10, 300, generator=seeding.generator(0, "honest"))
+    rows[3:] = -rows[:3].mean(dim=0)
+    rule, server = started(-rows[:3].mean(dim=0), n=10)
+    submit(rule, server, rows, rule.warm_up + 30)
+    single = weighed[-1]["single"]
+    assert single[:3].min() > 2 and not single[3:].any()
