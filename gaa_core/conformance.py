@@ -67,7 +67,7 @@ class QuadraticServer:
     def refuse(self) -> None:
         """Nothing, likewise."""
 
-    def rollback(self) -> None:
+    def rollback(self, to_start: bool = False) -> None:
         """Nothing, likewise."""
 
 

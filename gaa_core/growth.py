@@ -60,7 +60,10 @@ class StillServer:
     def keep(self) -> None:
         """Nothing: these parameters stay as they are, whatever a rule declares."""
 
-    refuse = rollback = keep
+    refuse = keep
+
+    def rollback(self, to_start: bool = False) -> None:
+        """Nothing, likewise."""
 
 
 def rules_to_time(n: int) -> list[Aggregator]:

@@ -24,6 +24,7 @@ def save_checkpoint(simulation: Simulation, path: str | Path) -> None:
         "settings": simulation.recorder.settings,
         "step": simulation.server.step,
         "parameters": simulation.server.parameters,
+        "kept": simulation.server.kept,
         "rule": rule.state() if isinstance(rule, LearningAggregator) else None,
         "attack": _memory(attack),
         "recorder": simulation.recorder.state(),
@@ -43,6 +44,7 @@ def load_checkpoint(simulation: Simulation, path: str | Path) -> None:
     _check_settings(state["settings"], simulation.recorder.settings, path)
     server = simulation.server
     server.step, server.parameters = state["step"], state["parameters"].to(server.parameters)
+    server.kept = [kept.to(server.parameters) for kept in state.get("kept", [])]  # older files have none
     if state["rule"] is not None:
         simulation.rule.load_state(state["rule"])
     if state["attack"]:

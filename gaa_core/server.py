@@ -25,7 +25,8 @@ class ParameterServer:
 
     def __post_init__(self):
         self._known: dict[str, tuple[int, object]] = {}
-        self._kept: list[Tensor] = []
+        self.kept: list[Tensor] = []  # states to roll back to, the older one first
+        self._start = self.parameters
         self._refused = self._rolled_back = False
 
     def update(self, aggregate: Tensor) -> None:
@@ -35,17 +36,22 @@ class ParameterServer:
 
     def keep(self) -> None:
         """Remember theta_t; the last two states that were kept stay."""
-        self._kept = [*self._kept[-1:], self.parameters]
+        self.kept = [*self.kept[-1:], self.parameters]
 
     def refuse(self) -> None:
         """A rule declares that it refuses what was submitted at this step; its update is zero. Counted in the trace."""
         self._refused = True
 
-    def rollback(self) -> None:
-        """Return to the older of the two states kept. The step counts on, and the trace counts the rollback."""
-        if not self._kept:
+    def rollback(self, to_start: bool = False) -> None:
+        """Return to the older of the two states kept, or to the first parameters, and keep no others.
+
+        The step counts on, and the trace counts the rollback.
+        """
+        if to_start:
+            self.kept = [self._start]
+        if not self.kept:
             raise GaaError("There is nothing to roll back to: call keep() first.")
-        self.parameters = self._kept[0]
+        self.parameters = self.kept[0]
         self._rolled_back = True
         self._known.clear()
 

@@ -14,6 +14,7 @@ import torch
 
 from gaa_core import aggregators as a
 from gaa_core import checkpoint, conformance, roles, run
+from gaa_core.aggregators.watchdog import Watchdog
 from gaa_core.attacks import MimicThenTurn, RandomFault, SlowDrift
 from gaa_core.cases import MNIST
 from gaa_core.errors import DataError, GaaError
@@ -69,6 +70,19 @@ def test_the_agent_can_be_stopped_at_any_step(after, tmp_path):
 def test_attacks_remember_too(attack, tmp_path):
     options = {**SMALL, "attack": attack, "roles": roles.static(10, 4)}
     assert same(run(MNIST, a.GAA(), **options), stopped(tmp_path / "run.pt", a.GAA(), 7, **options))
+
+
+def test_a_rollback_after_the_stop_finds_the_states_kept_before_it(tmp_path, monkeypatch):
+    def verdict(watchdog, loss, trial):
+        watchdog.judged += 1
+        return "roll back" if watchdog.judged == 8 else "accept"
+
+    monkeypatch.setattr(Watchdog, "judge", verdict)
+    monkeypatch.setattr(Watchdog, "wants_to_keep", lambda watchdog, loss: watchdog.judged in (2, 4))
+    rule = a.GAAPlus(use_reconnaissance=False)
+    whole = run(MNIST, rule, **SMALL)
+    assert whole.steps["rolled_back"].sum() == 1 and whole.steps["rolled_back"][7]
+    assert same(whole, stopped(tmp_path / "run.pt", rule, 6, **SMALL))
 
 
 def test_rules_without_a_memory_need_none(tmp_path):

@@ -40,8 +40,8 @@ class Server(Protocol):
     def refuse(self) -> None:
         """The rule refuses what was submitted at this step; the trace counts it."""
 
-    def rollback(self) -> None:
-        """Back to the older of the states kept; the trace counts it."""
+    def rollback(self, to_start: bool = False) -> None:
+        """Back to the older of the states kept, or to the first parameters; the trace counts it."""
 
 
 def check_count(rule: object, name: str, value: object, least: int = 0) -> None:

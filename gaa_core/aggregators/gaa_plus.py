@@ -36,11 +36,16 @@ class GAAPlus(LearningAggregator):
     first value everything was learned from liars: the memory is turned round, the rest forgotten. When liars can be
     told by nothing any more (late in training honest gradients agree with nothing), silence gets all the credit.
 
+    Attackers may know the QV samples, and teach the model these and nothing else. Along any direction the samples'
+    slopes and what honest workers say have the same mean. Where the samples agree with the mean submission far better
+    than submissions do with each other, or have gone flat where the trusted say as much as ever, the trusted are
+    exposed (`insiders.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker.
+
     It is told neither f nor the ratio, the attack or the roles. Nothing is as sure as it looks where f_B cannot tell
-    right from wrong: an attack that lowers f_B while it raises the true loss (a QV set that lacks classes, a majority
-    of liars) is trusted. Runs of a few dozen steps lose by the silence at the start. Every part can be switched off.
-    O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond the submissions: eight vectors
-    of d numbers and n times 2^17.
+    right from wrong: an attack that lowers f_B while it raises the true loss (a QV set that lacks classes, insiders
+    until they are exposed) is trusted. Runs of a few dozen steps lose by the silence at the start. Every part can be
+    switched off. O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond the submissions:
+    nine vectors of d numbers and n times 2^17.
 
     Source: ours. Tuned on seeds 100 to 118 at the settings of the quick profile and of the league (n=10, |B|=10
     golden), with one set of hyper-parameters for all four cases; reported tables use other seeds.
@@ -69,6 +74,7 @@ class GAAPlus(LearningAggregator):
     use_reputation: bool = True
     use_twins: bool = True
     use_silence: bool = True
+    use_insiders: bool = True
     use_watchdog: bool = True
     _state: Mind | None = field(default=None, init=False, repr=False, compare=False)
 

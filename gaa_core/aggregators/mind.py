@@ -23,6 +23,7 @@ from gaa_core.aggregators.evidence import (
     multiplicity,
     weighted_median,
 )
+from gaa_core.aggregators.insiders import Insiders
 from gaa_core.aggregators.reconnaissance import Reconnaissance
 from gaa_core.aggregators.reputation import Reputation
 from gaa_core.aggregators.sight import Sight, counted, foretold_spread, size, some_columns
@@ -49,6 +50,7 @@ class Mind:
         self.watchdog = Watchdog()
         self.bearings = Bearings()
         self.copies = Copies(rule.calibration)
+        self.insiders = Insiders()
         self.scout = self.sent_out()
         self.silent = 0  # steps on end without anybody trusted
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
@@ -56,7 +58,9 @@ class Mind:
 
     def sent_out(self) -> Reconnaissance | None:
         """Who looks around before the first move, if anybody does."""
-        return Reconnaissance(self.d, self.rule.warm_up, self.rule.cap) if self.rule.warm_up else None
+        if not self.rule.warm_up:
+            return None
+        return Reconnaissance(self.d, self.rule.warm_up, self.rule.cap, exposed=self.insiders.known)
 
     def fresh(self) -> tuple[dict[str, Calibration], Agreement, Lengths]:
         """Knowing nothing yet of how evidence looks."""
@@ -85,6 +89,8 @@ class Mind:
 
     def reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
+        if self.insiders.known:
+            return  # a fall of f_B is what liars offer
         slopes = torch.zeros(self.n, dtype=torch.float64)
         slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
         seen = self.kinds["qv"]
@@ -102,10 +108,16 @@ class Mind:
         sight = self.see(gradients, finite, columns)
         if self.copies.deceived(sight.beside) and self.memory.standing < 2.0:
             self.look_again()
+        if self.rule.use_insiders and self.finds_insiders(sight):
+            return silence
         if self.scout is not None:
             self.look_around(sight)
             return silence
-        if self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss()):
+        if (
+            self.rule.use_watchdog
+            and self.watchdog.wants_to_keep(self.server.qv_loss())
+            and self.insiders.surprise > -2
+        ):
             self.keep()
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
@@ -120,6 +132,8 @@ class Mind:
         if self.rule.use_watchdog and credits.any() and not self.admits(update):
             self.lengths.usual = min(usual, self.lengths.usual)  # what is refused does not become usual
             return silence
+        if self.rule.use_insiders:
+            self.insiders.follow(self.server, sight, update, credits, self.memory.calm)
         self.copies.expose(shown, rate=0.3)
         self.copies.credit(credits, sight.alike)
         self.learn(sight, odds, trust)
@@ -155,11 +169,14 @@ class Mind:
             self.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         values = dict(zip(vectors, found.T, strict=True))
         used = values if self.rule.use_qv else ("memory",)
-        return lengths, {kind: seen for kind, seen in values.items() if kind in used}
+        values = {kind: seen for kind, seen in values.items() if kind in used}
+        return lengths, self.insiders.turned(values) if self.insiders.known else values
 
     def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:
         """Let the QV gradients vote on the memory, where there are both."""
         judges = [values[kind] for kind in ("qv", "calm qv") if kind in values]
+        if self.scout is not None and self.scout.exposed:
+            return  # what the memory holds is the opposite of what the exposed said, and no gradient
         if not judges or "memory" not in values:
             return
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
@@ -170,9 +187,11 @@ class Mind:
 
     def look_around(self, sight: Sight) -> None:
         """A step of reconnaissance: nobody is trusted, and whatever is clear teaches evidence and reputations."""
-        scout, counts = self.scout, sight.counts
+        scout, counts, values = self.scout, sight.counts, sight.values
+        if scout.exposed and "memory" in values:
+            values = {**values, "memory": self.insiders.centred("memory", values["memory"])}
         found = scout.look(
-            sight.gradients, sight.lengths, sight.values, counts, self.memory.calm,
+            sight.gradients, sight.lengths, values, counts, self.memory.calm,
             lambda honest: self.copies.doubt(honest, sight.alike)[0],
         )  # fmt: skip
         self.copies.expose(sight.beside, rate=0.5)
@@ -311,6 +330,30 @@ class Mind:
         self.copies.credited = 0.0
         self.silent = 0
         self.scout = self.sent_out()
+
+    def finds_insiders(self, sight: Sight) -> bool:
+        """Whether it turns out at this step that attackers know the QV samples; then it looks around again."""
+        insiders = self.insiders
+        if self.scout is not None and not insiders.known and insiders.too_good(self.server, sight):
+            insiders.known = True
+            self.scout = self.sent_out()
+            return True
+        if self.bearings.usual > 0.8 * self.bearings.first or not insiders.too_bad():
+            return False
+        insiders.alarms += 1
+        insiders.known = insiders.alarms % 3 > 0  # whoever is exposed again and again was no insider
+        course = insiders.course
+        insiders.begin()
+        self.turn_round()
+        self.look_again()
+        insiders.centres = {}
+        if insiders.alarms == 1:
+            self.memory.adopt(-unit(course), max(1, self.memory.accepted), 2.0)
+        else:
+            self.memory.accepted = 0
+            self.server.rollback(to_start=True)  # nobody knows since when it has gone wrong
+            self.checkpoints = self.checkpoints[:1]
+        return True
 
     def forget(self) -> None:
         """Nothing that was learned of evidence and of workers can be believed."""

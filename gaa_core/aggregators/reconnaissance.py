@@ -26,7 +26,8 @@ Turn = Callable[[Tensor], Tensor]
 class Idea:
     """A direction that may be the true gradient's or its opposite's, and what speaks for its sign."""
 
-    def __init__(self, d: int, cap: float):
+    def __init__(self, d: int, cap: float, favour: float = FAVOUR):
+        self.favour = favour
         self.average = torch.zeros(d)  # of unit vectors
         self.steps = 0
         self.signs = MirroredCalibration(cap, window=30.0)
@@ -41,7 +42,7 @@ class Idea:
 
     def believed(self) -> float:
         """Log-odds that it points the right way: by the QV gradient, and a little since more are honest than not."""
-        return 2 * self.for_it + FAVOUR * (2 * self.along / max(self.counted, 1e-9) - 1)
+        return 2 * self.for_it + self.favour * (2 * self.along / max(self.counted, 1e-9) - 1)
 
     def sign(self) -> float:
         """1 where it points the right way, as far as can be told; -1 where it points the other way."""
@@ -65,12 +66,14 @@ class Reconnaissance:
     contrast sum_i tanh(l_i / 2) V_i / |V_i|, where l_i adds up what grad f_B and the idea itself say of V_i: right
     where nobody has the majority. That one is taken that sets two kinds of workers apart more clearly.
 
-    It ends once that is clear, or after `longest` steps. Source: ours.
+    It ends once that is clear, or after `longest` steps. Once liars were `exposed` who had been trusted, nothing speaks
+    for the plain mean, and what they said last is asked beside the QV gradient. Source: ours.
     """
 
-    def __init__(self, d: int, longest: int, cap: float):
-        self.longest = longest
-        self.ideas = {"mean": Idea(d, cap), "contrast": Idea(d, cap)}
+    def __init__(self, d: int, longest: int, cap: float, exposed: bool = False):
+        self.longest, self.exposed = longest, exposed
+        favour = 0.0 if exposed else FAVOUR
+        self.ideas = {"mean": Idea(d, cap, favour), "contrast": Idea(d, cap, favour)}
         self.best: Idea | None = None
         self.size = 0.0  # root mean square of cosines with the QV gradient, over all steps
         self.steps = 0
@@ -87,10 +90,13 @@ class Reconnaissance:
         """
         self.steps += 1
         self.seen += float(counts.sum())
-        self.size += (size(values["qv"], counts) - self.size) / self.steps
         kinds = (values.get("calm qv", values["qv"]), values["qv"])
         hints = sum(0.5 * seen / size(seen, counts) for seen in kinds)
-        leanings = self.judge(gradients, values["qv"], counts, calm)
+        if self.exposed and "memory" in values:
+            hints = 0.5 * hints + values["memory"] / size(values["memory"], counts)
+        judge = hints if self.exposed else values["qv"]
+        self.size += (size(judge, counts) - self.size) / self.steps
+        leanings = self.judge(gradients, judge, counts, calm)
         self.follow(gradients, lengths, hints, leanings, counts, doubt)
         if self.best is None:
             return Finding(hints, clear=False)
@@ -101,7 +107,7 @@ class Reconnaissance:
             self.honest += float(torch.sigmoid(odds) @ counts)
         return Finding(odds, clear)
 
-    def judge(self, gradients: Tensor, qv: Tensor, counts: Tensor, calm: Turn) -> dict[Idea, Tensor]:
+    def judge(self, gradients: Tensor, hints: Tensor, counts: Tensor, calm: Turn) -> dict[Idea, Tensor]:
         """What each idea says of each submission [k], up to its sign; and which idea is the best."""
         ideas = [idea for idea in self.ideas.values() if idea.steps]
         if not ideas:
@@ -113,8 +119,9 @@ class Reconnaissance:
             leanings[idea] = idea.signs.leaning(own)
             idea.along += float(torch.sigmoid(leanings[idea]) @ counts)
             idea.counted += float(counts.sum())
-            idea.for_it += 0.1 * float((own * qv) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
-        self.best = max(ideas, key=lambda idea: idea.signs.apart())
+            idea.for_it += 0.1 * float((own * hints) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
+        trusted = [self.ideas["contrast"]] if self.exposed and self.ideas["contrast"].steps else ideas
+        self.best = max(trusted, key=lambda idea: idea.signs.apart())
         return leanings
 
     def follow(self, gradients, lengths: Tensor, hints: Tensor, leanings, counts: Tensor, doubt: Turn) -> None:

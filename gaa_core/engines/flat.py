@@ -46,6 +46,11 @@ class FlatModel:
         with torch.no_grad():
             return float(self.loss_function(self.outputs(theta, inputs), targets))
 
+    def losses(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each sample of a batch, [batch]."""
+        with torch.no_grad():
+            return vmap(self._sample_loss)(self.outputs(theta, inputs), targets)
+
     def gradient(
         self, theta: Tensor, inputs: Tensor, targets: Tensor, out: Tensor | None = None
     ) -> tuple[Tensor, float]:
@@ -71,11 +76,8 @@ class FlatModel:
     def minimising(self, objective: Callable[[Tensor, Tensor], Tensor]) -> FlatModel:
         """The same network with another loss: `objective` of the samples' losses [1, batch] and targets [1, batch]."""
 
-        def sample_loss(output: Tensor, target: Tensor) -> Tensor:
-            return self.loss_function(output[None], target[None])
-
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-            return objective(vmap(sample_loss)(outputs, targets)[None], targets[None])[0]
+            return objective(vmap(self._sample_loss)(outputs, targets)[None], targets[None])[0]
 
         return FlatModel(self.network, loss)
 
@@ -97,6 +99,9 @@ class FlatModel:
             return gradients, torch.tensor(losses)
         parts, losses = vmap(self._grad_and_value, in_dims=(None, 0, 0))(self._unflatten(theta), inputs, targets)
         return torch.cat([parts[name].flatten(1) for name in self.names], dim=1), losses  # [n, d], [n]
+
+    def _sample_loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.loss_function(output[None], target[None])
 
     def _loss(self, parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         return self.loss_function(functional_call(self.network, parameters, (inputs,)), targets)

@@ -1,0 +1,130 @@
+"""Whether attackers know the quasi-validation samples: what they say fits these too well, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.direction import unit
+from gaa_core.aggregators.sight import Sight, identical
+
+#: Samples under which nothing can be said of their scatter.
+FEWEST = 4
+
+
+def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
+    """How fast the loss of each QV sample grows along a direction [d] at length 1, [b], by central differences.
+
+    None where there are too few samples, where the direction has no length or a loss is not finite, and where a
+    server does not show its samples.
+    """
+    qv = getattr(server, "qv", None)
+    length = float(kernels.norms(direction[None]))
+    if qv is None or len(qv.targets) < FEWEST or not 0 < length < math.inf:
+        return None
+    step = 1e-3 * max(1.0, float(kernels.norms(server.parameters[None])))
+    reach = (step / length * direction).to(server.parameters)
+    ahead = server.model.losses(server.parameters + reach, qv.inputs, qv.targets).double()
+    behind = server.model.losses(server.parameters - reach, qv.inputs, qv.targets).double()
+    slopes = (ahead - behind) / (2 * step)
+    return slopes if slopes.isfinite().all() else None
+
+
+class Insiders:
+    """Two tests of one law: what honest workers say along any direction, the QV samples say on average.
+
+    Along a direction D that does not depend on them, V.D of an honest submission and the samples' own slopes along D
+    have the same mean; these scatter, so b of them err by 1/sqrt(b) of one's scatter.
+
+    Too good: at the start, of the mean S of all submissions the samples say more than it says of itself, by pairs of
+    different submissions. Who copies the QV gradient agrees with it more than the true gradient does.
+    Too bad: later, the samples' slopes along the course of late updates have gone, while the trusted say as much of it
+    as ever. The model was taught the samples, and little else.
+
+    Then the QV gradient speaks for liars: less than the usual cosine with it speaks for a worker. Source: ours.
+    """
+
+    too_good_at, too_bad_at = 5.0, 3.0  # spreads
+    fading = 0.6  # of what the trusted say, under which what the samples say has gone
+    lasting = 0.5  # of what the trusted said at first, from which on they say as much as ever
+    young, youngest = 5, 15.0  # steps of the course, and submissions at the start, before anything is said
+
+    def __init__(self):
+        self.alarms = 0  # how often the trusted were exposed
+        self.known = False  # whether attackers know the samples
+        self.first: float | None = None  # what the trusted said of their course at first
+        self.centres: dict[str, tuple[int, float]] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Knowing of no submission, but all that was found out."""
+        self.course: Tensor | None = None  # [d], a moving average of updates
+        self.steps = 0  # of it
+        self.surprise = self.said = self.own = 0.0  # moving averages: spreads, and slopes
+        self.sum: Tensor | None = None  # [d], of all submissions since then
+        self.weight = self.weights = self.squares = 0.0  # of their counts, and squares of counts without and with V.V
+
+    def too_good(self, server: Server, sight: Sight) -> bool:
+        """Take in a step at the start; whether the samples say more of the mean submission than it says of itself."""
+        counts = sight.counts
+        total = counts.to(sight.gradients.dtype) @ sight.gradients
+        self.sum = total if self.sum is None else self.sum + total
+        self.weight += float(counts.sum())
+        self.weights += float(counts @ counts)
+        self.squares += float(counts**2 @ sight.lengths**2)
+        slopes = sample_slopes(server, self.sum) if self.weight > self.youngest else None
+        if slopes is None:
+            return False
+        length = float(kernels.norms(self.sum[None]))
+        pairs = max(0.0, length**2 - self.squares) / max(self.weight**2 - self.weights, 1e-9)
+        return _spreads(slopes, pairs * self.weight / length) > self.too_good_at
+
+    def follow(self, server: Server, sight: Sight, update: Tensor, credits: Tensor, calm: Callable) -> None:
+        """Take in an update [d] and whose it is; `calm` softens a direction as the memory of directions does.
+
+        Steps whose credits went to copies are left out: copies have their own judge.
+        """
+        share, self.sum = float(credits.sum()), None
+        if share < 0.3 or float(credits @ identical(sight.alike)) > 0.5 * share:
+            return
+        if self.course is None:
+            self.course = update.clone()
+            return
+        direction = calm(self.course)
+        slopes = sample_slopes(server, direction)
+        if slopes is not None:
+            said = float(update.double() @ unit(direction).double()) / share
+            self.steps += 1
+            rate = max(0.15, 1 / self.steps)
+            self.surprise += (max(-20.0, min(_spreads(slopes, said), 20.0)) - self.surprise) * rate
+            self.said += (said - self.said) * rate
+            self.own += (float(slopes.mean()) - self.own) * rate
+            if self.first is None and self.steps == self.young:
+                self.first = self.said
+        self.course += (update - self.course) / 5
+
+    def too_bad(self) -> bool:
+        """Whether the samples have no part any more in what the trusted still say."""
+        if self.first is None or self.steps <= self.young or self.surprise > -self.too_bad_at:
+            return False
+        return self.said > self.lasting * self.first and self.own < self.fading * self.said
+
+    def turned(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Cosines [k] by kind, where those with QV gradients speak against a worker."""
+        return {kind: seen if kind == "memory" else self.centred(kind, -seen) for kind, seen in values.items()}
+
+    def centred(self, kind: str, values: Tensor) -> Tensor:
+        """Values [k] less what is usual."""
+        looks, usual = self.centres.get(kind, (0, 0.0))
+        usual += max(0.1, 1 / (looks + 1)) * (float(values.mean()) - usual)
+        self.centres[kind] = looks + 1, usual
+        return values - usual
+
+
+def _spreads(slopes: Tensor, said: float) -> float:
+    """How many spreads of their mean the samples' slopes [b] are above what is said."""
+    return (float(slopes.mean()) - said) / max(float(slopes.std()) / len(slopes) ** 0.5, 1e-24)

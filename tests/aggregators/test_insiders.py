@@ -1,0 +1,263 @@
+"""Whether GAAPlus finds out that attackers know its quasi-validation samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from gaa_core import aggregators as a
+from gaa_core import run, seeding
+from gaa_core.aggregators.direction import unit
+from gaa_core.aggregators.insiders import Insiders, sample_slopes
+from gaa_core.aggregators.reconnaissance import Reconnaissance
+from gaa_core.aggregators.sight import Sight
+from gaa_core.attacks import Blend
+from gaa_core.cases import MNIST
+from gaa_core.cases.base import Split
+from gaa_core.engines import FlatModel
+from gaa_core.league.grid import SETTINGS, Arena, opponent
+from gaa_core.league.rules import Entrant
+from gaa_core.server import ParameterServer
+
+D, SAMPLES, BATCH = 160, 10, 16
+
+
+class Points:
+    """A model whose loss on a point x is |theta - x|^2 / 2: the gradient there is theta - x."""
+
+    def losses(self, theta, inputs, targets):
+        return ((theta - inputs) ** 2).sum(dim=1) / 2
+
+    def loss(self, theta, inputs, targets):
+        return float(self.losses(theta, inputs, targets).mean())
+
+    def gradient(self, theta, inputs, targets):
+        return theta - inputs.mean(dim=0), self.loss(theta, inputs, targets)
+
+    def softened(self, temperature):
+        return self
+
+
+def world(seed: int, far: float = 3.0) -> tuple[ParameterServer, torch.Generator, torch.Tensor]:
+    """A server at 0 with ten points about a centre at a distance; the centre is what everybody should move to."""
+    draw = seeding.generator(seed, "points")
+    centre = torch.randn(D, generator=draw)
+    centre *= far / centre.norm()
+    points = centre + torch.randn(SAMPLES, D, generator=draw)
+    return ParameterServer(Points(), Split(points, torch.zeros(SAMPLES)), torch.zeros(D), lr=0.1), draw, centre
+
+
+def honest(draw: torch.Generator, centre: torch.Tensor, n: int = 10) -> torch.Tensor:
+    return -(centre + torch.randn(n, BATCH, D, generator=draw).mean(dim=1))
+
+
+def sight(rows: torch.Tensor, alike: float = 1.0) -> Sight:
+    n = len(rows)
+    one = torch.ones(n, dtype=torch.float64)
+    return Sight(
+        rows, torch.arange(n), rows, rows.norm(dim=1).double(), {}, torch.eye(n), alike * one, one, beside=0.0
+    )  # fmt: skip
+
+
+def as_it_is(direction: torch.Tensor) -> torch.Tensor:
+    return direction
+
+
+EQUAL = torch.full((10,), 0.1, dtype=torch.float64)
+
+
+def test_slopes_are_the_products_with_each_samples_gradient():
+    case = MNIST.load()
+    model = FlatModel(MNIST.model(case))
+    inputs, targets = case.train.inputs[:5], case.train.targets[:5]
+    theta = model.initial()
+    server = ParameterServer(model, Split(inputs, targets), theta, lr=0.1)
+    direction = torch.randn(model.d, generator=seeding.generator(0, "direction"))
+    expected = [
+        float(model.gradient(theta, inputs[i : i + 1], targets[i : i + 1])[0] @ direction / direction.norm())
+        for i in range(5)
+    ]
+    assert sample_slopes(server, direction).tolist() == pytest.approx(expected, rel=0.02, abs=1e-3)
+    assert float(model.losses(theta, inputs, targets).mean()) == pytest.approx(model.loss(theta, inputs, targets))
+
+
+def test_nothing_is_said_where_nothing_can_be():
+    server, _, centre = world(0)
+    assert sample_slopes(server, torch.zeros(D)) is None
+    assert sample_slopes(server, torch.full((D,), math.inf)) is None
+    assert sample_slopes(object(), centre) is None
+    few = dataclasses.replace(server, qv=Split(server.qv.inputs[:3], server.qv.targets[:3]))
+    assert sample_slopes(few, centre) is None
+    server.parameters = torch.full((D,), 1e30)  # where losses overflow
+    assert sample_slopes(server, centre) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_honest_workers_are_not_too_good_and_who_copies_the_gradient_is(seed):
+    server, draw, centre = world(seed, far=0.5)
+    told, q = Insiders(), -server.qv.inputs.mean(dim=0)
+    assert not any(told.too_good(server, sight(honest(draw, centre))) for _ in range(8))
+    liars = Insiders()
+    copied = 0.5 * q / q.norm()  # as long as what the honest say, and noisy as they are
+    assert any(liars.too_good(server, sight(honest(draw, -copied))) for _ in range(8))
+    reversed_ones = Insiders()
+    assert not any(reversed_ones.too_good(server, sight(-honest(draw, centre))) for _ in range(8))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gross_noise_is_not_too_good(seed):
+    """Of noise alone, the products of pairs are below 0 as often as above."""
+    server, draw, _ = world(seed)
+    insiders = Insiders()
+    assert not any(insiders.too_good(server, sight(1e4 * honest(draw, torch.zeros(D)))) for _ in range(8))
+
+
+@pytest.mark.parametrize("liars", [False, True])
+def test_liars_are_exposed_once_the_samples_are_fitted_and_the_rest_is_not(liars):
+    server, draw, centre = world(1)
+    insiders = Insiders()
+    for _ in range(40):
+        rows = honest(draw, centre - server.parameters)
+        if liars:  # they lead to the samples' mean, and go on as if that were far
+            rows = honest(draw, 4 * unit(server.qv.inputs.mean(dim=0)))
+        update = rows.mean(dim=0)
+        insiders.follow(server, sight(rows), update, EQUAL, as_it_is)
+        server.update(update)
+    assert insiders.too_bad() is liars
+
+
+def fed(insiders: Insiders, server: ParameterServer, *, alike: float, credits: torch.Tensor = EQUAL) -> Insiders:
+    rows = torch.ones(10, D)
+    for _ in range(10):
+        insiders.follow(server, sight(rows, alike), rows[0], credits, as_it_is)
+    return insiders
+
+
+def test_steps_of_copies_and_of_silence_say_nothing():
+    server, _, _ = world(0)
+    assert fed(Insiders(), server, alike=1.0).steps == 9
+    assert fed(Insiders(), server, alike=10.0).steps == 0
+    assert fed(Insiders(), server, alike=1.0, credits=EQUAL / 10).steps == 0
+
+
+def test_what_they_say_is_taken_per_credit():
+    server, _, _ = world(0)
+    insiders = fed(Insiders(), server, alike=1.0, credits=EQUAL / 2)
+    assert insiders.said == pytest.approx(2 * D**0.5) == insiders.first
+
+
+def test_less_than_usual_speaks_for_a_worker_once_they_are_known():
+    insiders = Insiders()
+    values = {"qv": torch.tensor([0.6, 0.6, 0.0]), "memory": torch.tensor([0.1, 0.2, 0.3])}
+    turned = insiders.turned(values)
+    assert turned["qv"].tolist() == pytest.approx([-0.2, -0.2, 0.4])
+    assert turned["memory"] is values["memory"]
+
+
+def league_run(rule: a.GAAPlus, foe: str, kind: str, ratio: float, seed: int):
+    arena = Arena(SETTINGS["mnist"], opponent(foe, 150), kind, ratio, 10, seed)
+    experiment = arena.game(Entrant("x", lambda f, n: rule)).experiment
+    return run(experiment.case, rule, **dict(experiment.options))
+
+
+@pytest.mark.parametrize("foe", ["found: courtier", "found: late courtier"])
+def test_courtiers_in_the_majority_are_exposed_and_survived(foe):
+    rule = a.GAAPlus()
+    trace = league_run(rule, foe, "static", 0.9, seed=100)
+    assert trace.steps["rolled_back"].any() and rule._state.insiders.known
+    assert trace.accuracy > 0.85
+    assert trace.credits[-20:, trace.byzantine[-1]].sum() < 0.1 * trace.credits[-20:].sum()
+    assert league_run(a.GAAPlus(use_insiders=False), foe, "static", 0.9, seed=100).accuracy < 0.4
+
+
+def test_no_insiders_are_found_among_those_who_know_nothing():
+    rule = a.GAAPlus()
+    league_run(rule, "reversion x1", "randomized", 0.7, seed=100)
+    assert not rule._state.insiders.known and rule._state.insiders.alarms == 0
+
+
+def alarmed(mind, course: torch.Tensor) -> None:
+    """A mind past reconnaissance whose trusted are about to be exposed."""
+    mind.scout, mind.bearings.usual, mind.insiders.course = None, 0.0, course
+    mind.insiders.too_bad = lambda: True
+
+
+def begun() -> tuple[a.GAAPlus, ParameterServer, torch.Generator, torch.Tensor]:
+    server, draw, centre = world(0)
+    rule = a.GAAPlus()
+    rule.reset(10, D, seeding.generator(0, "agent"))
+    rule.observe(server)
+    return rule, server, draw, centre
+
+
+def test_at_the_third_alarm_the_samples_are_believed_again():
+    rule, server, draw, centre = begun()
+    mind, rolled = rule._state, []
+    server.rollback = lambda to_start=False: rolled.append(to_start)
+    for known, rollbacks in ((True, []), (True, [True]), (False, [True, True])):
+        rule.observe(server)
+        alarmed(mind, centre)
+        _, credits = rule.decide(honest(draw, centre))
+        assert not credits.any() and mind.insiders.known is known and rolled == rollbacks
+        assert mind.scout.exposed is known
+        del mind.insiders.too_bad
+
+
+def test_after_the_first_alarm_the_opposite_of_what_the_exposed_said_is_remembered():
+    rule, server, draw, centre = begun()
+    alarmed(rule._state, centre)
+    rule.decide(honest(draw, centre))
+    del rule._state.insiders.too_bad
+    assert float(unit(rule._state.memory.average) @ unit(centre)) == pytest.approx(-1)
+    rule.observe(server)
+    rule.decide(honest(draw, centre))
+    assert rule._state.scout is not None
+    assert rule._state.memory.standing == 2.0  # grad f_B has no vote on it
+
+
+def test_no_alarm_before_f_b_has_fallen():
+    rule, _, draw, centre = begun()
+    alarmed(rule._state, centre)
+    rule._state.bearings.usual = rule._state.bearings.first
+    rule.decide(honest(draw, centre))
+    assert rule._state.insiders.alarms == 0
+
+
+@pytest.mark.parametrize(("surprise", "kept"), [(-3.0, 0), (-1.0, 1)])
+def test_no_state_is_kept_while_the_trusted_are_in_doubt(surprise, kept):
+    rule, server, draw, centre = begun()
+    rule._state.scout, rule._state.insiders.surprise = None, surprise
+    rule.decide(honest(draw, centre))
+    assert len(server.kept) == kept
+
+
+def test_reconnaissance_after_an_exposure_asks_what_the_exposed_had_said():
+    draw = seeding.generator(0, "rows")
+    scout = Reconnaissance(D, longest=8, cap=4.0, exposed=True)
+    truth = unit(torch.randn(D, generator=draw))
+    kind = torch.tensor([1.0] + [-1.0] * 9)[:, None]  # one honest
+    one = torch.ones(10, dtype=torch.float64)
+    for _ in range(4):
+        rows = 2 * kind * truth + 0.05 * torch.randn(10, D, generator=draw)
+        noise = torch.randn(10, generator=draw, dtype=torch.float64)
+        told = kind[:, 0].double() - kind.mean()
+        values = {"qv": 0.1 * noise, "memory": told}
+        found = scout.look(rows, rows.norm(dim=1).double(), values, one, as_it_is, as_it_is)
+    assert scout.best is scout.ideas["contrast"]
+    assert found.odds[0] > 2 and found.odds[1:].max() < -2
+    assert scout.best.for_it > 1
+
+
+def test_the_attack_needs_to_know_the_samples():
+    """The same blend without the QV gradient is a sign flip with noise: nobody is exposed."""
+    rule = a.GAAPlus()
+    setting = SETTINGS["mnist"]
+    arena = Arena(
+        setting, dataclasses.replace(opponent("found: courtier", 150), attack=Blend(jitter=1.0)), "static", 0.7, 10, 100
+    )
+    experiment = arena.game(Entrant("x", lambda f, n: rule)).experiment
+    run(experiment.case, rule, **dict(experiment.options))
+    assert not rule._state.insiders.known
