@@ -57,6 +57,7 @@ class Insiders:
         self.alarms = 0  # how often the trusted were exposed
         self.known = False  # whether attackers know the samples
         self.first: float | None = None  # what the trusted said of their course at first
+        self.peak = 0.0  # the most that the samples said of it
         self.centres: dict[str, tuple[int, float]] = {}
         self.begin()
 
@@ -91,12 +92,14 @@ class Insiders:
         share, self.sum = float(credits.sum()), None
         if share < 0.3 or float(credits @ identical(sight.alike)) > 0.5 * share:
             return
-        if self.course is None:
+        fresh = self.course is None
+        if fresh:
             self.course = update.clone()
-            return
         direction = calm(self.course)
         slopes = sample_slopes(server, direction)
         if slopes is not None:
+            self.peak = max(self.peak, float(slopes.mean()))
+        if slopes is not None and not fresh:  # an update agrees with itself
             said = float(update.double() @ unit(direction).double()) / share
             self.steps += 1
             rate = max(0.15, 1 / self.steps)
@@ -111,7 +114,8 @@ class Insiders:
         """Whether the samples have no part any more in what the trusted still say."""
         if self.first is None or self.steps <= self.young or self.surprise > -self.too_bad_at:
             return False
-        return self.said > self.lasting * self.first and self.own < self.fading * self.said
+        gone = self.own < self.fading * self.said and self.peak > self.fading * self.first
+        return gone and self.said > self.lasting * self.first
 
     def turned(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Cosines [k] by kind, where those with QV gradients speak against a worker."""
