@@ -43,7 +43,8 @@ class Insiders:
     Too good: at the start, of the mean S of all submissions the samples say more than it says of itself, by pairs of
     different submissions. Who copies the QV gradient agrees with it more than the true gradient does.
     Too bad: later, the samples' slopes along the course of late updates have gone, while the trusted say as much of it
-    as ever. The model was taught the samples, and little else.
+    as ever. The model was taught the samples, and little else. Where they never agreed with the trusted, these lie, but
+    know nothing.
 
     Then the QV gradient speaks for liars: less than the usual cosine with it speaks for a worker. Source: ours.
     """

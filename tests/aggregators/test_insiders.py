@@ -129,6 +129,18 @@ def test_liars_are_exposed_once_the_samples_are_fitted_and_the_rest_is_not(liars
     assert insiders.too_bad() is liars
 
 
+def test_liars_with_whom_the_samples_never_agreed_are_no_insiders():
+    server, draw, _ = world(1)
+    aside = torch.randn(D, generator=draw)
+    aside = 4 * unit(aside - (aside @ unit(server.qv.inputs.mean(dim=0))) * unit(server.qv.inputs.mean(dim=0)))
+    insiders = Insiders()
+    for _ in range(20):
+        rows = honest(draw, aside)
+        insiders.follow(server, sight(rows), rows.mean(dim=0), EQUAL, as_it_is)
+    assert insiders.surprise < -3 and insiders.said > 3
+    assert not insiders.too_bad()
+
+
 def fed(insiders: Insiders, server: ParameterServer, *, alike: float, credits: torch.Tensor = EQUAL) -> Insiders:
     rows = torch.ones(10, D)
     for _ in range(10):
