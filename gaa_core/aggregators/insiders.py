@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.direction import unit
 from gaa_core.aggregators.sight import Sight, identical
 
 #: Samples under which nothing can be said of their scatter.
@@ -100,8 +99,8 @@ class Insiders:
         slopes = sample_slopes(server, direction)
         if slopes is not None:
             self.peak = max(self.peak, float(slopes.mean()))
-        if slopes is not None and not fresh:  # an update agrees with itself
-            said = float(update.double() @ unit(direction).double()) / share
+        said = float(update @ direction) / (float(kernels.norms(direction[None])) * share or 1.0)
+        if slopes is not None and not fresh and math.isfinite(said):  # an update agrees with itself
             self.steps += 1
             rate = max(0.15, 1 / self.steps)
             self.surprise += (max(-20.0, min(_spreads(slopes, said), 20.0)) - self.surprise) * rate
