@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.sight import Sight, identical
+from gaa_core.aggregators.sight import Sight, identical, shown_samples
 
 #: Samples under which nothing can be said of their scatter.
 FEWEST = 4
@@ -21,9 +21,9 @@ def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
     None where there are too few samples, where the direction has no length or a loss is not finite, and where a
     server does not show its samples.
     """
-    qv = getattr(server, "qv", None)
+    qv = shown_samples(server, FEWEST)
     length = float(kernels.norms(direction[None]))
-    if qv is None or len(qv.targets) < FEWEST or not 0 < length < math.inf:
+    if qv is None or not 0 < length < math.inf:
         return None
     step = 1e-3 * max(1.0, float(kernels.norms(server.parameters[None])))
     reach = (step / length * direction).to(server.parameters)
@@ -48,7 +48,7 @@ class Insiders:
     Then the QV gradient speaks for liars: less than the usual cosine with it speaks for a worker. Source: ours.
     """
 
-    too_good_at, too_bad_at = 5.0, 3.0  # spreads
+    too_good_at, too_bad_at, in_doubt_at = 5.0, 3.0, 2.0  # spreads
     fading = 0.6  # of what the trusted say, under which what the samples say has gone
     lasting = 0.5  # of what the trusted said at first, from which on they say as much as ever
     young, youngest = 5, 15.0  # steps of the course, and submissions at the start, before anything is said
@@ -58,7 +58,6 @@ class Insiders:
         self.known = False  # whether attackers know the samples
         self.first: float | None = None  # what the trusted said of their course at first
         self.peak = 0.0  # the most that the samples said of it
-        self.centres: dict[str, tuple[int, float]] = {}
         self.begin()
 
     def begin(self) -> None:
@@ -66,6 +65,7 @@ class Insiders:
         self.course: Tensor | None = None  # [d], a moving average of updates
         self.steps = 0  # of it
         self.surprise = self.said = self.own = 0.0  # moving averages: spreads, and slopes
+        self.centres: dict[str, tuple[int, float]] = {}  # steps, and what is usual, by kind of evidence
         self.sum: Tensor | None = None  # [d], of all submissions since then
         self.weight = self.weights = self.squares = 0.0  # of their counts, and squares of counts without and with V.V
 
@@ -109,6 +109,10 @@ class Insiders:
             if self.first is None and self.steps == self.young:
                 self.first = self.said
         self.course += (update - self.course) / 5
+
+    def in_doubt(self) -> bool:
+        """Whether the samples agree with the trusted too little for a state to be worth keeping."""
+        return self.surprise <= -self.in_doubt_at
 
     def too_bad(self) -> bool:
         """Whether the samples have no part any more in what the trusted still say."""

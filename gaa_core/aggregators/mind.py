@@ -113,11 +113,8 @@ class Mind:
         if self.scout is not None:
             self.look_around(sight)
             return silence
-        if (
-            self.rule.use_watchdog
-            and self.watchdog.wants_to_keep(self.server.qv_loss())
-            and self.insiders.surprise > -2
-        ):
+        wants_to_keep = self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss())
+        if wants_to_keep and not self.insiders.in_doubt():
             self.keep()
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
@@ -174,9 +171,9 @@ class Mind:
 
     def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:
         """Let the QV gradients vote on the memory, where there are both."""
-        judges = [values[kind] for kind in ("qv", "calm qv") if kind in values]
         if self.scout is not None and self.scout.exposed:
             return  # what the memory holds is the opposite of what the exposed said, and no gradient
+        judges = [values[kind] for kind in ("qv", "calm qv") if kind in values]
         if not judges or "memory" not in values:
             return
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
@@ -342,17 +339,14 @@ class Mind:
             return False
         insiders.alarms += 1
         insiders.known = insiders.alarms % 3 > 0  # whoever is exposed again and again was no insider
-        course = insiders.course
+        course, again = insiders.course, insiders.alarms > 1
         insiders.begin()
-        self.turn_round()
+        self.turn_round(to_start=again)  # once more: nobody knows since when it has gone wrong
         self.look_again()
-        insiders.centres = {}
-        if insiders.alarms == 1:
-            self.memory.adopt(-unit(course), max(1, self.memory.accepted), 2.0)
-        else:
+        if again:
             self.memory.accepted = 0
-            self.server.rollback(to_start=True)  # nobody knows since when it has gone wrong
-            self.checkpoints = self.checkpoints[:1]
+        else:
+            self.memory.adopt(-unit(course), max(1, self.memory.accepted), 2.0)
         return True
 
     def forget(self) -> None:
@@ -360,15 +354,16 @@ class Mind:
         self.kinds, self.agreement, self.lengths = self.fresh()
         self.reputation.forget()
 
-    def turn_round(self) -> None:
-        """Back to an earlier state, with a memory that points the other way and nothing else that was learned."""
+    def turn_round(self, to_start: bool = False) -> None:
+        """Back to an earlier state or the first; the memory points the other way, and nothing else is believed."""
         self.memory.turn()
         self.mirror.renewed(self.mirror.window)
         self.forget()
         self.bearings.begin_anew()
-        if self.checkpoints:
-            self.server.rollback()
-            self.checkpoints = [(self.memory.state(), self.beliefs()) for _ in self.checkpoints]
+        if self.checkpoints or to_start:
+            self.server.rollback(to_start)
+            states = self.checkpoints[:1] if to_start else self.checkpoints
+            self.checkpoints = [(self.memory.state(), self.beliefs()) for _ in states]
 
     def admits(self, update: Tensor) -> bool:
         """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it."""

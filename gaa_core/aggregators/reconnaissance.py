@@ -94,9 +94,9 @@ class Reconnaissance:
         hints = sum(0.5 * seen / size(seen, counts) for seen in kinds)
         if self.exposed and "memory" in values:
             hints = 0.5 * hints + values["memory"] / size(values["memory"], counts)
-        judge = hints if self.exposed else values["qv"]
-        self.size += (size(judge, counts) - self.size) / self.steps
-        leanings = self.judge(gradients, judge, counts, calm)
+        voice = hints if self.exposed else values["qv"]
+        self.size += (size(voice, counts) - self.size) / self.steps
+        leanings = self.judge(gradients, voice, counts, calm)
         self.follow(gradients, lengths, hints, leanings, counts, doubt)
         if self.best is None:
             return Finding(hints, clear=False)
@@ -107,7 +107,7 @@ class Reconnaissance:
             self.honest += float(torch.sigmoid(odds) @ counts)
         return Finding(odds, clear)
 
-    def judge(self, gradients: Tensor, hints: Tensor, counts: Tensor, calm: Turn) -> dict[Idea, Tensor]:
+    def judge(self, gradients: Tensor, voice: Tensor, counts: Tensor, calm: Turn) -> dict[Idea, Tensor]:
         """What each idea says of each submission [k], up to its sign; and which idea is the best."""
         ideas = [idea for idea in self.ideas.values() if idea.steps]
         if not ideas:
@@ -119,7 +119,7 @@ class Reconnaissance:
             leanings[idea] = idea.signs.leaning(own)
             idea.along += float(torch.sigmoid(leanings[idea]) @ counts)
             idea.counted += float(counts.sum())
-            idea.for_it += 0.1 * float((own * hints) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
+            idea.for_it += 0.1 * float((own * voice) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
         trusted = [self.ideas["contrast"]] if self.exposed and self.ideas["contrast"].steps else ideas
         self.best = max(trusted, key=lambda idea: idea.signs.apart())
         return leanings

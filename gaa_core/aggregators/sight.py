@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,6 +60,12 @@ def size(values: Tensor, counts: Tensor) -> float:
     return max(float(values**2 @ counts) / max(float(counts.sum()), 1e-9), 1e-24) ** 0.5
 
 
+def shown_samples(server: Server, fewest: int) -> Any | None:
+    """The QV samples (`inputs`, `targets`), where there are enough of them and the server shows them."""
+    qv = getattr(server, "qv", None)
+    return qv if qv is not None and len(qv.targets) >= fewest else None
+
+
 def foretold_spread(server: Server, lengths: Tensor, yardstick: float) -> float:
     """The spread of honest cosines [k] with the QV gradient, from how the QV samples' own gradients scatter.
 
@@ -66,11 +73,11 @@ def foretold_spread(server: Server, lengths: Tensor, yardstick: float) -> float:
     submission follows from its length. `yardstick` is the length of the QV gradient. 0 where there are too few
     samples, or a server that does not show them.
     """
-    qv = getattr(server, "qv", None)
-    count = 0 if qv is None else len(qv.targets)
+    qv = shown_samples(server, fewest=3)
     usual = min(float(lengths.median()), 2 * yardstick)
-    if count < 3 or not usual > 0:
+    if qv is None or not usual > 0:
         return 0.0
+    count = len(qv.targets)
     samples = ((qv.inputs[i : i + 1], qv.targets[i : i + 1]) for i in range(count))
     own = torch.stack([server.model.gradient(server.parameters, *sample)[0] for sample in samples])
     gram = kernels.gram(own)[0]
