@@ -45,7 +45,7 @@ class Mind:
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.mirror = MirroredCalibration(rule.cap)  # of cosines with the memory
         self.kinds, self.agreement, self.lengths = self.fresh()
-        self.reputation = Reputation(n, rule.horizons)
+        self.reputation = Reputation(n, rule.horizons, rule.step_cap)
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
         self.bearings = Bearings()
@@ -200,7 +200,7 @@ class Mind:
             honest = torch.sigmoid(found.odds)
             for kind, seen in sight.values.items():
                 self.kinds[kind].learn(seen, honest * counts, (1 - honest) * counts)
-            self.tell_reputation(sight.finite, found.odds.clamp(-2, 2) * counts, counts)
+            self.tell_reputation(sight.finite, found.odds * counts, counts)
             gone = torch.maximum(gone, 1 - honest)
         if self.rule.use_length:
             self.lengths.learn(sight.lengths, ordinary, (1 - gone) / sight.alike, gone / sight.alike)
@@ -241,8 +241,9 @@ class Mind:
             odds["reputation"] = self.reputation.prior()[sight.finite]
         odds["single"] = self.copies.log_odds(sight.alike)
         if self.rule.use_peers:
+            heard = torch.where(odds["length"] < 0, 0.0, 1 / sight.alike)  # whoever gives himself away has no vote
             for _ in range(2):
-                lean = torch.tanh(self.policy.logits(odds) / 2) / sight.alike
+                lean = torch.tanh(self.policy.logits(odds) / 2) * heard
                 odds["peers"] = self.agreement.log_odds(sight.cosine, lean)
         return odds
 
@@ -291,8 +292,7 @@ class Mind:
         self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
         self.agreement.learn(sight.cosine, self.policy.trust({**odds, "peers": none}) / alike)
         self.copies.learn(trust, alike)
-        limit = self.rule.step_cap
-        fresh = self.policy.logits({**odds, "reputation": none}).clamp(-limit, limit)
+        fresh = self.policy.logits({**odds, "reputation": none})
         self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
 
     def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:

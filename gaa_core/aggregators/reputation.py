@@ -20,9 +20,13 @@ class Reputation:
     it). Which horizon to believe is learned from how well each foretold the evidence: static liars are soon known, and
     under roles that change at every step nobody is held to what was. Late in training evidence is weak: what it once
     said of the horizons has to last longer then, or all count alike again and nobody's past counts for much.
+
+    No step's evidence moves a worker by more than `cap`. Horizons are judged by up to twice that: where nine of ten lie
+    at every step, whoever holds everybody to his past foretells nine of them, and the tenth has to tell against it.
     """
 
-    def __init__(self, n: int, horizons: tuple[int, ...], memory: float = 0.98, late: float = 0.998):
+    def __init__(self, n: int, horizons: tuple[int, ...], cap: float, memory: float = 0.98, late: float = 0.998):
+        self.cap = cap
         self.memory, self.late = memory, late  # by which what is known of the horizons fades at every step
         self.steps = 0
         self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
@@ -41,18 +45,19 @@ class Reputation:
 
     def learn(self, odds: Tensor, weights: Tensor) -> None:
         """Take in the log-odds [n] of this step's evidence; each counts for `weights` [n] in what all show."""
-        likelihood = odds.exp()
-        before = self._ahead()
-        mixed = before * likelihood + 1 - before  # [horizons, n]
+        before = self._ahead()  # [horizons, n]
         self.steps += 1
         memory = self.memory if self.steps <= YOUNG else self.late
-        self.scores = memory * self.scores + mixed.log() @ weights
-        self.honest = before * likelihood / mixed
-        self.expect(self.base + 0.05 * (float((self._shares() @ self.honest).mean()) - self.base))
+        self.scores = memory * self.scores + _mixed(before, _likelihood(odds, 2 * self.cap)).log() @ weights
+        likelihood = _likelihood(odds, self.cap)
+        self.honest = before * likelihood / _mixed(before, likelihood)
+        if weights.any():
+            share = float(self._shares() @ self.honest @ weights / weights.sum())
+            self.expect(self.base + 0.05 * (share - self.base))
 
     def expect(self, share: float) -> None:
-        """Take in how many of those that are drawn anew are honest."""
-        self.base = min(max(share, 0.2), 0.9)
+        """Take in how many of those that are drawn anew, and do not give themselves away, are honest."""
+        self.base = min(max(share, 0.1), 0.9)
 
     def forget(self) -> None:
         """What was believed of everybody was wrong."""
@@ -70,3 +75,13 @@ class Reputation:
 
     def _shares(self) -> Tensor:  # [horizons]
         return torch.softmax(self.scores, dim=0)
+
+
+def _likelihood(odds: Tensor, cap: float) -> Tensor:
+    """How many times as likely this evidence is of an honest worker, within the cap."""
+    return odds.clamp(-cap, cap).exp()
+
+
+def _mixed(before: Tensor, likelihood: Tensor) -> Tensor:
+    """How likely evidence is of a worker who was thought honest with this probability, over its chance of a liar."""
+    return before * likelihood + 1 - before
