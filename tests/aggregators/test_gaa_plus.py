@@ -12,8 +12,9 @@ from gaa_core import conformance, roles, run, seeding, studies
 from gaa_core.aggregators import GAA, GAAPlus, Oracle
 from gaa_core.aggregators.direction import DirectionMemory, survey
 from gaa_core.aggregators.evidence import YOUNG, Calibration, Lengths, multiplicity, weighted_median
+from gaa_core.aggregators.mind import Mind
 from gaa_core.aggregators.reputation import Reputation
-from gaa_core.aggregators.sight import foretold_spread
+from gaa_core.aggregators.sight import Sight, foretold_spread
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, OneCoordinate, RandomFault
 from gaa_core.cases import CMS, MNIST
@@ -231,6 +232,41 @@ def test_reputation_learns_which_horizon_to_believe():
     assert fickle.prior().abs().max() < 2.5
     assert Reputation(4, (1, 1000), cap=2.0).settled() == 0.0
     assert fixed.settled() > 0.8 and fickle.settled() < 0.4
+
+
+def test_one_of_ten_drawn_anew_at_every_step_is_not_held_to_what_the_nine_were():
+    """To foretell that everybody lies is right nine times of ten; strong evidence of the tenth tells against it."""
+    reputation = Reputation(10, (1, 10, 100, 1000), cap=2.0)
+    generator = seeding.generator(0, "roles")
+    for _ in range(80):
+        honest = torch.rand(10, generator=generator, dtype=torch.float64) < 0.1
+        reputation.learn(torch.where(honest, 4.0, -4.0).double(), torch.ones(10).double())
+    assert reputation.prior().min() > -5.0 and 0.1 <= reputation.base < 0.2
+
+
+def test_who_gives_himself_away_says_nothing_of_the_share_of_the_honest():
+    reputation = Reputation(4, (1, 1000), cap=2.0)
+    for _ in range(60):
+        reputation.learn(torch.tensor([3.0, 3.0, -9.0, -9.0]).double(), torch.tensor([1.0, 1.0, 0.0, 0.0]).double())
+    assert reputation.base > 0.85
+    before = reputation.base
+    reputation.learn(torch.full((4,), -9.0).double(), torch.zeros(4).double())
+    assert reputation.base == before  # nobody hides: nothing is learned
+
+
+def test_whoever_gives_himself_away_by_his_length_has_no_vote_among_peers():
+    """Liars who are true gradients but for one coordinate: to agree with them speaks against nobody."""
+    mind = Mind(GAAPlus(), 6, 3, seeding.generator(0, "agent"))
+    mind.yardstick, mind.lengths.usual = 1.0, 1.0
+    mind.agreement.mean, mind.agreement.variance = 0.5, 0.01
+    rows, one = torch.ones(6, 3), torch.ones(6, dtype=torch.float64)
+    cosine = torch.full((6, 6), 0.5, dtype=torch.float64).fill_diagonal_(1.0)
+    for length, heard in ((9.0, False), (1.0, True)):
+        lengths = torch.tensor([1.0] * 2 + [length] * 4).double()
+        sight = Sight(rows, torch.ones(6, dtype=torch.bool), rows, lengths, {}, cosine, one, one, 0.0)
+        mind.reputation.honest[:, 2:] = 0.02
+        peers = mind.weigh_evidence(sight)["peers"][:2]
+        assert (peers <= 0).all() if heard else (peers > 0.5).all(), peers
 
 
 def test_late_in_training_weak_evidence_does_not_undo_what_is_known_of_the_horizons():
