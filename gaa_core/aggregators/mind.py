@@ -53,6 +53,7 @@ class Mind:
         self.insiders = Insiders()
         self.scout = self.sent_out()
         self.silent = 0  # steps on end without anybody trusted
+        self.passed_over = 0  # of these, the ones with somebody of an ordinary length
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints: list = []
 
@@ -311,21 +312,23 @@ class Mind:
         """
         if credits.sum() > 0.05:
             self.memory.accept(contrast)
-        self.silent = 0 if credits.sum() > 0.5 else self.silent + 1
+        trusting = credits.sum() > 0.5
+        self.silent = 0 if trusting else self.silent + 1
+        self.passed_over = 0 if trusting else self.passed_over + ordinary
         if self.silent > self.rule.patience:
             for kind in self.kinds.values():
                 kind.relax()
             self.lengths.relax(self.yardstick)
             self.reputation.lift()
-        if ordinary and self.bearings.stuck(self.silent, self.memory.accepted):
+        if self.bearings.stuck(self.passed_over, self.memory.accepted):
             self.forget()
-            self.silent = 0
+            self.silent = self.passed_over = 0
 
     def look_again(self) -> None:
         """Those who were trusted turned out to be liars: look around as at the start."""
         self.forget()
         self.copies.credited = 0.0
-        self.silent = 0
+        self.silent = self.passed_over = 0
         self.scout = self.sent_out()
 
     def finds_insiders(self, sight: Sight) -> bool:
