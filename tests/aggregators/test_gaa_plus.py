@@ -335,6 +335,27 @@ def test_silence_for_long_says_more_of_the_evidence_than_of_the_workers():
     assert not Bearings().stuck(silent=1000, accepted=151)  # it has learned: silence can be right
 
 
+def test_silence_while_nobody_is_of_an_ordinary_length_is_no_error_not_even_once_somebody_is():
+    mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
+    mind.yardstick, mind.lengths.usual = 1.0, 1.0
+    nothing, nobody = torch.zeros(3), torch.zeros(4, dtype=torch.float64)
+    for _ in range(20):
+        mind.remember(nothing, nobody, ordinary=False)
+    mind.remember(nothing, nobody, ordinary=True)
+    assert mind.lengths.usual > 0.6
+    for _ in range(mind.bearings.longest):
+        mind.remember(nothing, nobody, ordinary=True)
+    assert mind.lengths.usual == 0  # so long nobody among them can be honest: what is believed is wrong
+
+
+def test_an_ordinary_length_never_speaks_against_a_worker():
+    lengths = Lengths(10, 4.0)
+    lengths.usual = 1.0
+    assert lengths.log_odds(torch.tensor([0.9, 1.0, 1.4]).double(), 1.0).tolist() == [0.0] * 3
+    lengths.strange = 0.95
+    assert lengths.log_odds(torch.ones(1).double(), 1.0)[0] > 2
+
+
 def test_what_the_qv_samples_do_not_agree_on_is_not_believed():
     """Two classes that pull apart, in one coordinate each: what a sample says of the others says nothing of a batch."""
     quiet, noisy = Calibration(10, 4.0), Calibration(10, 4.0)
