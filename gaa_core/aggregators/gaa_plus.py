@@ -75,6 +75,7 @@ class GAAPlus(LearningAggregator):
     use_twins: bool = True
     use_silence: bool = True
     use_insiders: bool = True
+    use_everybody: bool = True
     use_watchdog: bool = True
     _state: Mind | None = field(default=None, init=False, repr=False, compare=False)
 

@@ -14,6 +14,7 @@ from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.copies import Copies
 from gaa_core.aggregators.direction import DirectionMemory, survey, unit
+from gaa_core.aggregators.everybody import Everybody
 from gaa_core.aggregators.evidence import (
     Agreement,
     Calibration,
@@ -51,6 +52,7 @@ class Mind:
         self.bearings = Bearings()
         self.copies = Copies(rule.calibration)
         self.insiders = Insiders()
+        self.everybody = Everybody()
         self.scout = self.sent_out()
         self.silent = 0  # steps on end without anybody trusted
         self.passed_over = 0  # of these, the ones with somebody of an ordinary length
@@ -121,16 +123,19 @@ class Mind:
         odds = self.weigh_evidence(sight)
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
         trust, shown = self.copies.doubt(trust, sight.alike)
-        if self.rule.use_silence and self.unclear(odds, trust, sight.alike):
+        unclear = self.unclear(odds, trust, sight.alike)
+        if self.rule.use_silence and unclear and not self.everybody.believed:
             self.learn(sight, odds, trust)
             return silence
         credits = self.share_out(trust / sight.alike, trust)
         usual = self.lengths.usual
-        update, contrast = self.combine(sight, credits, self.compare(sight, leaning, trust))
+        update, contrast, of_all = self.combine(sight, credits, self.compare(sight, leaning, trust))
+        if self.rule.use_everybody and self.hears_everybody(update, of_all, credits):
+            update, credits = of_all, everybodys(sight)
         if self.rule.use_watchdog and credits.any() and not self.admits(update):
             self.lengths.usual = min(usual, self.lengths.usual)  # what is refused does not become usual
             return silence
-        if self.rule.use_insiders:
+        if self.rule.use_insiders and not self.everybody.believed:
             self.insiders.follow(self.server, sight, update, credits, self.memory.calm)
         self.copies.expose(shown, rate=0.3)
         self.copies.credit(credits, sight.alike)
@@ -270,17 +275,27 @@ class Mind:
         sides = torch.where(sides > 0, sides * trust, sides * (1 - trust))
         return torch.where(sight.lengths > 0, sides / sight.lengths.clamp_min(1e-300), 0.0)
 
-    def combine(self, sight: Sight, credits: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
-        """The update [d]: credited submissions, none longer than norm_bound times what is usual; and the contrast [d].
+    def combine(self, sight: Sight, credits: Tensor, sides: Tensor) -> Tensor:
+        """Three vectors [3, d], in one pass over the submissions: the update, the contrast, and everybody's mean.
 
-        Both in one pass over the submissions.
+        In the update no credited submission is longer than norm_bound times what is usual, in the mean than twice the
+        median.
         """
-        weights = credits
+        weights, of_all = credits, everybodys(sight)
+        lengths = sight.lengths.clamp_min(1e-300)
         if self.rule.norm_bound is not None and (credits > 0).any():
             usual = self.lengths.follow(weighted_median(sight.lengths, credits), self.yardstick)
-            weights = credits * (self.rule.norm_bound * usual / sight.lengths.clamp_min(1e-300)).clamp_max(1.0)
-        update, contrast = torch.stack([weights, sides]).to(sight.gradients.dtype) @ sight.gradients
-        return update, contrast
+            weights = credits * (self.rule.norm_bound * usual / lengths).clamp_max(1.0)
+        of_all = of_all * (2 * weighted_median(sight.lengths, of_all) / lengths).clamp_max(1.0)
+        return torch.stack([weights, sides, of_all]).to(sight.gradients.dtype) @ sight.gradients
+
+    def hears_everybody(self, update: Tensor, of_all: Tensor, credits: Tensor) -> bool:
+        """Whether workers who seem liars only have other data, so that everybody's mean [d] is to be followed."""
+        if self.insiders.known:
+            return False  # a fall of f_B is what liars offer
+        if credits.sum() > 0.3:
+            self.everybody.follow(self.server, update, of_all)
+        return self.everybody.believed
 
     def learn(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> None:
         """Let this step's trust teach how evidence looks, and what each worker is thought of."""
@@ -356,6 +371,7 @@ class Mind:
         """Nothing that was learned of evidence and of workers can be believed."""
         self.kinds, self.agreement, self.lengths = self.fresh()
         self.reputation.forget()
+        self.everybody.begin()
 
     def turn_round(self, to_start: bool = False) -> None:
         """Back to an earlier state or the first; the memory points the other way, and nothing else is believed."""
@@ -396,3 +412,8 @@ class Mind:
         self.memory.restore(memory)
         self.memory.standing = min(standing, self.memory.standing) - 2.5
         self.kinds, self.agreement, self.reputation, self.lengths = copy.deepcopy(beliefs)
+
+
+def everybodys(sight: Sight) -> Tensor:
+    """Credits [k] of all alike, but for those out of the ordinary and copies."""
+    return sight.counts / sight.counts.sum().clamp_min(1e-9)
