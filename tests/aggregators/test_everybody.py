@@ -56,11 +56,16 @@ def test_everybody_is_believed_where_f_b_falls_by_all_and_not_by_the_trusted():
         (NONE - 0.6, SCATTER - 0.1, None),  # everybody's mean is bad, if not as bad
         (NONE, 0.2 + SCATTER, None),  # one spread
         (NONE, 0.4 + SCATTER, torch.zeros(10)),  # samples of one class
-        (NONE, torch.full((10,), torch.inf), None),
     ],
 )
 def test_otherwise_it_is_not(by_trusted, by_all, targets):
     assert not followed(Everybody(), by_trusted, by_all, targets, steps=20)
+
+
+def test_losses_that_are_not_finite_are_left_out():
+    everybody = Everybody()
+    assert not followed(everybody, NONE, torch.full((10,), torch.inf))
+    assert followed(everybody, NONE, 0.4 + SCATTER)
 
 
 def test_it_is_believed_until_the_trusted_clearly_gain_more():
