@@ -15,15 +15,24 @@ class Everybody:
     Workers whose data are unlike contradict each other as liars contradict the honest, and whoever follows one kind
     alone teaches the model its data alone. But then it is everybody's update that lowers f_B, step after step, and not
     that of the trusted; where liars are about it is the other way round. Each update is tried on each sample, and the
-    samples' scatter says what the difference is worth. Samples of one class say nothing of this. Source: ours.
+    samples' scatter says what the difference is worth. Samples of one class say nothing of this.
+
+    Liars, too, may gain for a while, where they undo what the model was too sure of: belief is on trial until f_B has
+    fallen by it. Source: ours.
     """
 
     horizon, youngest = 15, 5  # steps of the moving averages, and before anything is said
     sure_at, doubt_at = 1.5, -2.0  # spreads, from which on everybody is believed, and until when
+    least = 0.01  # of the first f_B, which everybody's update gains at a step at least
     part = 0.25  # of what everybody's updates gain, which those of the trusted gain at most
+    trial, fallen = 15, 0.9  # steps of belief, after which f_B has to be this part of what it was
+    rest = 50  # steps after a trial that failed
 
     def __init__(self):
         self.believed = False
+        self.failed = False  # whether the trial has ended badly at this step
+        self.first: float | None = None  # f_B before the first step that was followed
+        self.since, self.before = 0, 0.0  # steps of belief, and f_B before them
         self.begin()
 
     def begin(self) -> None:
@@ -31,21 +40,28 @@ class Everybody:
         self.steps = 0
         self.gains: Tensor | None = None  # [2, b], of each sample by the trusted and by everybody: moving averages
 
+    def on_trial(self) -> bool:
+        """Whether it is believed, but has not shown yet that f_B falls by it."""
+        return self.believed and self.since < self.trial
+
     def follow(self, server: Server, trusted: Tensor, everybody: Tensor) -> None:
         """Take in a step's two updates [d]."""
-        qv = shown_samples(server, fewest=4)
-        if qv is None or len(qv.targets.unique()) < 2:
+        self.failed = False
+        tried = _tried(server, trusted, everybody)
+        if tried is None:
             return
-        theta = server.parameters
-        points = (theta, theta - server.lr * trusted.to(theta), theta - server.lr * everybody.to(theta))
-        now, *then = (server.model.losses(point, qv.inputs, qv.targets).double() for point in points)
-        gains = torch.stack([now - loss for loss in then])
-        if not gains.isfinite().all():
-            return
+        loss, gains = tried
+        self.first = loss if self.first is None else self.first
         self.steps += 1
-        self.gains = gains if self.gains is None else self.gains.lerp(gains, max(1 / self.horizon, 1 / self.steps))
-        if self.steps >= self.youngest:
-            self.believed = self._better()
+        share = max(1 / self.horizon, 1 / max(1, self.steps))
+        self.gains = gains if self.gains is None else self.gains.lerp(gains, share)
+        self.since += 1
+        if self.believed and self.since == self.trial and loss > self.fallen * self.before:
+            self.believed, self.failed, self.steps = False, True, -self.rest
+        elif self.steps >= self.youngest:
+            was, self.believed = self.believed, self._better()
+            if self.believed and not was:
+                self.since, self.before = 0, min(loss, self.first)
 
     def _better(self) -> bool:
         more = self.gains[1] - self.gains[0]
@@ -53,4 +69,19 @@ class Everybody:
         spreads = float(more.mean()) / max(float(more.std()) / len(more) ** 0.5, 1e-24)
         if self.believed:
             return spreads > self.doubt_at
-        return by_all > 0 and by_trusted < self.part * by_all and spreads > self.sure_at
+        return by_all > self.least * self.first and by_trusted < self.part * by_all and spreads > self.sure_at
+
+
+def _tried(server: Server, *updates: Tensor) -> tuple[float, Tensor] | None:
+    """f_B, and how far the loss of each QV sample would fall by each of k updates [d], [k, b].
+
+    None where the server shows no samples, or too few, where these are of one class, and where a loss is not finite.
+    """
+    qv = shown_samples(server, fewest=4)
+    if qv is None or len(qv.targets.unique()) < 2:
+        return None
+    theta = server.parameters
+    points = (theta, *(theta - server.lr * update.to(theta) for update in updates))
+    now, *then = (server.model.losses(point, qv.inputs, qv.targets).double() for point in points)
+    gains = torch.stack([now - loss for loss in then])
+    return (float(now.mean()), gains) if gains.isfinite().all() else None

@@ -117,7 +117,7 @@ class Mind:
             self.look_around(sight)
             return silence
         wants_to_keep = self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss())
-        if wants_to_keep and not self.insiders.in_doubt():
+        if wants_to_keep and not self.insiders.in_doubt() and not self.everybody.on_trial():
             self.keep()
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
@@ -135,7 +135,7 @@ class Mind:
         if self.rule.use_watchdog and credits.any() and not self.admits(update):
             self.lengths.usual = min(usual, self.lengths.usual)  # what is refused does not become usual
             return silence
-        if self.rule.use_insiders and not self.everybody.believed:
+        if self.rule.use_insiders:
             self.insiders.follow(self.server, sight, update, credits, self.memory.calm)
         self.copies.expose(shown, rate=0.3)
         self.copies.credit(credits, sight.alike)
@@ -295,6 +295,8 @@ class Mind:
             return False  # a fall of f_B is what liars offer
         if credits.sum() > 0.3:
             self.everybody.follow(self.server, update, of_all)
+            if self.everybody.failed:
+                self.roll_back()
         return self.everybody.believed
 
     def learn(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> None:
@@ -379,6 +381,10 @@ class Mind:
         self.mirror.renewed(self.mirror.window)
         self.forget()
         self.bearings.begin_anew()
+        self.roll_back(to_start)
+
+    def roll_back(self, to_start: bool = False) -> None:
+        """Have the server go back to an earlier state or the first; what is believed stays as it is."""
         if self.checkpoints or to_start:
             self.server.rollback(to_start)
             states = self.checkpoints[:1] if to_start else self.checkpoints

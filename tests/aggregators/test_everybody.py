@@ -21,22 +21,22 @@ SCATTER = torch.linspace(-1.0, 1.0, 10)  # spread of the mean: 0.2
 class Told:
     """A model at theta = 0 whose samples' losses fall by what is told along either of the two updates."""
 
-    def __init__(self, by_trusted: torch.Tensor, by_all: torch.Tensor):
-        self.gains = torch.stack([by_trusted, by_all])
+    def __init__(self, by_trusted: torch.Tensor, by_all: torch.Tensor, loss: float):
+        self.gains, self.loss = torch.stack([by_trusted, by_all]), loss
 
     def losses(self, theta, inputs, targets):
-        return 5.0 + theta @ self.gains
+        return self.loss + theta @ self.gains
 
 
-def server(by_trusted: torch.Tensor, by_all: torch.Tensor, targets: torch.Tensor | None = None) -> SimpleNamespace:
+def server(by_trusted: torch.Tensor, by_all: torch.Tensor, targets=None, loss: float = 5.0) -> SimpleNamespace:
     targets = torch.arange(10) % 2 if targets is None else targets
-    model = Told(by_trusted, by_all)
+    model = Told(by_trusted, by_all, loss)
     return SimpleNamespace(model=model, qv=Split(torch.zeros(10, 1), targets), parameters=torch.zeros(2), lr=1.0)
 
 
-def followed(everybody: Everybody, *args, steps: int = Everybody.youngest) -> bool:
+def followed(everybody: Everybody, *args, steps: int = Everybody.youngest, loss: float = 5.0) -> bool:
     for _ in range(steps):
-        everybody.follow(server(*args), TRUSTED, ALL)
+        everybody.follow(server(*args, loss=loss), TRUSTED, ALL)
     return everybody.believed
 
 
@@ -56,6 +56,7 @@ def test_everybody_is_believed_where_f_b_falls_by_all_and_not_by_the_trusted():
         (NONE - 0.6, SCATTER - 0.1, None),  # everybody's mean is bad, if not as bad
         (NONE, 0.2 + SCATTER, None),  # one spread
         (NONE, 0.4 + SCATTER, torch.zeros(10)),  # samples of one class
+        (NONE, 0.04 + 0.01 * SCATTER, None),  # next to nothing
     ],
 )
 def test_otherwise_it_is_not(by_trusted, by_all, targets):
@@ -72,8 +73,28 @@ def test_it_is_believed_until_the_trusted_clearly_gain_more():
     everybody = Everybody()
     assert followed(everybody, NONE, 0.4 + SCATTER)
     everybody.begin()
-    assert followed(everybody, NONE + 0.2, SCATTER, steps=20)  # one spread more
-    assert not followed(everybody, NONE + 0.8, SCATTER, steps=20)
+    assert followed(everybody, NONE + 0.2, SCATTER, steps=20, loss=4.0)  # one spread more
+    assert not followed(everybody, NONE + 0.8, SCATTER, steps=20, loss=4.0)
+
+
+def test_belief_by_which_f_b_does_not_fall_fails_its_trial_and_rests():
+    everybody = Everybody()
+    assert followed(everybody, NONE, 0.4 + SCATTER) and everybody.on_trial()
+    assert followed(everybody, NONE, 0.4 + SCATTER, steps=everybody.trial - 1) and not everybody.failed
+    assert not followed(everybody, NONE, 0.4 + SCATTER, steps=1, loss=4.6) and everybody.failed
+    assert not followed(everybody, NONE, 0.4 + SCATTER, steps=everybody.rest) and not everybody.failed
+    assert followed(everybody, NONE, 0.4 + SCATTER, steps=10)
+    assert followed(everybody, NONE, 0.4 + SCATTER, steps=60, loss=4.4) and not everybody.on_trial()
+
+
+def test_a_failed_trial_rolls_the_server_back_and_keeps_no_state_of_it():
+    mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
+    back = []
+    mind.server, credits = server(NONE, 0.4 + SCATTER), torch.ones(4)
+    mind.server.rollback = back.append
+    mind.checkpoints = [(mind.memory.state(), mind.beliefs())]
+    heard = [mind.hears_everybody(TRUSTED, ALL, credits) for _ in range(25)]
+    assert sum(heard) == Everybody.trial and back == [False] and not heard[-1]
 
 
 def test_who_knows_of_insiders_does_not_ask_the_samples():
