@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.direction import survey
 from gaa_core.aggregators.sight import shown_samples
 
 
@@ -26,6 +27,7 @@ class Everybody:
     least = 0.01  # of the first f_B, which everybody's update gains at a step at least
     part = 0.25  # of what everybody's updates gain, which those of the trusted gain at most
     trial, fallen = 15, 0.9  # steps of belief, after which f_B has to be this part of what it was
+    apart = 0.6  # cosine of the two updates, on average, under which there can be two kinds that contradict each other
     rest = 50  # steps after a trial that failed
 
     def __init__(self):
@@ -38,6 +40,7 @@ class Everybody:
     def begin(self) -> None:
         """Nothing that was compared counts any more."""
         self.steps = 0
+        self.agree = 0.0  # cosine of the two updates, a moving average
         self.gains: Tensor | None = None  # [2, b], of each sample by the trusted and by everybody: moving averages
 
     def on_trial(self) -> bool:
@@ -54,6 +57,7 @@ class Everybody:
         self.first = loss if self.first is None else self.first
         self.steps += 1
         share = max(1 / self.horizon, 1 / max(1, self.steps))
+        self.agree += share * (float(survey(trusted[None], [everybody])[1]) - self.agree)
         self.gains = gains if self.gains is None else self.gains.lerp(gains, share)
         self.since += 1
         if self.believed and self.since == self.trial and loss > self.fallen * self.before:
@@ -69,7 +73,8 @@ class Everybody:
         spreads = float(more.mean()) / max(float(more.std()) / len(more) ** 0.5, 1e-24)
         if self.believed:
             return spreads > self.doubt_at
-        return by_all > self.least * self.first and by_trusted < self.part * by_all and spreads > self.sure_at
+        gains = by_all > self.least * self.first and by_trusted < self.part * by_all
+        return gains and spreads > self.sure_at and self.agree < self.apart
 
 
 def _tried(server: Server, *updates: Tensor) -> tuple[float, Tensor] | None:

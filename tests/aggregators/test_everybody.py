@@ -63,6 +63,13 @@ def test_otherwise_it_is_not(by_trusted, by_all, targets):
     assert not followed(Everybody(), by_trusted, by_all, targets, steps=20)
 
 
+def test_where_everybody_says_what_the_trusted_say_nobody_contradicts_them():
+    everybody = Everybody()
+    for _ in range(20):
+        everybody.follow(server(NONE, 0.4 + SCATTER), 3 * TRUSTED, 3 * TRUSTED + ALL)
+    assert not everybody.believed
+
+
 def test_losses_that_are_not_finite_are_left_out():
     everybody = Everybody()
     assert not followed(everybody, NONE, torch.full((10,), torch.inf))
