@@ -65,7 +65,7 @@ def test_otherwise_it_is_not(by_trusted, by_all, targets):
 
 def test_where_everybody_says_what_the_trusted_say_nobody_contradicts_them():
     everybody = Everybody()
-    for _ in range(20):
+    for _ in range(10):
         everybody.follow(server(NONE, 0.4 + SCATTER), 3 * TRUSTED, 3 * TRUSTED + ALL)
     assert not everybody.believed
 
