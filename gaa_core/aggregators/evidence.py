@@ -189,7 +189,7 @@ class Lengths:
         if not self.usual and not self.fits:
             return torch.zeros_like(lengths)
         against = -(25.0 * excess).clamp(0.0, 8 * self.cap)  # no other evidence outweighs a gross one
-        return torch.where(excess <= 0, -math.log(min(1.0, 1.05 - self.strange)), against)
+        return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
 
     def longest(self) -> float:
         """How many times the usual length is still ordinary: four spreads, but 2 to 3 times."""

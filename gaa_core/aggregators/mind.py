@@ -206,7 +206,7 @@ class Mind:
             honest = torch.sigmoid(found.odds)
             for kind, seen in sight.values.items():
                 self.kinds[kind].learn(seen, honest * counts, (1 - honest) * counts)
-            self.tell_reputation(sight.finite, found.odds * counts, counts)
+            self.tell_reputation(sight.finite, found.odds.clamp(-2, 2) * counts, counts)
             gone = torch.maximum(gone, 1 - honest)
         if self.rule.use_length:
             self.lengths.learn(sight.lengths, ordinary, (1 - gone) / sight.alike, gone / sight.alike)

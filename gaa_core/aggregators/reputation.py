@@ -21,8 +21,7 @@ class Reputation:
     under roles that change at every step nobody is held to what was. Late in training evidence is weak: what it once
     said of the horizons has to last longer then, or all count alike again and nobody's past counts for much.
 
-    No step's evidence moves a worker by more than `cap`. Horizons are judged by up to twice that: where nine of ten lie
-    at every step, whoever holds everybody to his past foretells nine of them, and the tenth has to tell against it.
+    No step's evidence says more than `cap`.
     """
 
     def __init__(self, n: int, horizons: tuple[int, ...], cap: float, memory: float = 0.98, late: float = 0.998):
@@ -48,16 +47,17 @@ class Reputation:
         before = self._ahead()  # [horizons, n]
         self.steps += 1
         memory = self.memory if self.steps <= YOUNG else self.late
-        self.scores = memory * self.scores + _mixed(before, _likelihood(odds, 2 * self.cap)).log() @ weights
-        likelihood = _likelihood(odds, self.cap)
-        self.honest = before * likelihood / _mixed(before, likelihood)
+        likelihood = odds.clamp(-self.cap, self.cap).exp()
+        mixed = before * likelihood + 1 - before
+        self.scores = memory * self.scores + mixed.log() @ weights
+        self.honest = before * likelihood / mixed
         if weights.any():
             share = float(self._shares() @ self.honest @ weights / weights.sum())
             self.expect(self.base + 0.05 * (share - self.base))
 
     def expect(self, share: float) -> None:
         """Take in how many of those that are drawn anew, and do not give themselves away, are honest."""
-        self.base = min(max(share, 0.1), 0.9)
+        self.base = min(max(share, 0.2), 0.9)
 
     def forget(self) -> None:
         """What was believed of everybody was wrong."""
@@ -75,13 +75,3 @@ class Reputation:
 
     def _shares(self) -> Tensor:  # [horizons]
         return torch.softmax(self.scores, dim=0)
-
-
-def _likelihood(odds: Tensor, cap: float) -> Tensor:
-    """How many times as likely this evidence is of an honest worker, within the cap."""
-    return odds.clamp(-cap, cap).exp()
-
-
-def _mixed(before: Tensor, likelihood: Tensor) -> Tensor:
-    """How likely evidence is of a worker who was thought honest with this probability, over its chance of a liar."""
-    return before * likelihood + 1 - before
