@@ -254,7 +254,7 @@ def test_whoever_gives_himself_away_by_his_length_has_no_vote_among_peers():
     for length, heard in ((9.0, False), (1.0, True)):
         lengths = torch.tensor([1.0] * 2 + [length] * 4).double()
         sight = Sight(rows, torch.ones(6, dtype=torch.bool), rows, lengths, {}, cosine, one, one, 0.0)
-        mind.reputation.honest[:, 2:] = 0.02
+        mind.reputation.honest[:, 2:] = mind.reputation.base = 0.02
         peers = mind.weigh_evidence(sight)["peers"][:2]
         assert (peers <= 0).all() if heard else (peers > 0.5).all(), peers
 
