@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.direction import survey
-from gaa_core.aggregators.sight import shown_samples
+from gaa_core.aggregators.sight import FEWEST, shown_samples, spreads
 
 
 class Everybody:
@@ -70,11 +70,11 @@ class Everybody:
     def _better(self) -> bool:
         more = self.gains[1] - self.gains[0]
         by_trusted, by_all = self.gains.mean(dim=1).tolist()
-        spreads = float(more.mean()) / max(float(more.std()) / len(more) ** 0.5, 1e-24)
+        sure = spreads(more, 0.0)
         if self.believed:
-            return spreads > self.doubt_at
+            return sure > self.doubt_at
         gains = by_all > self.least * self.first and by_trusted < self.part * by_all
-        return gains and spreads > self.sure_at and self.agree < self.apart
+        return gains and sure > self.sure_at and self.agree < self.apart
 
 
 def _tried(server: Server, *updates: Tensor) -> tuple[float, Tensor] | None:
@@ -82,7 +82,7 @@ def _tried(server: Server, *updates: Tensor) -> tuple[float, Tensor] | None:
 
     None where the server shows no samples, or too few, where these are of one class, and where a loss is not finite.
     """
-    qv = shown_samples(server, fewest=4)
+    qv = shown_samples(server, FEWEST)
     if qv is None or len(qv.targets.unique()) < 2:
         return None
     theta = server.parameters

@@ -9,10 +9,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.sight import Sight, identical, shown_samples
-
-#: Samples under which nothing can be said of their scatter.
-FEWEST = 4
+from gaa_core.aggregators.sight import FEWEST, Sight, identical, shown_samples, spreads
 
 
 def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
@@ -82,7 +79,7 @@ class Insiders:
             return False
         length = float(kernels.norms(self.sum[None]))
         pairs = max(0.0, length**2 - self.squares) / max(self.weight**2 - self.weights, 1e-9)
-        return _spreads(slopes, pairs * self.weight / length) > self.too_good_at
+        return spreads(slopes, pairs * self.weight / length) > self.too_good_at
 
     def follow(self, server: Server, sight: Sight, update: Tensor, credits: Tensor, calm: Callable) -> None:
         """Take in an update [d] and whose it is; `calm` softens a direction as the memory of directions does.
@@ -103,7 +100,7 @@ class Insiders:
         if slopes is not None and not fresh and math.isfinite(said):  # an update agrees with itself
             self.steps += 1
             rate = max(0.15, 1 / self.steps)
-            self.surprise += (max(-20.0, min(_spreads(slopes, said), 20.0)) - self.surprise) * rate
+            self.surprise += (max(-20.0, min(spreads(slopes, said), 20.0)) - self.surprise) * rate
             self.said += (said - self.said) * rate
             self.own += (float(slopes.mean()) - self.own) * rate
             if self.first is None and self.steps == self.young:
@@ -131,8 +128,3 @@ class Insiders:
         usual += max(0.1, 1 / (looks + 1)) * (float(values.mean()) - usual)
         self.centres[kind] = looks + 1, usual
         return values - usual
-
-
-def _spreads(slopes: Tensor, said: float) -> float:
-    """How many spreads of their mean the samples' slopes [b] are above what is said."""
-    return (float(slopes.mean()) - said) / max(float(slopes.std()) / len(slopes) ** 0.5, 1e-24)

@@ -46,7 +46,7 @@ class Mind:
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.mirror = MirroredCalibration(rule.cap)  # of cosines with the memory
         self.kinds, self.agreement, self.lengths = self.fresh()
-        self.reputation = Reputation(n, rule.horizons, rule.step_cap)
+        self.reputation = Reputation(n, rule.horizons)
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
         self.bearings = Bearings()
@@ -123,8 +123,7 @@ class Mind:
         odds = self.weigh_evidence(sight)
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
         trust, shown = self.copies.doubt(trust, sight.alike)
-        unclear = self.unclear(odds, trust, sight.alike)
-        if self.rule.use_silence and unclear and not self.everybody.believed:
+        if self.rule.use_silence and self.unclear(odds, trust, sight.alike) and not self.everybody.believed:
             self.learn(sight, odds, trust)
             return silence
         credits = self.share_out(trust / sight.alike, trust)
@@ -310,7 +309,8 @@ class Mind:
         self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
         self.agreement.learn(sight.cosine, self.policy.trust({**odds, "peers": none}) / alike)
         self.copies.learn(trust, alike)
-        fresh = self.policy.logits({**odds, "reputation": none})
+        limit = self.rule.step_cap
+        fresh = self.policy.logits({**odds, "reputation": none}).clamp(-limit, limit)
         self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
 
     def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:

@@ -20,12 +20,9 @@ class Reputation:
     it). Which horizon to believe is learned from how well each foretold the evidence: static liars are soon known, and
     under roles that change at every step nobody is held to what was. Late in training evidence is weak: what it once
     said of the horizons has to last longer then, or all count alike again and nobody's past counts for much.
-
-    No step's evidence says more than `cap`.
     """
 
-    def __init__(self, n: int, horizons: tuple[int, ...], cap: float, memory: float = 0.98, late: float = 0.998):
-        self.cap = cap
+    def __init__(self, n: int, horizons: tuple[int, ...], memory: float = 0.98, late: float = 0.998):
         self.memory, self.late = memory, late  # by which what is known of the horizons fades at every step
         self.steps = 0
         self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
@@ -44,11 +41,11 @@ class Reputation:
 
     def learn(self, odds: Tensor, weights: Tensor) -> None:
         """Take in the log-odds [n] of this step's evidence; each counts for `weights` [n] in what all show."""
-        before = self._ahead()  # [horizons, n]
+        likelihood = odds.exp()
+        before = self._ahead()
+        mixed = before * likelihood + 1 - before  # [horizons, n]
         self.steps += 1
         memory = self.memory if self.steps <= YOUNG else self.late
-        likelihood = odds.clamp(-self.cap, self.cap).exp()
-        mixed = before * likelihood + 1 - before
         self.scores = memory * self.scores + mixed.log() @ weights
         self.honest = before * likelihood / mixed
         if weights.any():

@@ -12,6 +12,9 @@ from gaa_core import kernels
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.direction import MANY
 
+#: Samples under which nothing can be said of their scatter.
+FEWEST = 4
+
 #: Peers are compared in at most MANY columns, in runs of neighbours of this length.
 PEER_RUN = 4096
 
@@ -64,6 +67,11 @@ def shown_samples(server: Server, fewest: int) -> Any | None:
     """The QV samples (`inputs`, `targets`), where there are enough of them and the server shows them."""
     qv = getattr(server, "qv", None)
     return qv if qv is not None and len(qv.targets) >= fewest else None
+
+
+def spreads(values: Tensor, expected: float) -> float:
+    """How many spreads of their mean the values of samples [b] are above what is expected."""
+    return (float(values.mean()) - expected) / max(float(values.std()) / len(values) ** 0.5, 1e-24)
 
 
 def foretold_spread(server: Server, lengths: Tensor, yardstick: float) -> float:

@@ -221,7 +221,7 @@ def test_no_state_is_kept_that_is_worse_than_the_start():
 
 
 def test_reputation_learns_which_horizon_to_believe():
-    fixed, fickle = Reputation(4, (1, 1000), cap=2.0), Reputation(4, (1, 1000), cap=2.0)
+    fixed, fickle = Reputation(4, (1, 1000)), Reputation(4, (1, 1000))
     generator = seeding.generator(0, "roles")
     for _ in range(30):
         fixed.learn(torch.tensor([2.0, 2.0, -2.0, -2.0], dtype=torch.float64), torch.ones(4).double())
@@ -230,12 +230,12 @@ def test_reputation_learns_which_horizon_to_believe():
         )
     assert fixed.prior()[0] > 3 and fixed.prior()[2] < -3
     assert fickle.prior().abs().max() < 2.5
-    assert Reputation(4, (1, 1000), cap=2.0).settled() == 0.0
+    assert Reputation(4, (1, 1000)).settled() == 0.0
     assert fixed.settled() > 0.8 and fickle.settled() < 0.4
 
 
 def test_who_gives_himself_away_says_nothing_of_the_share_of_the_honest():
-    reputation = Reputation(4, (1, 1000), cap=2.0)
+    reputation = Reputation(4, (1, 1000))
     for _ in range(60):
         reputation.learn(torch.tensor([3.0, 3.0, -9.0, -9.0]).double(), torch.tensor([1.0, 1.0, 0.0, 0.0]).double())
     assert reputation.base > 0.85
@@ -260,7 +260,7 @@ def test_whoever_gives_himself_away_by_his_length_has_no_vote_among_peers():
 
 
 def test_late_in_training_weak_evidence_does_not_undo_what_is_known_of_the_horizons():
-    kept, faded = Reputation(2, (1, 1000), cap=2.0), Reputation(2, (1, 1000), cap=2.0, late=0.98)
+    kept, faded = Reputation(2, (1, 1000)), Reputation(2, (1, 1000), late=0.98)
     for reputation in (kept, faded):
         for step in range(YOUNG + 200):
             odds = torch.tensor([2.0, -2.0]) if step < YOUNG else torch.zeros(2)
