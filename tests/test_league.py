@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gaa_core import aggregators, analysis, attacks, league, run, studies
+from gaa_core import aggregators, analysis, attacks, league, report, run, studies
 from gaa_core.__main__ import main
 from gaa_core.aggregators import Bulyan, Mean
 from gaa_core.attacks import Blend
@@ -175,6 +175,15 @@ def test_requirements_are_judged_by_their_bounds():
     assert checks.Requirement("share", "", 0.95, 0.95, at_least=True).met
     assert not checks.Requirement("share", "", 0.94, 0.95, at_least=True).met
     assert not checks.Requirement("gap", "", float("nan"), 1.5).met
+
+
+def test_a_claim_about_one_case_names_its_data_alone(tmp_path):
+    claims = report.Claims(tmp_path, "08_league")
+    found = [checks.Requirement("gap", "", 1.0, 1.5), checks.Requirement("gap", "cms", 2.0, 1.5)]
+    league.claim(claims, found, "Mean", "the data of all")
+    of_all, of_one = claims.rows
+    assert (of_all.case, of_all.data_source, of_all.verdict) == ("all", "the data of all", "holds")
+    assert (of_one.case, of_one.verdict) == ("CMS", "fails") and of_one.data_source.startswith("Medicare")
 
 
 def test_requirements_of_the_league(played):

@@ -32,7 +32,6 @@ class Everybody:
 
     def __init__(self):
         self.believed = False
-        self.failed = False  # whether the trial has ended badly at this step
         self.first: float | None = None  # f_B before the first step that was followed
         self.since, self.before = 0, 0.0  # steps of belief, and f_B before them
         self.begin()
@@ -47,12 +46,11 @@ class Everybody:
         """Whether it is believed, but has not shown yet that f_B falls by it."""
         return self.believed and self.since < self.trial
 
-    def follow(self, server: Server, trusted: Tensor, everybody: Tensor) -> None:
-        """Take in a step's two updates [d]."""
-        self.failed = False
+    def follow(self, server: Server, trusted: Tensor, everybody: Tensor) -> bool:
+        """Take in a step's two updates [d]; whether the trial ends badly at this step."""
         tried = _tried(server, trusted, everybody)
         if tried is None:
-            return
+            return False
         loss, gains = tried
         self.first = loss if self.first is None else self.first
         self.steps += 1
@@ -61,11 +59,13 @@ class Everybody:
         self.gains = gains if self.gains is None else self.gains.lerp(gains, share)
         self.since += 1
         if self.believed and self.since == self.trial and loss > self.fallen * self.before:
-            self.believed, self.failed, self.steps = False, True, -self.rest
-        elif self.steps >= self.youngest:
+            self.believed, self.steps = False, -self.rest
+            return True
+        if self.steps >= self.youngest:
             was, self.believed = self.believed, self._better()
             if self.believed and not was:
                 self.since, self.before = 0, min(loss, self.first)
+        return False
 
     def _better(self) -> bool:
         more = self.gains[1] - self.gains[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,21 +10,13 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.beliefs import Beliefs, Checkpoints
 from gaa_core.aggregators.copies import Copies
 from gaa_core.aggregators.direction import DirectionMemory, survey, unit
 from gaa_core.aggregators.everybody import Everybody
-from gaa_core.aggregators.evidence import (
-    Agreement,
-    Calibration,
-    Lengths,
-    MirroredCalibration,
-    cosines,
-    multiplicity,
-    weighted_median,
-)
+from gaa_core.aggregators.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
 from gaa_core.aggregators.insiders import Insiders
 from gaa_core.aggregators.reconnaissance import Reconnaissance
-from gaa_core.aggregators.reputation import Reputation
 from gaa_core.aggregators.sight import Sight, counted, foretold_spread, size, some_columns
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
 
@@ -45,8 +35,7 @@ class Mind:
         self.server: Server | None = None
         self.memory = DirectionMemory(d, rule.direction_horizon, rule.damping)
         self.mirror = MirroredCalibration(rule.cap)  # of cosines with the memory
-        self.kinds, self.agreement, self.lengths = self.fresh()
-        self.reputation = Reputation(n, rule.horizons)
+        self.beliefs = Beliefs(rule, n)
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
         self.bearings = Bearings()
@@ -57,20 +46,13 @@ class Mind:
         self.silent = 0  # steps on end without anybody trusted
         self.passed_over = 0  # of these, the ones with somebody of an ordinary length
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
-        self.checkpoints: list = []
+        self.checkpoints = Checkpoints()
 
     def sent_out(self) -> Reconnaissance | None:
         """Who looks around before the first move, if anybody does."""
         if not self.rule.warm_up:
             return None
         return Reconnaissance(self.d, self.rule.warm_up, self.rule.cap, exposed=self.insiders.known)
-
-    def fresh(self) -> tuple[dict[str, Calibration], Agreement, Lengths]:
-        """Knowing nothing yet of how evidence looks."""
-        horizon, cap = self.rule.calibration, self.rule.cap
-        kinds = {kind: Calibration(horizon, cap) for kind in ("calm qv", "memory")}
-        kinds["qv"] = Calibration(horizon, cap, floor=0.25, apart=2.5)
-        return kinds, Agreement(20, cap), Lengths(horizon, cap)
 
     def state(self) -> dict:
         """All that is learned, for a checkpoint."""
@@ -96,14 +78,14 @@ class Mind:
             return  # a fall of f_B is what liars offer
         slopes = torch.zeros(self.n, dtype=torch.float64)
         slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
-        seen = self.kinds["qv"]
+        seen = self.beliefs.kinds["qv"]
         worth = max(0.0, seen.mean) / max(seen.variance, 1e-12) ** 0.5
         self.policy.learn(slopes, min(1.0, worth))
 
     def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The update [d] and the credits [k] from k finite submissions."""
         silence = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
-        sure = float(self.reputation.prior().abs().mean())
+        sure = float(self.beliefs.reputation.prior().abs().mean())
         if self.rule.use_watchdog and self.bearings.lost(self.memory.standing, sure):
             self.turn_round()
             return silence
@@ -118,7 +100,7 @@ class Mind:
             return silence
         wants_to_keep = self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss())
         if wants_to_keep and not self.insiders.in_doubt() and not self.everybody.on_trial():
-            self.keep()
+            self.checkpoints.keep(self.server, self.memory, self.beliefs)
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
@@ -127,12 +109,12 @@ class Mind:
             self.learn(sight, odds, trust)
             return silence
         credits = self.share_out(trust / sight.alike, trust)
-        usual = self.lengths.usual
+        usual = self.beliefs.lengths.usual
         update, contrast, of_all = self.combine(sight, credits, self.compare(sight, leaning, trust))
         if self.rule.use_everybody and self.hears_everybody(update, of_all, credits):
             update, credits = of_all, everybodys(sight)
         if self.rule.use_watchdog and credits.any() and not self.admits(update):
-            self.lengths.usual = min(usual, self.lengths.usual)  # what is refused does not become usual
+            self.beliefs.lengths.usual = min(usual, self.beliefs.lengths.usual)  # what is refused does not become usual
             return silence
         if self.rule.use_insiders:
             self.insiders.follow(self.server, sight, update, credits, self.memory.calm)
@@ -153,7 +135,9 @@ class Mind:
         part = gradients[:, columns]
         cosine = cosines(kernels.gram(self.memory.whitened(part, columns))[0])
         alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
-        ordinary = self.lengths.log_odds(lengths, self.yardstick) if self.rule.use_length else torch.zeros_like(lengths)
+        ordinary = torch.zeros_like(lengths)
+        if self.rule.use_length:
+            ordinary = self.beliefs.lengths.log_odds(lengths, self.yardstick)
         counts, beside = counted(alike, ordinary, self.copies.known)
         self.try_memory(values, counts)
         return Sight(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
@@ -167,8 +151,8 @@ class Mind:
         if witness is not None:
             vectors["memory"] = witness
         lengths, found = survey(gradients, list(vectors.values()))
-        if self.kinds["qv"].steps == 0:
-            self.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
+        if self.beliefs.kinds["qv"].steps == 0:
+            self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         values = dict(zip(vectors, found.T, strict=True))
         used = values if self.rule.use_qv else ("memory",)
         values = {kind: seen for kind, seen in values.items() if kind in used}
@@ -184,8 +168,7 @@ class Mind:
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
         if self.memory.vote(values["memory"], judges, counts, worth):
             values["memory"] = -values["memory"]
-            self.kinds["memory"] = Calibration(self.rule.calibration, self.rule.cap)
-            self.reputation.forget()
+            self.beliefs.forget_memory()
 
     def look_around(self, sight: Sight) -> None:
         """A step of reconnaissance: nobody is trusted, and whatever is clear teaches evidence and reputations."""
@@ -199,22 +182,19 @@ class Mind:
         self.copies.expose(sight.beside, rate=0.5)
         gone = torch.zeros_like(counts)
         if self.rule.use_length:
-            ordinary = self.lengths.log_odds(sight.lengths, self.yardstick)
+            ordinary = self.beliefs.lengths.log_odds(sight.lengths, self.yardstick)
             gone = 1 - ordinary.clamp(max=0).exp()
         if found.clear:
-            honest = torch.sigmoid(found.odds)
-            for kind, seen in sight.values.items():
-                self.kinds[kind].learn(seen, honest * counts, (1 - honest) * counts)
-            self.tell_reputation(sight.finite, found.odds.clamp(-2, 2) * counts, counts)
-            gone = torch.maximum(gone, 1 - honest)
+            self.beliefs.learn_from_the_clear(sight, found.odds)
+            gone = torch.maximum(gone, 1 - torch.sigmoid(found.odds))
         if self.rule.use_length:
-            self.lengths.learn(sight.lengths, ordinary, (1 - gone) / sight.alike, gone / sight.alike)
+            self.beliefs.lengths.learn(sight.lengths, ordinary, (1 - gone) / sight.alike, gone / sight.alike)
         if scout.over():
             if scout.best is not None:
                 sign, standing = scout.best.sign(), min(abs(scout.best.believed()), 4.0)
                 self.memory.adopt(sign * scout.best.average, scout.best.steps, standing)
                 self.mirror = scout.best.signs.renewed(self.mirror.window)
-            self.reputation.expect(scout.share())
+            self.beliefs.reputation.expect(scout.share())
             self.scout = None
 
     def lean(self, sight: Sight) -> Tensor:
@@ -233,23 +213,23 @@ class Mind:
         """Log-odds [k] of each kind."""
         odds = {kind: torch.zeros_like(sight.alike) for kind in PRIOR}
         if self.rule.use_length:
-            odds["length"] = self.lengths.log_odds(sight.lengths, self.yardstick)
-        for kind, calibration in self.kinds.items():
+            odds["length"] = self.beliefs.lengths.log_odds(sight.lengths, self.yardstick)
+        for kind, calibration in self.beliefs.kinds.items():
             if kind in sight.values:
                 odds[kind] = calibration.log_odds(sight.values[kind])
         if not self.mirror.worn and "memory" in sight.values:
             # the mirror cannot tell a liar from a true gradient that swings back; trust in workers who are known can
-            settled = self.reputation.settled() if self.rule.use_reputation else 0.0
+            settled = self.beliefs.reputation.settled() if self.rule.use_reputation else 0.0
             odds["memory"] = torch.lerp(self.mirror.log_odds(sight.values["memory"]), odds["memory"], settled)
         odds["memory"] = odds["memory"] * self.memory.credibility()
         if self.rule.use_reputation:
-            odds["reputation"] = self.reputation.prior()[sight.finite]
+            odds["reputation"] = self.beliefs.reputation.prior()[sight.finite]
         odds["single"] = self.copies.log_odds(sight.alike)
         if self.rule.use_peers:
             heard = torch.where(odds["length"] < 0, 0.0, 1 / sight.alike)  # whoever gives himself away has no vote
             for _ in range(2):
                 lean = torch.tanh(self.policy.logits(odds) / 2) * heard
-                odds["peers"] = self.agreement.log_odds(sight.cosine, lean)
+                odds["peers"] = self.beliefs.agreement.log_odds(sight.cosine, lean)
         return odds
 
     def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
@@ -258,8 +238,8 @@ class Mind:
         hidden = torch.where(odds["length"] < 0, 0.0, self.copies.hidden(alike) / alike)
         share = float(hidden @ (1 - trust) / (1 / alike).sum())
         used = ["qv"] * self.rule.use_qv + ["memory"] * self.rule.use_memory
-        clarity = max((self.kinds[kind].clarity() for kind in used), default=math.inf)
-        return self.bearings.unclear(share, clarity, self.rule.clarity, float(odds["reputation"].abs().mean()))
+        sure = float(odds["reputation"].abs().mean())
+        return self.bearings.unclear(share, self.beliefs.clarity(used), self.rule.clarity, sure)
 
     def share_out(self, shares: Tensor, trust: Tensor) -> Tensor:
         """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest."""
@@ -283,7 +263,7 @@ class Mind:
         weights, of_all = credits, everybodys(sight)
         lengths = sight.lengths.clamp_min(1e-300)
         if self.rule.norm_bound is not None and (credits > 0).any():
-            usual = self.lengths.follow(weighted_median(sight.lengths, credits), self.yardstick)
+            usual = self.beliefs.lengths.follow(weighted_median(sight.lengths, credits), self.yardstick)
             weights = credits * (self.rule.norm_bound * usual / lengths).clamp_max(1.0)
         of_all = of_all * (2 * weighted_median(sight.lengths, of_all) / lengths).clamp_max(1.0)
         return torch.stack([weights, sides, of_all]).to(sight.gradients.dtype) @ sight.gradients
@@ -293,34 +273,15 @@ class Mind:
         if self.insiders.known:
             return False  # a fall of f_B is what liars offer
         if credits.sum() > 0.3:
-            self.everybody.follow(self.server, update, of_all)
-            if self.everybody.failed:
-                self.roll_back()
+            failed = self.everybody.follow(self.server, update, of_all)
+            if failed:
+                self.checkpoints.roll_back(self.server, self.memory, self.beliefs)
         return self.everybody.believed
 
     def learn(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> None:
-        """Let this step's trust teach how evidence looks, and what each worker is thought of."""
-        none, alike = torch.zeros_like(trust), sight.alike
-        unseen = self.policy.trust({**odds, "qv": none, "calm qv": none}) if self.memory.accepted > 10 else trust
-        for kind, calibration in self.kinds.items():
-            if kind in sight.values:
-                fair = trust if kind == "memory" else unseen
-                calibration.learn(sight.values[kind], fair / alike, (1 - fair) / alike)
-        self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
-        self.agreement.learn(sight.cosine, self.policy.trust({**odds, "peers": none}) / alike)
-        self.copies.learn(trust, alike)
-        limit = self.rule.step_cap
-        fresh = self.policy.logits({**odds, "reputation": none}).clamp(-limit, limit)
-        self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
-
-    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:
-        """Teach reputations by log-odds [k]; who gives itself away (`weights` [k]) teaches no horizon.
-
-        Who sends what is not finite is heard no more than who sends nothing: it gets no credit anyway.
-        """
-        everybody = torch.zeros(2, self.n, dtype=torch.float64)
-        everybody[:, finite] = torch.stack([odds, weights])
-        self.reputation.learn(*everybody)
+        """Let this step's trust [k] teach what is believed."""
+        self.beliefs.learn(sight, odds, trust, self.policy, young=self.memory.accepted <= 10)
+        self.copies.learn(trust, sight.alike)
 
     def remember(self, contrast: Tensor, credits: Tensor, ordinary: bool) -> None:
         """Let the direction memory follow; where everybody is distrusted for long, ask less of them.
@@ -333,10 +294,7 @@ class Mind:
         self.silent = 0 if trusting else self.silent + 1
         self.passed_over = 0 if trusting else self.passed_over + ordinary
         if self.silent > self.rule.patience:
-            for kind in self.kinds.values():
-                kind.relax()
-            self.lengths.relax(self.yardstick)
-            self.reputation.lift()
+            self.beliefs.relax(self.yardstick)
         if self.bearings.stuck(self.passed_over, self.memory.accepted):
             self.forget()
             self.silent = self.passed_over = 0
@@ -371,8 +329,7 @@ class Mind:
 
     def forget(self) -> None:
         """Nothing that was learned of evidence and of workers can be believed."""
-        self.kinds, self.agreement, self.lengths = self.fresh()
-        self.reputation.forget()
+        self.beliefs.forget()
         self.everybody.begin()
 
     def turn_round(self, to_start: bool = False) -> None:
@@ -381,14 +338,7 @@ class Mind:
         self.mirror.renewed(self.mirror.window)
         self.forget()
         self.bearings.begin_anew()
-        self.roll_back(to_start)
-
-    def roll_back(self, to_start: bool = False) -> None:
-        """Have the server go back to an earlier state or the first; what is believed stays as it is."""
-        if self.checkpoints or to_start:
-            self.server.rollback(to_start)
-            states = self.checkpoints[:1] if to_start else self.checkpoints
-            self.checkpoints = [(self.memory.state(), self.beliefs()) for _ in states]
+        self.checkpoints.roll_back(self.server, self.memory, self.beliefs, to_start)
 
     def admits(self, update: Tensor) -> bool:
         """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it."""
@@ -399,25 +349,8 @@ class Mind:
             server.refuse()
         elif verdict == "roll back":
             server.rollback()
-            self.restore()
+            self.beliefs = self.checkpoints.restore(self.memory)
         return verdict == "accept"
-
-    def keep(self) -> None:
-        """Have the server keep theta, and keep what is believed here; two such states at most."""
-        self.server.keep()
-        self.checkpoints = [*self.checkpoints[-1:], (self.memory.state(), self.beliefs())]
-
-    def beliefs(self) -> tuple:
-        """A copy of what is believed of evidence and of workers."""
-        return copy.deepcopy((self.kinds, self.agreement, self.reputation, self.lengths))
-
-    def restore(self) -> None:
-        """Back to the beliefs of the older kept state, to which the server went back, but for faith in the memory."""
-        standing = self.memory.standing
-        memory, beliefs = self.checkpoints[0]
-        self.memory.restore(memory)
-        self.memory.standing = min(standing, self.memory.standing) - 2.5
-        self.kinds, self.agreement, self.reputation, self.lengths = copy.deepcopy(beliefs)
 
 
 def everybodys(sight: Sight) -> Tensor:

@@ -208,9 +208,14 @@ def ablation_entrants(rule: Aggregator) -> list[Entrant]:
 def claim(
     claims: report.Claims, requirements: Sequence[Requirement], rule: str, data_source: str, figure: str = ""
 ) -> None:
-    """A row of the claims table per requirement; its verdict is that of the bound written down here."""
+    """A row of the claims table per requirement; its verdict is that of the bound written down here.
+
+    `data_source` is the data of all cases, for rows about all of them; a row about one case names that case's own.
+    """
     for each in requirements:
-        case = SETTINGS[each.case].case.title if each.case else "all"
+        case, source = "all", data_source
+        if each.case:
+            case, source = SETTINGS[each.case].case.title, SETTINGS[each.case].case.load().source
         sign = "at least" if each.at_least else "at most"
         if each.figure != each.figure:
             claims.not_run("C12", case=case, setting=f"{rule}: {each.name}")
@@ -223,6 +228,6 @@ def claim(
             measured=measured,
             unit=each.unit,
             verdict="holds" if each.met else "fails",
-            data_source=data_source,
+            data_source=source,
             figure=figure,
         )

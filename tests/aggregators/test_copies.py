@@ -62,7 +62,7 @@ def test_known_copies_do_not_silence_the_honest_when_evidence_fades():
     trust = torch.tensor([0.6, 0.6, 0.6] + [0.0] * 7, dtype=torch.float64)
     odds = {"length": torch.zeros(10), "reputation": torch.zeros(10)}
     mind.bearings.was_clear = True
-    for kind in mind.kinds.values():
+    for kind in mind.beliefs.kinds.values():
         kind.steps, kind.known, kind.mean, kind.variance, kind.other_variance = 50, 50.0, 0.0, 1.0, 1.0
     unknown = [mind.unclear(odds, trust, alike) for _ in range(40)]
     assert unknown[-1]
@@ -81,10 +81,10 @@ def test_who_trusted_copies_looks_again_when_a_single_one_comes():
 
     mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
     mind.scout, mind.copies = None, copies
-    mind.reputation.learn(torch.full((4,), 2.0, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
+    mind.beliefs.reputation.learn(torch.full((4,), 2.0, dtype=torch.float64), torch.ones(4, dtype=torch.float64))
     mind.look_again()
     assert mind.scout is not None and not copies.deceived(beside=1.0)
-    assert mind.reputation.prior().unique().numel() == 1  # nothing that was learned from them stays
+    assert mind.beliefs.reputation.prior().unique().numel() == 1  # nothing that was learned from them stays
 
 
 def test_without_reconnaissance_it_begins_anew_without_it():

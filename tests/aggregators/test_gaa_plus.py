@@ -247,14 +247,14 @@ def test_who_gives_himself_away_says_nothing_of_the_share_of_the_honest():
 def test_whoever_gives_himself_away_by_his_length_has_no_vote_among_peers():
     """Liars who are true gradients but for one coordinate: to agree with them speaks against nobody."""
     mind = Mind(GAAPlus(), 6, 3, seeding.generator(0, "agent"))
-    mind.yardstick, mind.lengths.usual, mind.lengths.strange = 1.0, 1.0, 0.5
-    mind.agreement.mean, mind.agreement.variance = 0.5, 0.01
+    mind.yardstick, mind.beliefs.lengths.usual, mind.beliefs.lengths.strange = 1.0, 1.0, 0.5
+    mind.beliefs.agreement.mean, mind.beliefs.agreement.variance = 0.5, 0.01
     rows, one = torch.ones(6, 3), torch.ones(6, dtype=torch.float64)
     cosine = torch.full((6, 6), 0.5, dtype=torch.float64).fill_diagonal_(1.0)
     for length, heard in ((9.0, False), (1.0, True)):
         lengths = torch.tensor([1.0] * 2 + [length] * 4).double()
         sight = Sight(rows, torch.ones(6, dtype=torch.bool), rows, lengths, {}, cosine, one, one, 0.0)
-        mind.reputation.honest[:, 2:] = mind.reputation.base = 0.02
+        mind.beliefs.reputation.honest[:, 2:] = mind.beliefs.reputation.base = 0.02
         peers = mind.weigh_evidence(sight)["peers"][:2]
         assert (peers <= 0).all() if heard else (peers > 0.5).all(), peers
 
@@ -327,15 +327,15 @@ def test_silence_for_long_says_more_of_the_evidence_than_of_the_workers():
 
 def test_silence_while_nobody_is_of_an_ordinary_length_is_no_error_not_even_once_somebody_is():
     mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
-    mind.yardstick, mind.lengths.usual = 1.0, 1.0
+    mind.yardstick, mind.beliefs.lengths.usual = 1.0, 1.0
     nothing, nobody = torch.zeros(3), torch.zeros(4, dtype=torch.float64)
     for _ in range(20):
         mind.remember(nothing, nobody, ordinary=False)
     mind.remember(nothing, nobody, ordinary=True)
-    assert mind.lengths.usual > 0.6
+    assert mind.beliefs.lengths.usual > 0.6
     for _ in range(mind.bearings.longest):
         mind.remember(nothing, nobody, ordinary=True)
-    assert mind.lengths.usual == 0  # so long nobody among them can be honest: what is believed is wrong
+    assert mind.beliefs.lengths.usual == 0  # so long nobody among them can be honest: what is believed is wrong
 
 
 def test_what_the_qv_samples_do_not_agree_on_is_not_believed():
@@ -466,7 +466,7 @@ def test_kept_memory_stays_within_twice_the_submissions():
     state = rule._state
     assert state.scout is None  # and with it its two directions
     held = [state.qv, state.memory.average, state.memory.square, state.last[0]]
-    held += [part for kept, _ in state.checkpoints for part in kept[:2]]
+    held += [part for kept, _ in state.checkpoints.states for part in kept[:2]]
     assert sum(part.numel() for part in held) <= 2 * n * d
 
 
@@ -509,4 +509,4 @@ def test_the_length_of_what_is_refused_does_not_become_usual():
     rows = 1000.0 * torch.randn(n, d, generator=seeding.generator(0, "liars"))
     rule.observe(server)
     update, _ = rule.decide(rows)
-    assert not update.any() and rule._state.lengths.usual == 0.0
+    assert not update.any() and rule._state.beliefs.lengths.usual == 0.0

@@ -152,8 +152,8 @@ def test_who_sends_what_is_not_finite_is_thought_neither_better_nor_worse_of():
     mind = Mind(GAAPlus(), 3, 3, seeding.generator(0, "agent"))
     finite = torch.tensor([True, False, True])
     for _ in range(20):
-        mind.tell_reputation(finite, torch.tensor([2.0, -2.0]).double(), torch.ones(2).double())
-    prior = mind.reputation.prior()
+        mind.beliefs.tell_reputation(finite, torch.tensor([2.0, -2.0]).double(), torch.ones(2).double())
+    prior = mind.beliefs.reputation.prior()
     assert prior[0] > 2 > prior[1] > -2 > prior[2]
 
 
@@ -215,8 +215,8 @@ def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
 
 def test_no_other_evidence_outweighs_a_gross_length():
     mind = Mind(GAAPlus(), 2, 3, seeding.generator(0, "agent"))
-    mind.lengths.usual = 1.0
-    odds = mind.lengths.log_odds(torch.tensor([1.0, 50.0]).double(), yardstick=1.0)
+    mind.beliefs.lengths.usual = 1.0
+    odds = mind.beliefs.lengths.log_odds(torch.tensor([1.0, 50.0]).double(), yardstick=1.0)
     most = {kind: torch.full((2,), 7.0 if kind == "reputation" else 4.0).double() for kind in PRIOR}
     assert mind.policy.trust({**most, "length": odds}).tolist() == [1.0, 0.0]
 
@@ -230,8 +230,8 @@ def test_who_knows_workers_trusts_the_memory_as_far_as_it_has_served_with_them()
     mind.mirror.learn(cosine.repeat(25), one.repeat(25))
     assert mind.weigh_evidence(sight)["memory"][0] > 3.5  # knows the direction, nobody's reputation
     for _ in range(30):
-        mind.reputation.learn(torch.tensor([2.0, 2.0, -2.0, -2.0]).double(), one)
-        mind.kinds["memory"].learn(
+        mind.beliefs.reputation.learn(torch.tensor([2.0, 2.0, -2.0, -2.0]).double(), one)
+        mind.beliefs.kinds["memory"].learn(
             torch.tensor([0.3, -0.3, 0.3, -0.3]).double(), *torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]]).double()
         )
     assert mind.weigh_evidence(sight)["memory"].abs().max() < 1  # with the honest it points to and fro

@@ -1,0 +1,116 @@
+"""What GAAPlus believes of evidence and of workers, and the states of it that go with parameters the server keeps."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gaa_core.agent import EvidencePolicy
+from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.direction import DirectionMemory
+from gaa_core.aggregators.evidence import Agreement, Calibration, Lengths
+from gaa_core.aggregators.reputation import Reputation
+from gaa_core.aggregators.sight import Sight
+
+if TYPE_CHECKING:
+    from gaa_core.aggregators.gaa_plus import GAAPlus
+
+
+class Beliefs:
+    """How evidence of each kind looks, how long submissions are, how far the honest agree, and who is honest."""
+
+    def __init__(self, rule: GAAPlus, n: int):
+        self.n, self.horizon, self.cap, self.step_cap = n, rule.calibration, rule.cap, rule.step_cap
+        self.reputation = Reputation(n, rule.horizons)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.kinds = {kind: Calibration(self.horizon, self.cap) for kind in ("calm qv", "memory")}
+        self.kinds["qv"] = Calibration(self.horizon, self.cap, floor=0.25, apart=2.5)
+        self.agreement = Agreement(20, self.cap)
+        self.lengths = Lengths(self.horizon, self.cap)
+
+    def forget(self) -> None:
+        """Nothing that was learned of evidence and of workers can be believed."""
+        self._begin()
+        self.reputation.forget()
+
+    def forget_memory(self) -> None:
+        """The direction memory was turned round: what it said of anybody was the opposite of the truth."""
+        self.kinds["memory"] = Calibration(self.horizon, self.cap)
+        self.reputation.forget()
+
+    def clarity(self, kinds: list[str]) -> float:
+        """Spreads between the trusted and the distrusted by the kind of evidence that tells them apart best."""
+        return max((self.kinds[kind].clarity() for kind in kinds), default=math.inf)
+
+    def relax(self, yardstick: float) -> None:
+        """Nobody has been trusted for a while: ask less of everybody."""
+        for kind in self.kinds.values():
+            kind.relax()
+        self.lengths.relax(yardstick)
+        self.reputation.lift()
+
+    def learn(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor, policy: EvidencePolicy, young: bool) -> None:
+        """Let a step's trust [k] teach how evidence looks, and what each worker is thought of.
+
+        `odds` are the log-odds [k] of each kind, which `policy` weighs. Unless the run is `young`, how QV evidence
+        looks is learned from what all other evidence says.
+        """
+        none, alike = torch.zeros_like(trust), sight.alike
+        unseen = trust if young else policy.trust({**odds, "qv": none, "calm qv": none})
+        for kind, calibration in self.kinds.items():
+            if kind in sight.values:
+                fair = trust if kind == "memory" else unseen
+                calibration.learn(sight.values[kind], fair / alike, (1 - fair) / alike)
+        self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
+        self.agreement.learn(sight.cosine, policy.trust({**odds, "peers": none}) / alike)
+        fresh = policy.logits({**odds, "reputation": none}).clamp(-self.step_cap, self.step_cap)
+        self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
+
+    def learn_from_the_clear(self, sight: Sight, odds: Tensor) -> None:
+        """Let log-odds [k], found without any of these beliefs, teach the same."""
+        honest = torch.sigmoid(odds)
+        for kind, seen in sight.values.items():
+            self.kinds[kind].learn(seen, honest * sight.counts, (1 - honest) * sight.counts)
+        self.tell_reputation(sight.finite, odds.clamp(-2, 2) * sight.counts, sight.counts)
+
+    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:
+        """Teach reputations by log-odds [k]; who gives itself away (`weights` [k]) teaches no horizon.
+
+        Who sends what is not finite is heard no more than who sends nothing: it gets no credit anyway.
+        """
+        everybody = torch.zeros(2, self.n, dtype=torch.float64)
+        everybody[:, finite] = torch.stack([odds, weights])
+        self.reputation.learn(*everybody)
+
+
+class Checkpoints:
+    """The memory and the beliefs that go with the parameters which the server keeps: two such states at most."""
+
+    def __init__(self):
+        self.states: list[tuple] = []  # the older one first
+
+    def keep(self, server: Server, memory: DirectionMemory, beliefs: Beliefs) -> None:
+        """Have the server keep theta, and keep what is believed here."""
+        server.keep()
+        self.states = [*self.states[-1:], (memory.state(), copy.deepcopy(beliefs))]
+
+    def roll_back(self, server: Server, memory: DirectionMemory, beliefs: Beliefs, to_start: bool = False) -> None:
+        """Have the server go back to the older state, if there is any, or to the first; what is believed stays."""
+        if self.states or to_start:
+            server.rollback(to_start)
+            kept = self.states[:1] if to_start else self.states
+            self.states = [(memory.state(), copy.deepcopy(beliefs)) for _ in kept]
+
+    def restore(self, memory: DirectionMemory) -> Beliefs:
+        """The beliefs of the older state, to which the server went back, and the memory but for faith in it."""
+        standing = memory.standing
+        remembered, beliefs = self.states[0]
+        memory.restore(remembered)
+        memory.standing = min(standing, memory.standing) - 2.5
+        return copy.deepcopy(beliefs)
