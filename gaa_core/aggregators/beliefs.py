@@ -30,6 +30,7 @@ class Beliefs:
 
     def _begin(self) -> None:
         self.kinds = {kind: Calibration(self.horizon, self.cap) for kind in ("calm qv", "memory")}
+        self.kinds["skewness"] = Calibration(self.horizon, self.cap, foretold=False)
         self.kinds["qv"] = Calibration(self.horizon, self.cap, floor=0.25, apart=2.5)
         self.agreement = Agreement(20, self.cap)
         self.lengths = Lengths(self.horizon, self.cap)
@@ -65,7 +66,7 @@ class Beliefs:
         unseen = trust if young else policy.trust({**odds, "qv": none, "calm qv": none})
         for kind, calibration in self.kinds.items():
             if kind in sight.values:
-                fair = trust if kind == "memory" else unseen
+                fair = trust if kind in ("memory", "skewness") else unseen
                 calibration.learn(sight.values[kind], fair / alike, (1 - fair) / alike)
         self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
         self.agreement.learn(sight.cosine, policy.trust({**odds, "peers": none}) / alike)

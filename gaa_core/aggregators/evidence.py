@@ -16,11 +16,12 @@ class Calibration:
 
     Two normal distributions. Until the distrusted are known, theirs is as wide as that of the trusted, and about 0.
     To the right of the trusted, and to the left of the distrusted, evidence says at least and at most what it says at
-    their means: what was never seen before is judged by its sign.
+    their means: what was never seen before is judged by its sign. Evidence that is not `foretold` says nothing before
+    it has been learned how it looks.
     """
 
-    def __init__(self, horizon: int, cap: float, floor: float = 0.0, apart: float | None = None):
-        self.horizon, self.cap, self.floor, self.apart = horizon, cap, floor, apart
+    def __init__(self, horizon: int, cap: float, floor: float = 0.0, apart: float | None = None, foretold: bool = True):
+        self.horizon, self.cap, self.floor, self.apart, self.foretold = horizon, cap, floor, apart, foretold
         self.mean = self.variance = 0.0  # of the trusted
         self.other_mean = self.other_variance = 0.0
         self.steps = 0
@@ -30,6 +31,8 @@ class Calibration:
     def log_odds(self, values: Tensor) -> Tensor:
         """[n] -> [n], within the cap."""
         if self.steps == 0:
+            if not self.foretold:
+                return torch.zeros_like(values)
             self._begin(values)
         mean = 0.85 * max(self.mean, self.floor * self.variance**0.5)  # honest agreement wanes as training goes on
         if mean <= 0:

@@ -21,10 +21,11 @@ class GAAPlus(LearningAggregator):
 
     Each submission gets log-odds of being honest: from its length; its cosine with grad f_B, taken sharp and softened
     (`temperature`), and once more with coordinates that swing damped; its cosine with the memory, which follows the
-    contrast between the two kinds of workers; its agreement with peers; and what is thought of its worker, by filters
-    for several rates at which roles may change. How each cosine looks for either kind is learned as training goes on.
-    The policy is the weighted sum, the same for every worker; the exact policy gradient of the fall of f_B moves its
-    weights. Trust is the probability made of it, exactly 0 or 1 where there is little doubt.
+    contrast between the two kinds of workers; which way it is lopsided (`skewness.py`); its agreement with peers; and
+    what is thought of its worker, by filters for several rates at which roles may change. How each cosine looks for
+    either kind is learned as training goes on. The policy is the weighted sum, the same for every worker; the exact
+    policy gradient of the fall of f_B moves its weights. Trust is the probability made of it, exactly 0 or 1 where
+    there is little doubt.
 
     Submissions that are the same count once, and not at all beside a single one that is trusted, or once that was
     seen; where liars give themselves away so, being single speaks for a worker. When those who were trusted turn out
@@ -34,7 +35,8 @@ class GAAPlus(LearningAggregator):
     `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to stand trial by the votes of
     grad f_B, turns round when they speak against it, and loses standing by every rollback. When f_B stays above its
     first value everything was learned from liars: the memory is turned round, the rest forgotten. When liars can be
-    told by nothing any more (late in training honest gradients agree with nothing), silence gets all the credit.
+    told by nothing any more (late in training honest gradients agree with nothing), silence gets all the credit but
+    `caution` of it, which goes to those who seem honest nevertheless.
 
     Attackers may know the QV samples, and teach the model these and nothing else. Along any direction the samples'
     slopes and what honest workers say have the same mean. Where the samples agree with the mean submission far better
@@ -68,11 +70,13 @@ class GAAPlus(LearningAggregator):
     step_cap: float = 2.0  # on what one step adds to a reputation
     policy_lr: float = 0.02
     clarity: float = 3.0  # spreads between trusted and distrusted, under which liars cannot be told any more
+    caution: float = 0.1  # of a step, which is taken where they cannot
     patience: int = 4  # steps of silence before everybody is thought a little better of
     use_reconnaissance: bool = True
     use_length: bool = True
     use_qv: bool = True
     use_memory: bool = True
+    use_skewness: bool = True
     use_peers: bool = True
     use_reputation: bool = True
     use_twins: bool = True
@@ -86,6 +90,8 @@ class GAAPlus(LearningAggregator):
         for name in ("temperature", "damping", "cap", "step_cap", "policy_lr", "clarity"):
             if not getattr(self, name) > 0:
                 raise GaaError(f"GAAPlus needs {name} > 0; found {getattr(self, name)!r}.")
+        if not 0 <= self.caution <= 1:
+            raise GaaError(f"GAAPlus needs caution in [0, 1]; found {self.caution!r}.")
         if self.norm_bound is not None and not self.norm_bound > 0:
             raise GaaError(f"GAAPlus needs norm_bound > 0 or None; found {self.norm_bound!r}.")
         for name in ("reconnaissance", "direction_horizon", "calibration", "patience"):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
+from gaa_core.aggregators import skewness
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.beliefs import Beliefs, Checkpoints
 from gaa_core.aggregators.copies import Copies
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
     from gaa_core.aggregators.gaa_plus import GAAPlus
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
-PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0, "single": 1.0}
+PRIOR = {
+    "length": 1.0,
+    "qv": 1.0,
+    "calm qv": 0.5,
+    "memory": 1.0,
+    "skewness": 1.0,
+    "peers": 1.0,
+    "reputation": 1.0,
+    "single": 1.0,
+}
 
 
 class Mind:
@@ -106,15 +116,13 @@ class Mind:
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
         trust, shown = self.copies.doubt(trust, sight.alike)
         if self.rule.use_silence and self.unclear(odds, trust, sight.alike) and not self.everybody.believed:
-            self.learn(sight, odds, trust)
-            return silence
+            return self.tread_carefully(sight, odds, trust)
         credits = self.share_out(trust / sight.alike, trust)
         usual = self.beliefs.lengths.usual
         update, contrast, of_all = self.combine(sight, credits, self.compare(sight, leaning, trust))
         if self.rule.use_everybody and self.hears_everybody(update, of_all, credits):
             update, credits = of_all, everybodys(sight)
-        if self.rule.use_watchdog and credits.any() and not self.admits(update):
-            self.beliefs.lengths.usual = min(usual, self.beliefs.lengths.usual)  # what is refused does not become usual
+        if not self.admits(update, credits, usual):
             return silence
         if self.rule.use_insiders:
             self.insiders.follow(self.server, sight, update, credits, self.memory.calm)
@@ -134,6 +142,8 @@ class Mind:
         self.memory.note(gradients, lengths)
         part = gradients[:, columns]
         cosine = cosines(kernels.gram(self.memory.whitened(part, columns))[0])
+        if self.rule.use_skewness and skewness.tells(self.server):
+            values["skewness"] = skewness.skewness(part)
         alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
         ordinary = torch.zeros_like(lengths)
         if self.rule.use_length:
@@ -238,8 +248,17 @@ class Mind:
         hidden = torch.where(odds["length"] < 0, 0.0, self.copies.hidden(alike) / alike)
         share = float(hidden @ (1 - trust) / (1 / alike).sum())
         used = ["qv"] * self.rule.use_qv + ["memory"] * self.rule.use_memory
+        used += ["skewness"] * (self.beliefs.kinds["skewness"].steps > 0)
         sure = float(odds["reputation"].abs().mean())
         return self.bearings.unclear(share, self.beliefs.clarity(used), self.rule.clarity, sure)
+
+    def tread_carefully(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> tuple[Tensor, Tensor]:
+        """A small step, and its credits, where liars can hardly be told; memory and policy learn nothing from it."""
+        credits, usual = self.rule.caution * self.share_out(trust / sight.alike, trust), self.beliefs.lengths.usual
+        update = self.combine(sight, credits, torch.zeros_like(trust))[0]
+        self.learn(sight, odds, trust)
+        passes = self.admits(update, credits, usual)
+        return (update, credits) if passes else (torch.zeros_like(update), torch.zeros_like(credits))
 
     def share_out(self, shares: Tensor, trust: Tensor) -> Tensor:
         """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest."""
@@ -340,8 +359,13 @@ class Mind:
         self.bearings.begin_anew()
         self.checkpoints.roll_back(self.server, self.memory, self.beliefs, to_start)
 
-    def admits(self, update: Tensor) -> bool:
-        """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it."""
+    def admits(self, update: Tensor, credits: Tensor, usual: float) -> bool:
+        """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it.
+
+        `usual` is what was the usual length before this step: what is refused does not become usual.
+        """
+        if not self.rule.use_watchdog or not credits.any():
+            return True
         server = self.server
         trial = server.qv_loss(server.parameters - server.lr * update.to(server.parameters))
         verdict = self.watchdog.judge(server.qv_loss(), trial)
@@ -350,6 +374,8 @@ class Mind:
         elif verdict == "roll back":
             server.rollback()
             self.beliefs = self.checkpoints.restore(self.memory)
+        if verdict != "accept":
+            self.beliefs.lengths.usual = min(usual, self.beliefs.lengths.usual)
         return verdict == "accept"
 
 
