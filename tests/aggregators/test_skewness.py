@@ -14,7 +14,7 @@ from gaa_core.aggregators import GAAPlus, skewness
 from gaa_core.aggregators.evidence import Calibration
 from gaa_core.aggregators.mind import Mind
 from gaa_core.attacks import GradientReversion
-from gaa_core.cases import MNIST
+from gaa_core.cases import CMS, MNIST
 from gaa_core.cases.base import Split
 from gaa_core.errors import GaaError
 from gaa_core.league.grid import SETTINGS
@@ -93,6 +93,45 @@ def test_what_is_not_foretold_says_nothing_before_it_was_learned():
     assert new.log_odds(values).tolist() == [0.0, 0.0]
     new.learn(values, torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 1.0]).double())
     assert new.log_odds(values)[0] > 0.5 > -0.5 > new.log_odds(values)[1]
+
+
+@pytest.mark.parametrize(
+    ("case", "rule", "seen"),
+    [(MNIST, GAAPlus(), True), (MNIST, GAAPlus(use_skewness=False), False), (CMS, GAAPlus(), False)],
+)
+def test_it_is_seen_where_there_are_three_classes_and_it_is_not_switched_off(monkeypatch, case, rule, seen):
+    sights, see = [], Mind.see
+    monkeypatch.setattr(Mind, "see", lambda *arguments: sights.append(see(*arguments)) or sights[-1])
+    run(case, rule, steps=3, batch_size=8, lr=0.05)
+    assert [("skewness" in sight.values) for sight in sights] == [seen] * 3
+
+
+def test_who_it_is_learned_from():
+    """From those whom it made trusted, too; and before anything was learned it says nothing."""
+    mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
+    kind, values = mind.beliefs.kinds["skewness"], torch.tensor([0.9, 0.7, -0.8, -0.8]).double()
+    assert not kind.log_odds(values).any()
+    odds = {name: torch.zeros(4, dtype=torch.float64) for name in mind.policy.names} | {"skewness": 4 * values.sign()}
+    trust = mind.policy.trust(odds)
+    assert trust.tolist() == [1.0, 1.0, 0.0, 0.0]
+    one = torch.ones(4, dtype=torch.float64)
+    sight = SimpleNamespace(
+        lengths=one, values={"skewness": values}, cosine=torch.eye(4).double(), alike=one, finite=one.bool()
+    )
+    mind.beliefs.learn(sight, odds, trust, mind.policy, young=False)
+    assert kind.mean == pytest.approx(0.8) and kind.other_mean == pytest.approx(-0.8)
+
+
+def test_while_it_tells_liars_nothing_is_unclear():
+    mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
+    mind.bearings.was_clear, mind.bearings.liars = True, 0.9
+    for kind in mind.beliefs.kinds.values():
+        kind.steps, kind.known, kind.variance, kind.other_variance = 20, 20.0, 1.0, 1.0  # 0 spreads apart
+    odds = {name: torch.zeros(4, dtype=torch.float64) for name in mind.policy.names}
+    alike, trust = torch.ones(4, dtype=torch.float64), torch.tensor([1.0, 0.0, 0.0, 0.0]).double()
+    assert mind.unclear(odds, trust, alike)
+    mind.beliefs.kinds["skewness"].mean = 4.0
+    assert not mind.unclear(odds, trust, alike)
 
 
 @pytest.mark.parametrize("verdict", ["accept", "refuse"])
