@@ -107,11 +107,11 @@ def test_it_is_seen_where_there_are_three_classes_and_it_is_not_switched_off(mon
 
 
 def test_who_it_is_learned_from():
-    """From those whom it made trusted, too; and before anything was learned it says nothing."""
+    """From whoever is trusted, by the QV gradient, too; and before anything was learned it says nothing."""
     mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
     kind, values = mind.beliefs.kinds["skewness"], torch.tensor([0.9, 0.7, -0.8, -0.8]).double()
     assert not kind.log_odds(values).any()
-    odds = {name: torch.zeros(4, dtype=torch.float64) for name in mind.policy.names} | {"skewness": 4 * values.sign()}
+    odds = {name: torch.zeros(4, dtype=torch.float64) for name in mind.policy.names} | {"qv": 4 * values.sign()}
     trust = mind.policy.trust(odds)
     assert trust.tolist() == [1.0, 1.0, 0.0, 0.0]
     one = torch.ones(4, dtype=torch.float64)
