@@ -169,5 +169,5 @@ def test_late_in_training_liars_are_still_told():
     for rule in (GAAPlus(), GAAPlus(caution=0.0), GAAPlus(use_skewness=False)):
         trace = run(MNIST, rule, attack=GradientReversion(), roles=schedule, n=10, seed=100, **setting.options())
         found[rule] = analysis.detection_table(pd.DataFrame([{"rule": ""}]), [trace])["auc_steps"].iloc[0]
-    best, *without = found.values()
-    assert best > 0.95 and max(without) < best - 0.02
+    best, without_caution, without_skewness = found.values()
+    assert best > 0.95 and without_caution < best - 0.05 and without_skewness < best
