@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.direction import survey
-from gaa_core.aggregators.sight import FEWEST, shown_samples, spreads
+from gaa_core.aggregators.sight import FEWEST, classes, shown_samples, spreads
 
 
 class Everybody:
@@ -18,13 +18,15 @@ class Everybody:
     that of the trusted; where liars are about it is the other way round. Each update is tried on each sample, and the
     samples' scatter says what the difference is worth. Samples of one class say nothing of this.
 
-    Liars, too, may gain for a while, where they undo what the model was too sure of: belief is on trial until f_B has
-    fallen by it. Source: ours.
+    Liars, too, may gain for a while, where they undo what the model was too sure of. But theirs is next to nothing
+    beside what a step as long, straight down the gradient of f_B, promises. And belief is on trial: f_B has to fall by
+    it, and never again to be what it was before. Source: ours.
     """
 
     horizon, youngest = 15, 5  # steps of the moving averages, and before anything is said
     sure_at, doubt_at = 1.5, -2.0  # spreads, from which on everybody is believed, and until when
-    least = 0.01  # of the first f_B, which everybody's update gains at a step at least
+    least = 0.01  # of the first f_B, which everybody's update gains at a step at least,
+    promised = 0.08  # and of lr |update| |grad f_B|
     part = 0.25  # of what everybody's updates gain, which those of the trusted gain at most
     trial, fallen = 15, 0.9  # steps of belief, after which f_B has to be this part of what it was
     apart = 0.6  # cosine of the two updates, on average, under which there can be two kinds that contradict each other
@@ -40,14 +42,15 @@ class Everybody:
         """Nothing that was compared counts any more."""
         self.steps = 0
         self.agree = 0.0  # cosine of the two updates, a moving average
+        self.promise = 0.0  # lr |everybody's update| |grad f_B|, a moving average
         self.gains: Tensor | None = None  # [2, b], of each sample by the trusted and by everybody: moving averages
 
     def on_trial(self) -> bool:
         """Whether it is believed, but has not shown yet that f_B falls by it."""
         return self.believed and self.since < self.trial
 
-    def follow(self, server: Server, trusted: Tensor, everybody: Tensor) -> bool:
-        """Take in a step's two updates [d]; whether the trial ends badly at this step."""
+    def follow(self, server: Server, trusted: Tensor, everybody: Tensor, slope: float) -> bool:
+        """Take in a step's two updates [d], and the length of grad f_B; whether the trial ends badly at this step."""
         tried = _tried(server, trusted, everybody)
         if tried is None:
             return False
@@ -55,10 +58,13 @@ class Everybody:
         self.first = loss if self.first is None else self.first
         self.steps += 1
         share = max(1 / self.horizon, 1 / max(1, self.steps))
-        self.agree += share * (float(survey(trusted[None], [everybody])[1]) - self.agree)
+        length, cosine = survey(everybody[None], [trusted])
+        self.agree += share * (float(cosine) - self.agree)
+        self.promise += share * (server.lr * float(length) * slope - self.promise)
         self.gains = gains if self.gains is None else self.gains.lerp(gains, share)
         self.since += 1
-        if self.believed and self.since == self.trial and loss > self.fallen * self.before:
+        bound = self.before * (self.fallen if self.since == self.trial else 1.0)
+        if self.believed and self.since >= self.trial and loss > bound:
             self.believed, self.steps = False, -self.rest
             return True
         if self.steps >= self.youngest:
@@ -73,7 +79,8 @@ class Everybody:
         sure = spreads(more, 0.0)
         if self.believed:
             return sure > self.doubt_at
-        gains = by_all > self.least * self.first and by_trusted < self.part * by_all
+        least = max(self.least * self.first, self.promised * self.promise)
+        gains = by_all > least and by_trusted < self.part * by_all
         return gains and sure > self.sure_at and self.agree < self.apart
 
 
@@ -83,7 +90,7 @@ def _tried(server: Server, *updates: Tensor) -> tuple[float, Tensor] | None:
     None where the server shows no samples, or too few, where these are of one class, and where a loss is not finite.
     """
     qv = shown_samples(server, FEWEST)
-    if qv is None or len(qv.targets.unique()) < 2:
+    if qv is None or classes(server) < 2:
         return None
     theta = server.parameters
     points = (theta, *(theta - server.lr * update.to(theta) for update in updates))

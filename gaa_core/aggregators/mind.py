@@ -18,7 +18,7 @@ from gaa_core.aggregators.everybody import Everybody
 from gaa_core.aggregators.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
 from gaa_core.aggregators.insiders import Insiders
 from gaa_core.aggregators.reconnaissance import Reconnaissance
-from gaa_core.aggregators.sight import Sight, counted, foretold_spread, size, some_columns
+from gaa_core.aggregators.sight import Sight, classes, counted, foretold_spread, size, some_columns
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Mind:
             values = {**values, "memory": self.insiders.centred("memory", values["memory"])}
         found = scout.look(
             sight.gradients, sight.lengths, values, counts, self.memory.calm,
-            lambda honest: self.copies.doubt(honest, sight.alike)[0],
+            lambda honest: self.copies.doubt(honest, sight.alike)[0], one_class=classes(self.server) == 1,
         )  # fmt: skip
         self.copies.expose(sight.beside, rate=0.5)
         gone = torch.zeros_like(counts)
@@ -291,8 +291,8 @@ class Mind:
         """Whether workers who seem liars only have other data, so that everybody's mean [d] is to be followed."""
         if self.insiders.known:
             return False  # a fall of f_B is what liars offer
-        if credits.sum() > 0.3:
-            failed = self.everybody.follow(self.server, update, of_all)
+        if credits.sum() > 0.3 or self.everybody.believed:
+            failed = self.everybody.follow(self.server, update, of_all, slope=self.yardstick)
             if failed:
                 self.checkpoints.roll_back(self.server, self.memory, self.beliefs)
         return self.everybody.believed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ IMAGINED = 10.0
 #: Log-odds that all of the seen submissions are honest rather than all not, before the QV gradient is asked.
 FAVOUR = 0.5
 
+#: And in addition, where nearly all of the seen say the same and the QV samples are of one class: their gradient then
+#: points where that class becomes likelier, at which the honest, who know of all classes, have no aim.
+UNANIMITY = 4.0
+
 #: [k] -> [k] or [d] -> [d].
 Turn = Callable[[Tensor], Tensor]
 
@@ -28,6 +33,7 @@ class Idea:
 
     def __init__(self, d: int, cap: float, favour: float = FAVOUR):
         self.favour = favour
+        self.unanimity = 0.0  # log-odds for what nearly all say, by as much
         self.average = torch.zeros(d)  # of unit vectors
         self.steps = 0
         self.signs = MirroredCalibration(cap, window=30.0)
@@ -42,7 +48,9 @@ class Idea:
 
     def believed(self) -> float:
         """Log-odds that it points the right way: by the QV gradient, and a little since more are honest than not."""
-        return 2 * self.for_it + self.favour * (2 * self.along / max(self.counted, 1e-9) - 1)
+        majority = 2 * self.along / max(self.counted, 1e-9) - 1  # 1 where all are on its side, -1 where nobody is
+        nearly_all = math.copysign(min(1.0, max(0.0, (abs(majority) - 0.5) / 0.4)), majority)
+        return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all
 
     def sign(self) -> float:
         """1 where it points the right way, as far as can be told; -1 where it points the other way."""
@@ -81,14 +89,23 @@ class Reconnaissance:
         self.told, self.honest = 0.0, IMAGINED * START  # of these, the ones that were told apart, and the honest ones
 
     def look(
-        self, gradients: Tensor, lengths: Tensor, values: dict[str, Tensor], counts: Tensor, calm: Turn, doubt: Turn
+        self,
+        gradients: Tensor,
+        lengths: Tensor,
+        values: dict[str, Tensor],
+        counts: Tensor,
+        calm: Turn,
+        doubt: Turn,
+        one_class: bool = False,
     ) -> Finding:
         """Take in a step: submissions [k, d], their lengths [k], cosines [k] with QV gradients, `counts` [k].
 
         `calm` softens a direction [d] as the memory of directions does; `doubt` turns probabilities [k] of being honest
-        into those for who is like others.
+        into those for who is like others. `one_class`: whether all QV samples are.
         """
         self.steps += 1
+        for idea in self.ideas.values():
+            idea.unanimity = UNANIMITY if one_class and not self.exposed else 0.0
         self.seen += float(counts.sum())
         kinds = (values.get("calm qv", values["qv"]), values["qv"])
         hints = sum(0.5 * seen / size(seen, counts) for seen in kinds)

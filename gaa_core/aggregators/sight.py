@@ -69,6 +69,12 @@ def shown_samples(server: Server, fewest: int) -> Any | None:
     return qv if qv is not None and len(qv.targets) >= fewest else None
 
 
+def classes(server: Server) -> int:
+    """Of how many classes the QV samples are; 0 where the server does not show them."""
+    qv = shown_samples(server, fewest=1)
+    return 0 if qv is None else len(qv.targets.unique())
+
+
 def spreads(values: Tensor, expected: float) -> float:
     """How many spreads of their mean the values of samples [b] are above what is expected."""
     return (float(values.mean()) - expected) / max(float(values.std()) / len(values) ** 0.5, 1e-24)

@@ -34,9 +34,9 @@ def server(by_trusted: torch.Tensor, by_all: torch.Tensor, targets=None, loss: f
     return SimpleNamespace(model=model, qv=Split(torch.zeros(10, 1), targets), parameters=torch.zeros(2), lr=1.0)
 
 
-def followed(everybody: Everybody, *args, steps: int = Everybody.youngest, loss: float = 5.0) -> bool:
+def followed(everybody: Everybody, *args, steps: int = Everybody.youngest, loss: float = 5.0, slope=0.0) -> bool:
     for _ in range(steps):
-        everybody.follow(server(*args, loss=loss), TRUSTED, ALL)
+        everybody.follow(server(*args, loss=loss), TRUSTED, ALL, slope)
     return everybody.believed
 
 
@@ -66,8 +66,19 @@ def test_otherwise_it_is_not(by_trusted, by_all, targets):
 def test_where_everybody_says_what_the_trusted_say_nobody_contradicts_them():
     everybody = Everybody()
     for _ in range(10):
-        everybody.follow(server(NONE, 0.4 + SCATTER), 3 * TRUSTED, 3 * TRUSTED + ALL)
+        everybody.follow(server(NONE, 0.4 + SCATTER), 3 * TRUSTED, 3 * TRUSTED + ALL, slope=0.0)
     assert not everybody.believed
+
+
+@pytest.mark.parametrize(("slope", "believed"), [(4.9, True), (5.1, False)])
+def test_it_has_to_gain_a_part_of_what_the_gradient_of_f_b_promises(slope, believed):
+    """0.4 by an update of length 1 at a rate of 1: 0.08 of what a slope of 5 promises."""
+    assert followed(Everybody(), NONE, 0.4 + SCATTER, steps=10, slope=slope) is believed
+    everybody, long = Everybody(), server(NONE, 0.4 + SCATTER)
+    long.lr = 0.5
+    for _ in range(10):
+        everybody.follow(long, TRUSTED, 2 * ALL, slope)
+    assert everybody.believed is believed and everybody.promise == pytest.approx(slope)
 
 
 def test_losses_that_are_not_finite_are_left_out():
@@ -87,27 +98,52 @@ def test_it_is_believed_until_the_trusted_clearly_gain_more():
 def test_belief_by_which_f_b_does_not_fall_fails_its_trial_and_rests():
     everybody = Everybody()
     assert followed(everybody, NONE, 0.4 + SCATTER) and everybody.on_trial()
-    failed = [everybody.follow(server(NONE, 0.4 + SCATTER, loss=4.6), TRUSTED, ALL) for _ in range(everybody.trial)]
+    bad = server(NONE, 0.4 + SCATTER, loss=4.6)
+    failed = [everybody.follow(bad, TRUSTED, ALL, slope=0.0) for _ in range(everybody.trial)]
     assert failed.index(True) == everybody.trial - 1 and sum(failed) == 1 and not everybody.believed
     assert not followed(everybody, NONE, 0.4 + SCATTER, steps=everybody.rest)
     assert followed(everybody, NONE, 0.4 + SCATTER, steps=10)
     assert followed(everybody, NONE, 0.4 + SCATTER, steps=60, loss=4.4) and not everybody.on_trial()
 
 
-def test_a_failed_trial_rolls_the_server_back_and_keeps_no_state_of_it():
+def test_belief_ends_when_f_b_is_again_what_it_was_before():
+    everybody = Everybody()
+    assert followed(everybody, NONE, 0.4 + SCATTER, loss=5.0)
+    assert followed(everybody, NONE, 0.4 + SCATTER, steps=everybody.trial - 1, loss=5.1)  # on trial
+    assert followed(everybody, NONE, 0.4 + SCATTER, steps=9, loss=4.4)
+    assert followed(everybody, NONE, 0.4 + SCATTER, steps=9, loss=4.9)  # passed: no more than it was
+    assert everybody.follow(server(NONE, 0.4 + SCATTER, loss=5.1), TRUSTED, ALL, slope=0.0)
+    assert not everybody.believed and everybody.steps == -everybody.rest
+
+
+def test_belief_is_followed_while_nobody_is_trusted_too():
+    mind, heard = believer(), []
+    for credits in [torch.ones(4)] * Everybody.youngest + [torch.zeros(4)] * 25:
+        heard.append(mind.hears_everybody(TRUSTED, ALL, credits))
+    assert sum(heard) == Everybody.trial and not heard[-1]
+    unsure = believer()
+    assert not any(unsure.hears_everybody(TRUSTED, ALL, torch.zeros(4)) for _ in range(9))
+    assert unsure.everybody.steps == 0
+
+
+def believer() -> Mind:
+    """A mind beside a server where everybody seems to gain and f_B does not fall."""
     mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
-    back = []
-    mind.server, credits = server(NONE, 0.4 + SCATTER), torch.ones(4)
-    mind.server.rollback = back.append
-    mind.server.keep = lambda: None
+    mind.server, mind.yardstick = server(NONE, 0.4 + SCATTER), 0.0
+    mind.server.rollback, mind.server.keep = lambda to_start: None, lambda: None
     mind.checkpoints.keep(mind.server, mind.memory, mind.beliefs)
+    return mind
+
+
+def test_a_failed_trial_rolls_the_server_back_and_keeps_no_state_of_it():
+    mind, back, credits = believer(), [], torch.ones(4)
+    mind.server.rollback = back.append
     heard = [mind.hears_everybody(TRUSTED, ALL, credits) for _ in range(25)]
     assert sum(heard) == Everybody.trial and back == [False] and not heard[-1]
 
 
 def test_who_knows_of_insiders_does_not_ask_the_samples():
-    mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
-    mind.server, credits = server(NONE, 0.4 + SCATTER), torch.ones(4)
+    mind, credits = believer(), torch.ones(4)
     assert any(mind.hears_everybody(TRUSTED, ALL, credits) for _ in range(6))
     mind.insiders.known = True
     assert not mind.hears_everybody(TRUSTED, ALL, credits)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from gaa_core import conformance, seeding
+from gaa_core import conformance, run, seeding
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.direction import DirectionMemory, survey
 from gaa_core.aggregators.evidence import YOUNG, MirroredCalibration
 from gaa_core.aggregators.mind import PRIOR, Mind
-from gaa_core.aggregators.reconnaissance import Reconnaissance
-from gaa_core.aggregators.sight import Sight
+from gaa_core.aggregators.reconnaissance import UNANIMITY, Reconnaissance
+from gaa_core.aggregators.sight import Sight, classes
+from gaa_core.attacks import MissingLabel
+from gaa_core.cases.base import Split
+from gaa_core.league.grid import SETTINGS
+from gaa_core.studies import schedule
 
 D, N = 2000, 10
 
@@ -140,6 +145,12 @@ def test_the_memory_follows_liars_of_the_opposite_too_but_nobody_whom_trust_cont
     assert (sides.float() @ rows).tolist() == [2.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(("targets", "count"), [([1], 1), ([0, 0, 0], 1), ([0, 2, 0], 2), ([], 0)])
+def test_of_how_many_classes_the_qv_samples_are(targets, count):
+    qv = Split(torch.zeros(len(targets), 1), torch.tensor(targets))
+    assert classes(SimpleNamespace(qv=qv)) == count and classes(SimpleNamespace()) == 0
+
+
 def test_a_memory_adopts_what_was_found():
     memory = DirectionMemory(3, horizon=50, damping=0.1)
     memory.adopt(torch.tensor([0.0, 1.0, 0.0]), 8, 3.0)
@@ -211,6 +222,35 @@ def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
     assert idea.believed() == pytest.approx(-0.3) and idea.sign() == -1
     idea.for_it = 0.5  # about a log-odds of one for it
     assert idea.sign() == 1
+
+
+@pytest.mark.parametrize(
+    ("along", "log_odds"), [(9.5, 0.45 + 4), (8.5, 0.35 + 2), (7.5, 0.25), (2.5, -0.25), (1.5, -0.35 - 2), (0.0, -4.5)]
+)
+def test_what_nearly_all_say_weighs_more_where_the_qv_samples_are_of_one_class(along, log_odds):
+    idea = Reconnaissance(D, longest=8, cap=4.0).ideas["mean"]
+    idea.unanimity, idea.counted, idea.along = UNANIMITY, 10.0, along
+    assert idea.believed() == pytest.approx(log_odds)
+
+
+@pytest.mark.parametrize(("exposed", "one_class", "asked"), [(False, True, 4), (False, False, 0), (True, True, 0)])
+def test_of_unanimity_is_asked_with_samples_of_one_class_unless_liars_were_trusted(exposed, one_class, asked):
+    scout = Reconnaissance(D, longest=8, cap=4.0, exposed=exposed)
+    rows = torch.randn(N, D, generator=seeding.generator(0, "rows"))
+    lengths, cosine = survey(rows, [rows[0]])
+    looks = {"values": {"qv": cosine[:, 0]}, "calm": lambda v: v, "doubt": lambda p: p, "one_class": one_class}
+    scout.look(rows, lengths, counts=torch.ones(N).double(), **looks)
+    assert [idea.unanimity for idea in scout.ideas.values()] == [asked, asked]
+
+
+@pytest.mark.parametrize("liars", [0.0, 0.3])
+def test_the_honest_are_heard_though_samples_of_one_class_speak_against_them(monkeypatch, liars):
+    """On the packaged stand-in and a seed of the tuning; before, both kinds were thought liars to the end."""
+    monkeypatch.delenv("GAA_DATA", raising=False)
+    setting = SETTINGS["yelp"]
+    options = {**setting.options(), "seed": 103, "n": 10, "qv_source": "missing_classes"}
+    roles = schedule("static", 10, liars, setting.steps, seed=103)
+    assert run(setting.case, GAAPlus(), attack=MissingLabel(), roles=roles, **options).accuracy > 0.85
 
 
 def test_no_other_evidence_outweighs_a_gross_length():
