@@ -30,7 +30,7 @@ class Everybody:
     part = 0.25  # of what everybody's updates gain, which those of the trusted gain at most
     trial, fallen = 15, 0.9  # steps of belief, after which f_B has to be this part of what it was
     apart = 0.6  # cosine of the two updates, on average, under which there can be two kinds that contradict each other
-    rest = 50  # steps after a trial that failed
+    rest = 50  # steps after belief that failed
 
     def __init__(self):
         self.believed = False
@@ -50,7 +50,7 @@ class Everybody:
         return self.believed and self.since < self.trial
 
     def follow(self, server: Server, trusted: Tensor, everybody: Tensor, slope: float) -> bool:
-        """Take in a step's two updates [d], and the length of grad f_B; whether the trial ends badly at this step."""
+        """Take in a step's two updates [d], and the length of grad f_B; whether belief fails at this step."""
         tried = _tried(server, trusted, everybody)
         if tried is None:
             return False
