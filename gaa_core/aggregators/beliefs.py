@@ -24,8 +24,8 @@ class Beliefs:
     """How evidence of each kind looks, how long submissions are, how far the honest agree, and who is honest."""
 
     def __init__(self, rule: GAAPlus, n: int):
-        self.n, self.horizon, self.cap, self.step_cap = n, rule.calibration, rule.cap, rule.step_cap
-        self.reputation = Reputation(n, rule.horizons)
+        self.n, self.horizon, self.cap = n, rule.calibration, rule.cap
+        self.reputation = Reputation(n, rule.horizons, rule.step_cap, rule.cap)
         self._begin()
 
     def _begin(self) -> None:
@@ -70,15 +70,16 @@ class Beliefs:
                 calibration.learn(sight.values[kind], fair / alike, (1 - fair) / alike)
         self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
         self.agreement.learn(sight.cosine, policy.trust({**odds, "peers": none}) / alike)
-        fresh = policy.logits({**odds, "reputation": none}).clamp(-self.step_cap, self.step_cap)
+        fresh = policy.logits({**odds, "reputation": none})
         self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
 
     def learn_from_the_clear(self, sight: Sight, odds: Tensor) -> None:
         """Let log-odds [k], found without any of these beliefs, teach the same."""
         honest = torch.sigmoid(odds)
-        for kind, seen in sight.values.items():
-            self.kinds[kind].learn(seen, honest * sight.counts, (1 - honest) * sight.counts)
-        self.tell_reputation(sight.finite, odds.clamp(-2, 2) * sight.counts, sight.counts)
+        for kind, calibration in self.kinds.items():
+            if kind in sight.values:
+                calibration.learn(sight.values[kind], honest * sight.counts, (1 - honest) * sight.counts)
+        self.tell_reputation(sight.finite, odds * sight.counts, sight.counts)
 
     def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:
         """Teach reputations by log-odds [k]; who gives itself away (`weights` [k]) teaches no horizon.

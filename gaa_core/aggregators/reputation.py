@@ -20,9 +20,15 @@ class Reputation:
     it). Which horizon to believe is learned from how well each foretold the evidence: static liars are soon known, and
     under roles that change at every step nobody is held to what was. Late in training evidence is weak: what it once
     said of the horizons has to last longer then, or all count alike again and nobody's past counts for much.
+
+    One step adds `step_cap` to what is thought of a worker, at most; horizons are told apart by up to `cap`. Of a
+    worker that is surely honest now and was surely not, little more than a doubt would be left: one honest worker in
+    ten, another one at every step, looks like the errors of evidence about ten liars.
     """
 
-    def __init__(self, n: int, horizons: tuple[int, ...], memory: float = 0.98, late: float = 0.998):
+    def __init__(self, n: int, horizons: tuple[int, ...], step_cap: float = 2.0, cap: float = 4.0,
+                 memory: float = 0.98, late: float = 0.998):  # fmt: skip
+        self.step_cap, self.cap = step_cap, cap
         self.memory, self.late = memory, late  # by which what is known of the horizons fades at every step
         self.steps = 0
         self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
@@ -41,12 +47,13 @@ class Reputation:
 
     def learn(self, odds: Tensor, weights: Tensor) -> None:
         """Take in the log-odds [n] of this step's evidence; each counts for `weights` [n] in what all show."""
-        likelihood = odds.exp()
+        likelihood = odds.clamp(-self.step_cap, self.step_cap).exp()
         before = self._ahead()
         mixed = before * likelihood + 1 - before  # [horizons, n]
+        foretold = before * odds.clamp(-self.cap, self.cap).exp() + 1 - before
         self.steps += 1
         memory = self.memory if self.steps <= YOUNG else self.late
-        self.scores = memory * self.scores + mixed.log() @ weights
+        self.scores = memory * self.scores + foretold.log() @ weights
         self.honest = before * likelihood / mixed
         if weights.any():
             share = float(self._shares() @ self.honest @ weights / weights.sum())

@@ -234,6 +234,27 @@ def test_reputation_learns_which_horizon_to_believe():
     assert fixed.settled() > 0.8 and fickle.settled() < 0.4
 
 
+def test_one_step_adds_no_more_to_a_reputation_than_its_cap():
+    sure, capped = (Mind(GAAPlus(step_cap=1.5), 2, 3, seeding.generator(0, "agent")).beliefs.reputation for _ in "ab")
+    sure.learn(torch.tensor([9.0, -9.0]).double(), torch.ones(2).double())
+    capped.learn(torch.tensor([1.5, -1.5]).double(), torch.ones(2).double())
+    assert torch.equal(sure.honest, capped.honest)
+
+
+def test_one_honest_worker_in_ten_another_at_every_step_is_no_error_about_ten_liars():
+    """What one step adds is capped; where that cap also told horizons apart, all ten would be liars for good."""
+    ones, found = torch.ones(10).double(), {}
+    for cap in (2.0, 4.0):
+        reputation = Reputation(10, (1, 10, 100, 1000), step_cap=2.0, cap=cap)
+        generator = seeding.generator(0, "roles")
+        for _ in range(100):
+            odds = torch.full((10,), -4.0).double()
+            odds[torch.randint(10, (1,), generator=generator)] = 4.0
+            reputation.learn(odds, ones)
+        found[cap] = reputation.prior()
+    assert found[4.0].min() > -4 and found[2.0].median() < -6, found  # what evidence at its cap outweighs, and not
+
+
 def test_who_gives_himself_away_says_nothing_of_the_share_of_the_honest():
     reputation = Reputation(4, (1, 1000))
     for _ in range(60):
@@ -466,6 +487,7 @@ def test_kept_memory_stays_within_twice_the_submissions():
     state = rule._state
     assert state.scout is None  # and with it its two directions
     held = [state.qv, state.memory.average, state.memory.square, state.last[0]]
+    held += [torch.zeros(d)]  # where there are copies, how they differ
     held += [part for kept, _ in state.checkpoints.states for part in kept[:2]]
     assert sum(part.numel() for part in held) <= 2 * n * d
 
