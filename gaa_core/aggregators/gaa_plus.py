@@ -29,10 +29,11 @@ class GAAPlus(LearningAggregator):
     there is little doubt.
 
     Submissions that are the same count once, and not at all beside a single one that is trusted, or once that was
-    seen; where liars give themselves away so, being single speaks for a worker. When those who were trusted turn out
-    to be copies, and f_B does not bear out what they said, it looks around once more. Credits sum to 1 - prod_i(1 -
-    trust_i): the rest is silence, for steps in which nobody deserves any. No submission enters longer than
-    `norm_bound` times the credited median. A watchdog tries the update on f_B; it may refuse it or roll back, by
+    seen; where liars give themselves away so, being single speaks for a worker. Where all say the same, that is judged
+    by how copies have looked beside the trusted: like these, or not. When those who were trusted turn out to be
+    copies, and f_B does not bear out what they said, it looks around once more. Credits sum to 1 - prod_i(1 -
+    trust_i), copies being one: the rest is silence, for steps in which nobody deserves any. No submission enters longer
+    than `norm_bound` times the credited median. A watchdog tries the update on f_B; it may refuse it or roll back, by
     `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to stand trial by the votes of
     grad f_B, turns round when they speak against it, and loses standing by every rollback. When f_B stays above its
     first value everything was learned from liars: the memory is turned round, the rest forgotten. When liars can be
@@ -51,7 +52,7 @@ class GAAPlus(LearningAggregator):
     right from wrong: an attack that lowers f_B while it raises the true loss (a QV set that lacks classes, insiders
     until they are exposed) is trusted. Runs of a few dozen steps lose by the silence at the start. Every part can be
     switched off. O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond the submissions:
-    ten vectors of d numbers and n times 2^17.
+    eleven vectors of d numbers and n times 2^17.
 
     Source: ours. Tuned on seeds 100 to 123 at the settings of the quick profile and of the league (n=10, |B|=10
     golden), with one set of hyper-parameters for all four cases; reported tables use other seeds.

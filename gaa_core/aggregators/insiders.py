@@ -120,7 +120,7 @@ class Insiders:
 
     def turned(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Cosines [k] by kind, where those with QV gradients speak against a worker."""
-        return {kind: seen if kind == "memory" else self.centred(kind, -seen) for kind, seen in values.items()}
+        return {kind: self.centred(kind, -seen) if "qv" in kind else seen for kind, seen in values.items()}
 
     def centred(self, kind: str, values: Tensor) -> Tensor:
         """Values [k] less what is usual."""

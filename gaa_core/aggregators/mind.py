@@ -12,13 +12,13 @@ from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators import skewness
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.beliefs import Beliefs, Checkpoints
-from gaa_core.aggregators.copies import Copies
+from gaa_core.aggregators.copies import Copies, Likeness
 from gaa_core.aggregators.direction import DirectionMemory, survey, unit
 from gaa_core.aggregators.everybody import Everybody
 from gaa_core.aggregators.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
 from gaa_core.aggregators.insiders import Insiders
 from gaa_core.aggregators.reconnaissance import Reconnaissance
-from gaa_core.aggregators.sight import Sight, classes, counted, foretold_spread, size, some_columns
+from gaa_core.aggregators.sight import Sight, classes, counted, foretold_spread, identical, size, some_columns
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Mind:
         self.watchdog = Watchdog()
         self.bearings = Bearings()
         self.copies = Copies(rule.calibration)
+        self.likeness = Likeness(1 / rule.calibration)
         self.insiders = Insiders()
         self.everybody = Everybody()
         self.scout = self.sent_out()
@@ -114,10 +115,10 @@ class Mind:
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
-        trust, shown = self.copies.doubt(trust, sight.alike)
+        trust, shown = self.copies.doubt(trust, sight.alike, sight.guilty)
         if self.rule.use_silence and self.unclear(odds, trust, sight.alike) and not self.everybody.believed:
             return self.tread_carefully(sight, odds, trust)
-        credits = self.share_out(trust / sight.alike, trust)
+        credits = self.share_out(trust, sight.alike)
         usual = self.beliefs.lengths.usual
         update, contrast, of_all = self.combine(sight, credits, self.compare(sight, leaning, trust))
         if self.rule.use_everybody and self.hears_everybody(update, of_all, credits):
@@ -127,7 +128,9 @@ class Mind:
         if self.rule.use_insiders:
             self.insiders.follow(self.server, sight, update, credits, self.memory.calm)
         self.copies.expose(shown, rate=0.3)
-        self.copies.credit(credits, sight.alike)
+        self.copies.credit(credits, sight.alike, sight.guilty)
+        if shown > 0.5:
+            self.likeness.learn(gradients, sight.lengths, sight.values, trust, identical(sight.alike))
         self.learn(sight, odds, trust)
         self.policy.remember(odds, credits, finite)
         follow = not self.mirror.worn and contrast.any()
@@ -148,24 +151,27 @@ class Mind:
         ordinary = torch.zeros_like(lengths)
         if self.rule.use_length:
             ordinary = self.beliefs.lengths.log_odds(lengths, self.yardstick)
-        counts, beside = counted(alike, ordinary, self.copies.known)
+        guilty = self.likeness.guilt(values, alike)
+        counts, beside = counted(alike, ordinary, self.copies.known * guilty)
         self.try_memory(values, counts)
-        return Sight(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
+        return Sight(gradients, finite, part, lengths, values, cosine, alike, counts, beside, guilty)
 
     def witnesses(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Lengths [k], and cosines [k] with the QV gradient and with the direction memory, as far as there are any."""
+        """Lengths [k], and cosines [k] with all directions that tell of a submission, as far as there are any."""
         vectors = {"qv": self.qv}
         if self.memory.seen:
             vectors["calm qv"] = self.memory.calm(self.qv)
-        witness = self.memory.witness() if self.rule.use_memory else None
-        if witness is not None:
-            vectors["memory"] = witness
+        if self.rule.use_memory:
+            vectors["memory"] = self.memory.witness()
+        if self.likeness.difference is not None:
+            vectors["difference"] = self.memory.calm(self.likeness.difference)
+        vectors = {kind: vector for kind, vector in vectors.items() if vector is not None}
         lengths, found = survey(gradients, list(vectors.values()))
         if self.beliefs.kinds["qv"].steps == 0:
             self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         values = dict(zip(vectors, found.T, strict=True))
-        used = values if self.rule.use_qv else ("memory",)
-        values = {kind: seen for kind, seen in values.items() if kind in used}
+        if not self.rule.use_qv:
+            values = {kind: seen for kind, seen in values.items() if "qv" not in kind}
         return lengths, self.insiders.turned(values) if self.insiders.known else values
 
     def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:
@@ -179,6 +185,7 @@ class Mind:
         if self.memory.vote(values["memory"], judges, counts, worth):
             values["memory"] = -values["memory"]
             self.beliefs.forget_memory()
+            self.likeness.looks.pop("memory", None)
 
     def look_around(self, sight: Sight) -> None:
         """A step of reconnaissance: nobody is trusted, and whatever is clear teaches evidence and reputations."""
@@ -254,17 +261,18 @@ class Mind:
 
     def tread_carefully(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> tuple[Tensor, Tensor]:
         """A small step, and its credits, where liars can hardly be told; memory and policy learn nothing from it."""
-        credits, usual = self.rule.caution * self.share_out(trust / sight.alike, trust), self.beliefs.lengths.usual
+        credits, usual = self.rule.caution * self.share_out(trust, sight.alike), self.beliefs.lengths.usual
         update = self.combine(sight, credits, torch.zeros_like(trust))[0]
         self.learn(sight, odds, trust)
         passes = self.admits(update, credits, usual)
         return (update, credits) if passes else (torch.zeros_like(update), torch.zeros_like(credits))
 
-    def share_out(self, shares: Tensor, trust: Tensor) -> Tensor:
-        """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest."""
+    def share_out(self, trust: Tensor, alike: Tensor) -> Tensor:
+        """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest, copies being one."""
+        shares = trust / alike
         if shares.sum() <= 1e-6:
             return torch.zeros_like(shares)
-        silence = (1 - trust).clamp(0, 1).prod() if self.rule.use_silence else 0.0
+        silence = ((1 - trust).clamp(0, 1) ** (1 / alike)).prod() if self.rule.use_silence else 0.0
         return (1 - silence) * shares / shares.sum()
 
     def compare(self, sight: Sight, leaning: Tensor, trust: Tensor) -> Tensor:
@@ -350,6 +358,7 @@ class Mind:
         """Nothing that was learned of evidence and of workers can be believed."""
         self.beliefs.forget()
         self.everybody.begin()
+        self.likeness = Likeness(1 / self.rule.calibration)
 
     def turn_round(self, to_start: bool = False) -> None:
         """Back to an earlier state or the first; the memory points the other way, and nothing else is believed."""

@@ -27,11 +27,12 @@ class Sight:
     finite: Tensor  # [n], whose they are
     part: Tensor  # [k, c], some columns of them
     lengths: Tensor  # [k]
-    values: dict[str, Tensor]  # cosines [k] with the QV gradients and with the memory, as far as there are any
+    values: dict[str, Tensor]  # cosines [k] with the QV gradients, the memory and whatever else tells of a submission
     cosine: Tensor  # [k, k], of one with another
     alike: Tensor  # [k], how many are the same as each
     counts: Tensor  # [k], as what part of a submission each counts where two kinds of workers are compared
     beside: float  # how far there are identical ones beside a single one
+    guilty: Tensor | float = 1.0  # [k], how far copies are to be doubted that are known to be liars'
 
 
 def some_columns(d: int, generator: torch.Generator) -> slice | Tensor:
@@ -47,15 +48,15 @@ def identical(alike: Tensor) -> Tensor:
     return ((alike - 1.2) / 0.8).clamp(0, 1)
 
 
-def counted(alike: Tensor, ordinary: Tensor, known: float) -> tuple[Tensor, float]:
+def counted(alike: Tensor, ordinary: Tensor, known: Tensor) -> tuple[Tensor, float]:
     """As what part of a submission each [k] counts, by its log-odds of length `ordinary` [k].
 
     Less, where it is out of the ordinary; identical ones count as one, or, beside an ordinary single one or once they
-    are `known` to be liars' (in [0, 1]), not at all. Also how far there are identical ones beside a single one.
+    are `known` [k] to be liars' (in [0, 1]), not at all. Also how far there are identical ones beside a single one.
     """
     counts, same = ordinary.clamp(max=0).exp() / alike, identical(alike)
     single = float((counts * (1 - same)).max().clamp(max=1))
-    return counts * (1 - same * max(single, known)), float(same.max()) * single
+    return counts * (1 - same * known.clamp_min(single)), float(same.max()) * single
 
 
 def size(values: Tensor, counts: Tensor) -> float:
