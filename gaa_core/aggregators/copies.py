@@ -76,6 +76,10 @@ class Likeness:
 
     def __init__(self, rate: float):
         self.rate = rate  # at which it is learned how either kind looks
+        self.begin()
+
+    def begin(self) -> None:
+        """Knowing of no copies."""
         self.steps = 0
         self.difference: Tensor | None = None  # D [d]
         self.looks: dict[str, tuple[float, float, float]] = {}  # by kind of evidence: two means, and the variance

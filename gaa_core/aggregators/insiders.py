@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.sight import FEWEST, Sight, identical, shown_samples, spreads
+from gaa_core.aggregators.sight import FEWEST, QV_KINDS, Sight, identical, shown_samples, spreads
 
 
 def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
@@ -120,7 +120,7 @@ class Insiders:
 
     def turned(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Cosines [k] by kind, where those with QV gradients speak against a worker."""
-        return {kind: self.centred(kind, -seen) if "qv" in kind else seen for kind, seen in values.items()}
+        return {kind: self.centred(kind, -seen) if kind in QV_KINDS else seen for kind, seen in values.items()}
 
     def centred(self, kind: str, values: Tensor) -> Tensor:
         """Values [k] less what is usual."""

@@ -18,7 +18,7 @@ from gaa_core.aggregators.everybody import Everybody
 from gaa_core.aggregators.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
 from gaa_core.aggregators.insiders import Insiders
 from gaa_core.aggregators.reconnaissance import Reconnaissance
-from gaa_core.aggregators.sight import Sight, classes, counted, foretold_spread, identical, size, some_columns
+from gaa_core.aggregators.sight import QV_KINDS, Sight, classes, counted, foretold_spread, identical, size, some_columns
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
 
 if TYPE_CHECKING:
@@ -171,14 +171,14 @@ class Mind:
             self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         values = dict(zip(vectors, found.T, strict=True))
         if not self.rule.use_qv:
-            values = {kind: seen for kind, seen in values.items() if "qv" not in kind}
+            values = {kind: seen for kind, seen in values.items() if kind not in QV_KINDS}
         return lengths, self.insiders.turned(values) if self.insiders.known else values
 
     def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:
         """Let the QV gradients vote on the memory, where there are both."""
         if self.scout is not None and self.scout.exposed:
             return  # what the memory holds is the opposite of what the exposed said, and no gradient
-        judges = [values[kind] for kind in ("qv", "calm qv") if kind in values]
+        judges = [values[kind] for kind in QV_KINDS if kind in values]
         if not judges or "memory" not in values:
             return
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
@@ -358,7 +358,7 @@ class Mind:
         """Nothing that was learned of evidence and of workers can be believed."""
         self.beliefs.forget()
         self.everybody.begin()
-        self.likeness = Likeness(1 / self.rule.calibration)
+        self.likeness.begin()
 
     def turn_round(self, to_start: bool = False) -> None:
         """Back to an earlier state or the first; the memory points the other way, and nothing else is believed."""

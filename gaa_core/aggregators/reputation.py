@@ -21,13 +21,19 @@ class Reputation:
     under roles that change at every step nobody is held to what was. Late in training evidence is weak: what it once
     said of the horizons has to last longer then, or all count alike again and nobody's past counts for much.
 
-    One step adds `step_cap` to what is thought of a worker, at most; horizons are told apart by up to `cap`. Of a
-    worker that is surely honest now and was surely not, little more than a doubt would be left: one honest worker in
-    ten, another one at every step, looks like the errors of evidence about ten liars.
+    One step adds `step_cap` to what is thought of a worker, at most. Horizons are told apart by evidence up to `cap`:
+    were it cut as short, one honest worker in ten, another one at every step, would look like errors about ten liars.
     """
 
-    def __init__(self, n: int, horizons: tuple[int, ...], step_cap: float = 2.0, cap: float = 4.0,
-                 memory: float = 0.98, late: float = 0.998):  # fmt: skip
+    def __init__(
+        self,
+        n: int,
+        horizons: tuple[int, ...],
+        step_cap: float = 2.0,
+        cap: float = 4.0,
+        memory: float = 0.98,
+        late: float = 0.998,
+    ):
         self.step_cap, self.cap = step_cap, cap
         self.memory, self.late = memory, late  # by which what is known of the horizons fades at every step
         self.steps = 0

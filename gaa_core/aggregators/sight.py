@@ -15,6 +15,9 @@ from gaa_core.aggregators.direction import MANY
 #: Samples under which nothing can be said of their scatter.
 FEWEST = 4
 
+#: The kinds of evidence that QV gradients give.
+QV_KINDS = ("qv", "calm qv")
+
 #: Peers are compared in at most MANY columns, in runs of neighbours of this length.
 PEER_RUN = 4096
 
