@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gaa_core import plots
@@ -14,30 +15,46 @@ from gaa_core.style import house_style
 WORST = 60.0
 
 
-def ranking(standings: pd.DataFrame) -> Figure:
-    """Rules from best to worst: mean gap with its interval over seeds, 95th percentile, and the share of cells won."""
-    table = standings[standings["mean"].notna()]
-    fig, axes = plots.panels(2, columns=2, width=5.4, height=0.8 + 0.24 * len(table), sharey=True)
-    places = np.arange(len(table))
+def ranking(blocks: dict[str, pd.DataFrame]) -> Figure:
+    """Rules from best to worst: mean gap with its interval over seeds, 95th percentile, and the share of cells won.
+
+    A title (which cells) -> the standings over them; one under another, to the same scales.
+    """
+    tables = {title: table[table["mean"].notna()] for title, table in blocks.items()}
+    heights = [0.9 + 0.24 * len(table) for table in tables.values()]  # inches, labels of the axes included
+    sizes = {"width": 5.4, "height": sum(heights) / len(heights)}
+    fig, axes = plots.panels(2 * len(tables), columns=2, **sizes, sharex="col", gridspec_kw={"height_ratios": heights})
+    for place, (title, table) in enumerate(tables.items()):
+        _gaps(table, axes[2 * place], title)
+        _wins(table, axes[2 * place + 1])
+    axes[-2].set_xlim(left=min(0.0, axes[-2].get_xlim()[0]))
+    axes[-2].set_xlabel("points below the oracle (bars: seeds; x: 95th percentile of cells)")
+    axes[-1].set(xlabel="% of cells", xlim=(0, 112))
+    return fig
+
+
+def _gaps(table: pd.DataFrame, ax: Axes, title: str) -> None:
     with house_style():
-        gaps, wins = axes
         for place, (rule, row) in enumerate(table.iterrows()):
             style = plots.rule_style(rule) | {"linestyle": "none", "markersize": 6, "elinewidth": 1.6}
             reach = None
             if pd.notna(row["low"]):
                 reach = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
-            gaps.errorbar(row["mean"], place, xerr=reach, **style)
-            wins.barh(place, 100 * row["best"], color=style["color"], height=0.65)
-            wins.text(100 * row["best"] + 1, place, f"{row['best']:.0%}", va="center", fontsize=8)
-        gaps.plot(table["p95"], places, "x", color="#555555", markersize=5)
-        gaps.set(xlabel="points below the oracle (x: 95th percentile of cells)", title="mean gap, interval over seeds")
-        gaps.set_xlim(left=min(0.0, gaps.get_xlim()[0]))
-        gaps.set_yticks(places, list(table.index), fontsize=8)
-        gaps.set_ylim(len(table) - 0.5, -0.5)
-        wins.set(xlabel="% of cells", xlim=(0, 112), title="best, or within a point of the best")
-        wins.grid(axis="y", visible=False)
-        wins.tick_params(axis="y", length=0)
-    return fig
+            ax.errorbar(row["mean"], place, xerr=reach, **style)
+        ax.plot(table["p95"], np.arange(len(table)), "x", color="#555555", markersize=5)
+        ax.set_title(f"mean gap, {title}")
+        ax.set_yticks(np.arange(len(table)), list(table.index), fontsize=8)
+        ax.set_ylim(len(table) - 0.5, -0.5)
+
+
+def _wins(table: pd.DataFrame, ax: Axes) -> None:
+    with house_style():
+        for place, (rule, row) in enumerate(table.iterrows()):
+            ax.barh(place, 100 * row["best"], color=plots.rule_style(rule)["color"], height=0.65)
+            ax.text(100 * row["best"] + 1, place, f"{row['best']:.0%}", va="center", fontsize=8)
+        ax.set_title("best, or within a point of the best")
+        ax.set_yticks([])
+        ax.set_ylim(len(table) - 0.5, -0.5)
 
 
 def gap_maps(grids: dict[str, pd.DataFrame], *, title: str = "") -> Figure:
@@ -56,7 +73,7 @@ def gap_maps(grids: dict[str, pd.DataFrame], *, title: str = "") -> Figure:
     return fig
 
 
-def _gap_map(grid: pd.DataFrame, ax, title: str) -> None:
+def _gap_map(grid: pd.DataFrame, ax: Axes, title: str) -> None:
     colours = sns.color_palette("blend:#f7fbff,#fdd0a2,#d94801", as_cmap=True)
     scale = {"label": "gap, points", "fraction": 0.03, "pad": 0.01}
     shown = grid.replace(np.inf, np.nan)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gaa_core import aggregators, analysis, attacks, league, report, run, studies
+from gaa_core import aggregators, analysis, attacks, league, league_plots, report, run, studies
 from gaa_core.__main__ import main
 from gaa_core.aggregators import Bulyan, Mean
 from gaa_core.attacks import Blend
@@ -61,6 +61,7 @@ def test_the_paper_league_is_the_whole_one():
     assert {case for part in whole.values() for case in part.cases} == {"mnist", "cifar10", "yelp", "cms"}
     assert {kind for kind, _ in whole["rivals"].roles} == set(grid.SCHEDULES)
     assert not whole["rivals"].attacks and not whole["field"].rules and whole["fifty"].n == 50
+    assert not whole["field"].attacks and {ratio for _, ratio in whole["field"].roles} == set(grid.RATIOS)
     assert set(league.AGENTS[1:]) <= set(whole["rivals"].rules), "the agents with a bound on what one worker does"
     assert max(part.seeds for part in whole.values()) <= min(grid.TUNING_SEEDS), "reported seeds are no others'"
     assert not set(grid.TUNING_SEEDS) & set(grid.SEARCH_SEEDS)
@@ -206,6 +207,19 @@ def test_a_picture_names_the_data_of_what_it_shows(played, tmp_path):
     assert "MNIST" in sources["attacks"], "it shows all runs"
     assert "MNIST" in sources["roles"], "it shows who played most, here the mean"
     assert "MNIST" not in sources["ranking"], "it shows cells in which all rules played"
+
+
+def test_the_ranking_compares_rules_over_equal_cells(played, tmp_path, monkeypatch):
+    table, _ = played
+    drawn = []
+    picture = league_plots.ranking
+    monkeypatch.setattr(league_plots, "ranking", lambda blocks: drawn.append(blocks) or picture(blocks))
+    league.draw(table, tmp_path)
+    league.draw(pd.concat([table, table[table["rule"] != "Krum"].assign(case="mnist")]), tmp_path)
+    equal, unequal = drawn
+    assert list(equal) == ["3 rules, 4 cells of CMS"], "one ranking where all played the same"
+    assert list(unequal) == ["2 rules, 8 cells", "3 rules, 4 cells of CMS"]
+    assert [set(each["cells"]) for each in unequal.values()] == [{8}, {4}]
 
 
 def test_the_paper_league_s_runs_give_its_claims(repository):

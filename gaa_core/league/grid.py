@@ -81,8 +81,8 @@ _TABULAR = ("mnist", "yelp", "cms")  # seconds a run or less
 _HARD = ("reversion x10", "a little is enough", "inner product x0.5", "min-max")
 _ENDURING = ("GAA, bounded", "GAAPlus", "FLTrust", "FedGreed")  # the bounded agents, two rules beside
 
-#: Profile -> its parts. `paper`: four on the whole grid, everybody on a thin one of CMS; CIFAR-10 is ten times as dear.
-#: It was thinned before it was played, to what two cores do in two hours.
+#: Profile -> its parts. `paper`: four on the whole grid, everybody against all attacks on CMS under fixed roles and
+#: roles drawn anew at every step; CIFAR-10 is ten times as dear. Each was thinned or widened before it was played.
 PROFILES: dict[str, tuple[Part, ...]] = {
     "smoke": (
         Part(
@@ -96,7 +96,7 @@ PROFILES: dict[str, tuple[Part, ...]] = {
     ),
     "paper": (
         Part("rivals", _TABULAR, _ENDURING),
-        Part("field", ("cms",), attacks=(*_HARD, "label flip"), roles=_THIN[:2]),
+        Part("field", ("cms",), roles=tuple((kind, ratio) for kind in ("static", "randomized") for ratio in RATIOS)),
         Part("cifar10", ("cifar10",), _ENDURING, _HARD, (*_THIN, ("randomized", 0.9))),
         Part("fifty", ("cms",), _ENDURING, _HARD, _THIN, n=50),
     ),

@@ -116,16 +116,13 @@ def data_sources(table: pd.DataFrame) -> str:
 
 def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league") -> list[Path]:
     """Ranking and heat maps of a table, saved with their descriptions; the pictures' paths."""
-    shared = analysis.common(table)
-    seeds = table["seed"].nunique()
-    shown = f"{shared.groupby(analysis.CELL).ngroups} cells in which every rule played, {seeds} seeds"
-    wide = analysis.widest(table)
+    blocks, wide = _rankings(table), analysis.widest(table)
     pictures = {
         "league_ranking": (
-            shared,
-            league_plots.ranking(analysis.standings(shared)),
-            f"Mean points of accuracy below the oracle over {shown}; bars: 95 % intervals over seeds; "
-            "crosses: 95th percentile of the cells.",
+            pd.concat(blocks.values()),
+            league_plots.ranking({title: analysis.standings(runs) for title, runs in blocks.items()}),
+            f"Mean points of accuracy below the oracle, {table['seed'].nunique()} seeds; bars: 95 % intervals over "
+            "seeds; crosses: 95th percentile of the cells. Titles say which cells: rules compare within a panel.",
             "Rules in order of their mean gap to the oracle, with intervals and 95th percentiles.",
         ),
         "league_attacks": (
@@ -148,6 +145,21 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
         plots.save(figure, name, caption=caption, alt=alt, data_source=data_sources(runs), **options)
         for name, (runs, figure, caption, alt) in pictures.items()
     ]
+
+
+def _rankings(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What each ranking is over -> its runs: the rules that played most over all their cells, all rules over theirs."""
+    wide, shared = analysis.widest(table), analysis.common(table)
+    most, rules = wide["rule"].nunique(), table["rule"].nunique()
+    found = {f"{most} rules, {_count(wide)} cells": wide} if 1 < most < rules or shared.empty else {}
+    if not shared.empty:
+        cases = ", ".join(SETTINGS[case].case.title for case in dict.fromkeys(shared["case"]))
+        found[f"{rules} rules, {_count(shared)} cells of {cases}"] = shared
+    return found
+
+
+def _count(table: pd.DataFrame) -> str:
+    return f"{table.groupby(analysis.CELL).ngroups:,}"
 
 
 def _grids(table: pd.DataFrame, *, by: str, columns: list[str]) -> dict[str, pd.DataFrame]:
