@@ -115,10 +115,10 @@ class Calibration:
 class MirroredCalibration:
     """How a cosine looks whose sign tells two kinds of workers apart: about +m for the one, about -m for the other.
 
-    With x = +-m + s e, e normal, m^4 = (3 E[x^2]^2 - E[x^4]) / 2: the moments need no sign, so nobody has to be trusted
-    before it knows. They are taken over a number of submissions. It is worn once the kinds were apart and are no more,
-    and after `YOUNG` steps in any case: late in training honest gradients agree with nothing, and what it would find
-    then are kinds of its own making.
+    The moments tell the kinds (`two_kinds`) and need no sign, so nobody has to be trusted before it knows. They are
+    taken over a number of submissions. It is worn once the kinds were apart and are no more, and after `YOUNG` steps in
+    any case: late in training honest gradients agree with nothing, and what it would find then are kinds of its own
+    making.
     """
 
     def __init__(self, cap: float, window: float = 100.0):
@@ -138,8 +138,7 @@ class MirroredCalibration:
         share = min(1.0, total / self.seen)
         self.second += share * (float(counts @ values**2) / total - self.second)
         self.fourth += share * (float(counts @ values**4) / total - self.fourth)
-        self.mean = max(0.0, (3 * self.second**2 - self.fourth) / 2) ** 0.25
-        self.variance = max(self.second - self.mean**2, (0.3 * self.mean) ** 2, 1e-24)
+        self.mean, self.variance = two_kinds(self.second, self.fourth)
         self.steps += 1
         self.was_apart |= self.apart() > 1.5
         self.worn |= self.was_apart and (self.apart() < 1 or self.steps > YOUNG)
@@ -264,6 +263,12 @@ def cosines(gram: Tensor) -> Tensor:  # [n, n] -> [n, n]
 def multiplicity(cosine: Tensor, start: float = 0.9, stop: float = 0.99) -> Tensor:  # [n, n] -> [n]
     """How many submissions are the same as each, itself included: others count from `start` on, fully at `stop`."""
     return ((cosine - start) / (stop - start)).clamp(0, 1).sum(dim=1)
+
+
+def two_kinds(second: float, fourth: float) -> tuple[float, float]:
+    """(m, s^2) from the moments E[x^2] and E[x^4] of x = +-m + s e, e normal: m^4 = (3 E[x^2]^2 - E[x^4]) / 2."""
+    mean = max(0.0, (3 * second**2 - fourth) / 2) ** 0.25
+    return mean, max(second - mean**2, (0.3 * mean) ** 2, 1e-24)
 
 
 def weighted_median(values: Tensor, weights: Tensor) -> float:

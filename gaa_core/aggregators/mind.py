@@ -54,6 +54,7 @@ class Mind:
         self.insiders = Insiders()
         self.everybody = Everybody()
         self.scout = self.sent_out()
+        self.agreed = 0.0  # log-odds for the memory's sign, from all who were heard at first saying the same
         self.silent = 0  # steps on end without anybody trusted
         self.passed_over = 0  # of these, the ones with somebody of an ordinary length
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
@@ -97,7 +98,7 @@ class Mind:
         """The update [d] and the credits [k] from k finite submissions."""
         silence = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
         sure = float(self.beliefs.reputation.prior().abs().mean())
-        if self.rule.use_watchdog and self.bearings.lost(self.memory.standing, sure):
+        if self.rule.use_watchdog and self.bearings.lost(self.memory.standing, sure, self.agreed):
             self.turn_round()
             return silence
         columns = some_columns(gradients.shape[1], self.generator)
@@ -182,8 +183,9 @@ class Mind:
         if not judges or "memory" not in values:
             return
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
-        if self.memory.vote(values["memory"], judges, counts, worth):
+        if self.memory.vote(values["memory"], judges, counts, worth, self.agreed):
             values["memory"] = -values["memory"]
+            self.agreed = -self.agreed
             self.beliefs.forget_memory()
             self.likeness.looks.pop("memory", None)
 
@@ -194,7 +196,8 @@ class Mind:
             values = {**values, "memory": self.insiders.centred("memory", values["memory"])}
         found = scout.look(
             sight.gradients, sight.lengths, values, counts, self.memory.calm,
-            lambda honest: self.copies.doubt(honest, sight.alike)[0], one_class=classes(self.server) == 1,
+            lambda honest: self.copies.doubt(honest, sight.alike)[0], workers=self.n,
+            one_class=classes(self.server) == 1,
         )  # fmt: skip
         self.copies.expose(sight.beside, rate=0.5)
         gone = torch.zeros_like(counts)
@@ -212,6 +215,7 @@ class Mind:
                 self.memory.adopt(sign * scout.best.average, scout.best.steps, standing)
                 self.mirror = scout.best.signs.renewed(self.mirror.window)
             self.beliefs.reputation.expect(scout.share())
+            self.agreed = scout.agreed()
             self.scout = None
 
     def lean(self, sight: Sight) -> Tensor:
@@ -366,6 +370,7 @@ class Mind:
         self.mirror.renewed(self.mirror.window)
         self.forget()
         self.bearings.begin_anew()
+        self.agreed = 0.0
         self.checkpoints.roll_back(self.server, self.memory, self.beliefs, to_start)
 
     def admits(self, update: Tensor, credits: Tensor, usual: float) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gaa_core.aggregators.chorus import Chorus
 from gaa_core.aggregators.direction import survey, unit
 from gaa_core.aggregators.evidence import MirroredCalibration
 from gaa_core.aggregators.reputation import START
@@ -37,6 +38,7 @@ class Idea:
         self.average = torch.zeros(d)  # of unit vectors
         self.steps = 0
         self.signs = MirroredCalibration(cap, window=30.0)
+        self.chorus = Chorus()  # of its own cosines
         self.along = self.counted = 0.0  # submissions on its side, and all
         self.for_it = 0.0  # the sum of products of its own cosines and the QV gradient's, each over its usual size
 
@@ -47,10 +49,14 @@ class Idea:
             self.average.lerp_(unit(contrast).to(self.average), 1 / self.steps)
 
     def believed(self) -> float:
-        """Log-odds that it points the right way: by the QV gradient, and a little since more are honest than not."""
+        """Log-odds that it points the right way: by the QV gradient, and by how many say so."""
         majority = 2 * self.along / max(self.counted, 1e-9) - 1  # 1 where all are on its side, -1 where nobody is
         nearly_all = math.copysign(min(1.0, max(0.0, (abs(majority) - 0.5) / 0.4)), majority)
-        return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all
+        return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all + self.agreed()
+
+    def agreed(self) -> float:
+        """Log-odds for what all say who are heard; 0 where liars had been trusted before, who may be all."""
+        return self.chorus.log_odds() if self.favour else 0.0
 
     def sign(self) -> float:
         """1 where it points the right way, as far as can be told; -1 where it points the other way."""
@@ -96,14 +102,17 @@ class Reconnaissance:
         counts: Tensor,
         calm: Turn,
         doubt: Turn,
+        workers: int | None = None,
         one_class: bool = False,
     ) -> Finding:
         """Take in a step: submissions [k, d], their lengths [k], cosines [k] with QV gradients, `counts` [k].
 
         `calm` softens a direction [d] as the memory of directions does; `doubt` turns probabilities [k] of being honest
-        into those for who is like others. `one_class`: whether all QV samples are.
+        into those for who is like others. `workers`: how many could have submitted, if more than have. `one_class`:
+        whether all QV samples are of one.
         """
         self.steps += 1
+        workers = workers or len(counts)
         for idea in self.ideas.values():
             idea.unanimity = UNANIMITY if one_class and not self.exposed else 0.0
         self.seen += float(counts.sum())
@@ -113,7 +122,7 @@ class Reconnaissance:
             hints = 0.5 * hints + values["memory"] / size(values["memory"], counts)
         voice = hints if self.exposed else values["qv"]
         self.size += (size(voice, counts) - self.size) / self.steps
-        leanings = self.judge(gradients, voice, counts, calm)
+        leanings = self.judge(gradients, voice, counts, calm, workers)
         self.follow(gradients, lengths, hints, leanings, counts, doubt)
         if self.best is None:
             return Finding(hints, clear=False)
@@ -124,7 +133,7 @@ class Reconnaissance:
             self.honest += float(torch.sigmoid(odds) @ counts)
         return Finding(odds, clear)
 
-    def judge(self, gradients: Tensor, voice: Tensor, counts: Tensor, calm: Turn) -> dict[Idea, Tensor]:
+    def judge(self, gradients: Tensor, voice: Tensor, counts: Tensor, calm: Turn, workers: int) -> dict[Idea, Tensor]:
         """What each idea says of each submission [k], up to its sign; and which idea is the best."""
         ideas = [idea for idea in self.ideas.values() if idea.steps]
         if not ideas:
@@ -136,6 +145,7 @@ class Reconnaissance:
             leanings[idea] = idea.signs.leaning(own)
             idea.along += float(torch.sigmoid(leanings[idea]) @ counts)
             idea.counted += float(counts.sum())
+            idea.chorus.hear(own, counts, workers)
             idea.for_it += 0.1 * float((own * voice) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
         trusted = [self.ideas["contrast"]] if self.exposed and self.ideas["contrast"].steps else ideas
         self.best = max(trusted, key=lambda idea: idea.signs.apart())
@@ -159,6 +169,10 @@ class Reconnaissance:
         """Whether enough is known, or it has taken too long."""
         clear = self.best is not None and self.best.signs.apart() > 2.5 and self.seen > 1.5 * IMAGINED
         return clear or self.steps >= self.longest
+
+    def agreed(self) -> float:
+        """Log-odds for the sign that was taken, from all who are heard saying the same; negative against it."""
+        return 0.0 if self.best is None else self.best.sign() * self.best.agreed()
 
     def share(self) -> float:
         """The share of honest submissions, as far as they were told apart."""

@@ -93,13 +93,14 @@ class Bearings:
         self.usual += 0.1 * (loss - self.usual)
         self.since += 1
 
-    def lost(self, standing: float, reputation: float) -> bool:
+    def lost(self, standing: float, reputation: float, agreed: float = 0.0) -> bool:
         """Whether the model has long done worse than before the first step: the wrong ones have been trusted.
 
-        `standing` is the log-odds of the memory, `reputation` the mean size of those that workers start the step with.
-        A few QV samples may speak against what both are sure of; they have to speak up.
+        `standing` is the log-odds of the memory, `reputation` the mean size of those that workers start the step with,
+        `agreed` the log-odds of the memory from all who were heard at first saying the same. A few QV samples may speak
+        against what the first two are sure of, or against all workers; they have to speak up.
         """
-        settled = standing > 4 and reputation > self.settled_at
+        settled = (standing > 4 and reputation > self.settled_at) or agreed > 1
         limit = self.lost_though_settled_at if settled else self.lost_at
         return self.since > self.steps and self.usual > limit * self.first
 
