@@ -128,8 +128,8 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
         "league_attacks": (
             table,
             league_plots.gap_maps(_grids(table, by="ratio", columns=["attack_name"])),
-            "Mean points below the oracle, rules by attacks, one panel a share of Byzantine workers; "
-            "'-': not played, 'no': the rule cannot run there.",
+            "Mean points below the oracle, rules by attacks, one panel a share of Byzantine workers; each rule over "
+            "all cells that it played, as the ranking says. '-': not played, 'no': the rule cannot run there.",
             "Heat maps of gaps, rules against attacks.",
         ),
         "league_roles": (
