@@ -39,7 +39,7 @@ class Idea:
         self.steps = 0
         self.signs = MirroredCalibration(cap, window=30.0)
         self.chorus = Chorus()  # of its own cosines
-        self.along = self.counted = 0.0  # submissions on its side, and all
+        self.along = 0.0  # submissions on its side
         self.for_it = 0.0  # the sum of products of its own cosines and the QV gradient's, each over its usual size
 
     def accept(self, contrast: Tensor) -> None:
@@ -50,7 +50,7 @@ class Idea:
 
     def believed(self) -> float:
         """Log-odds that it points the right way: by the QV gradient, and by how many say so."""
-        majority = 2 * self.along / max(self.counted, 1e-9) - 1  # 1 where all are on its side, -1 where nobody is
+        majority = 2 * self.along / max(self.chorus.counted, 1e-9) - 1  # 1: all are on its side, -1: nobody is
         nearly_all = math.copysign(min(1.0, max(0.0, (abs(majority) - 0.5) / 0.4)), majority)
         return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all + self.agreed()
 
@@ -144,7 +144,6 @@ class Reconnaissance:
             idea.signs.learn(own, counts)
             leanings[idea] = idea.signs.leaning(own)
             idea.along += float(torch.sigmoid(leanings[idea]) @ counts)
-            idea.counted += float(counts.sum())
             idea.chorus.hear(own, counts, workers)
             idea.for_it += 0.1 * float((own * voice) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
         trusted = [self.ideas["contrast"]] if self.exposed and self.ideas["contrast"].steps else ideas

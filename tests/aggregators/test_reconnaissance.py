@@ -218,7 +218,7 @@ def test_late_in_training_it_is_worn_in_any_case():
 
 def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
     idea = Reconnaissance(D, longest=8, cap=4.0).ideas["mean"]
-    idea.counted, idea.along = 10.0, 2.0
+    idea.chorus.counted, idea.along = 10.0, 2.0
     assert idea.believed() == pytest.approx(-0.3) and idea.sign() == -1
     idea.for_it = 0.5  # about a log-odds of one for it
     assert idea.sign() == 1
@@ -229,7 +229,7 @@ def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
 )
 def test_what_nearly_all_say_weighs_more_where_the_qv_samples_are_of_one_class(along, log_odds):
     idea = Reconnaissance(D, longest=8, cap=4.0).ideas["mean"]
-    idea.unanimity, idea.counted, idea.along = UNANIMITY, 10.0, along
+    idea.unanimity, idea.chorus.counted, idea.along = UNANIMITY, 10.0, along
     assert idea.believed() == pytest.approx(log_odds)
 
 
