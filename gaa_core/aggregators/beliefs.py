@@ -25,6 +25,9 @@ class Beliefs:
 
     def __init__(self, rule: GAAPlus, n: int):
         self.n, self.horizon, self.cap = n, rule.calibration, rule.cap
+        self.asked = rule.clarity
+        self.judges = ["qv"] * rule.use_qv + ["memory"] * rule.use_memory + ["skewness"] * rule.use_skewness
+        self.remembers = rule.use_reputation
         self.reputation = Reputation(n, rule.horizons, rule.step_cap, rule.cap)
         self._begin()
 
@@ -45,9 +48,20 @@ class Beliefs:
         self.kinds["memory"] = Calibration(self.horizon, self.cap)
         self.reputation.forget()
 
-    def clarity(self, kinds: list[str]) -> float:
+    def clarity(self) -> float:
         """Spreads between the trusted and the distrusted by the kind of evidence that tells them apart best."""
-        return max((self.kinds[kind].clarity() for kind in kinds), default=math.inf)
+        told = (self.kinds[kind] for kind in self.judges if kind != "skewness" or self.kinds[kind].steps > 0)
+        return max((kind.clarity() for kind in told), default=math.inf)
+
+    def faith(self) -> float:
+        """How far this step's evidence is to be believed beside reputations, in [0, 1].
+
+        1, but for where reputations have long been the same, and the evidence tells their workers apart no more: the
+        errors that honest submissions share late in training look like workers who change their minds.
+        """
+        if not self.remembers:
+            return 1.0
+        return 1 - self.reputation.established() * (1 - min(1.0, self.clarity() / self.asked) ** 4)
 
     def relax(self, yardstick: float) -> None:
         """Nobody has been trusted for a while: ask less of everybody."""
@@ -62,7 +76,7 @@ class Beliefs:
         `odds` are the log-odds [k] of each kind, which `policy` weighs. Unless the run is `young`, how QV evidence
         looks is learned from what all other evidence says.
         """
-        none, alike = torch.zeros_like(trust), sight.alike
+        none, alike, faith = torch.zeros_like(trust), sight.alike, self.faith()
         unseen = trust if young else policy.trust({**odds, "qv": none, "calm qv": none})
         for kind, calibration in self.kinds.items():
             if kind in sight.values:
@@ -71,7 +85,7 @@ class Beliefs:
         self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
         self.agreement.learn(sight.cosine, policy.trust({**odds, "peers": none}) / alike)
         fresh = policy.logits({**odds, "reputation": none})
-        self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
+        self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike), faith)
 
     def learn_from_the_clear(self, sight: Sight, odds: Tensor) -> None:
         """Let log-odds [k], found without any of these beliefs, teach the same."""
@@ -81,14 +95,14 @@ class Beliefs:
                 calibration.learn(sight.values[kind], honest * sight.counts, (1 - honest) * sight.counts)
         self.tell_reputation(sight.finite, odds * sight.counts, sight.counts)
 
-    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:
+    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor, faith: float = 1.0) -> None:
         """Teach reputations by log-odds [k]; who gives itself away (`weights` [k]) teaches no horizon.
 
         Who sends what is not finite is heard no more than who sends nothing: it gets no credit anyway.
         """
         everybody = torch.zeros(2, self.n, dtype=torch.float64)
         everybody[:, finite] = torch.stack([odds, weights])
-        self.reputation.learn(*everybody)
+        self.reputation.learn(*everybody, faith)
 
 
 class Checkpoints:

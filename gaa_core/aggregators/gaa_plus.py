@@ -25,10 +25,11 @@ class GAAPlus(LearningAggregator):
     Each submission gets log-odds of being honest: from its length; its cosine with grad f_B, taken sharp and softened
     (`temperature`), and once more with coordinates that swing damped; its cosine with the memory, which follows the
     contrast between the two kinds of workers; which way it is lopsided (`skewness.py`); its agreement with peers; and
-    what is thought of its worker, by filters for several rates at which roles may change. How each cosine looks for
-    either kind is learned as training goes on. The policy is the weighted sum, the same for every worker; the exact
-    policy gradient of the fall of f_B moves its weights. Trust is the probability made of it, exactly 0 or 1 where
-    there is little doubt.
+    what is thought of its worker, by filters for several rates at which roles may change; that nearly alone, once the
+    same workers have long been known and nothing else tells them apart any more. How each cosine looks for either kind
+    is learned as training goes on. The policy is the weighted sum, the same for every worker; the exact policy gradient
+    of the fall of f_B moves its weights. Trust is the probability made of it, exactly 0 or 1 where there is little
+    doubt.
 
     Submissions that are the same count once, and not at all beside a single one that is trusted, or once that was
     seen; where liars give themselves away so, being single speaks for a worker. Where all say the same, that is judged
@@ -43,9 +44,9 @@ class GAAPlus(LearningAggregator):
     `caution` of it, which goes to those who seem honest nevertheless.
 
     Attackers may know the QV samples, and teach the model these and nothing else. Along any direction the samples'
-    slopes and what honest workers say have the same mean. Where the samples agree with the mean submission far better
-    than submissions do with each other, or have gone flat where the trusted say as much as ever, the trusted are
-    exposed (`insiders.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker.
+    slopes and what honest workers say have the same mean. Where the samples agree with the sum of all submissions far
+    better than submissions do, or have gone flat where the trusted say as much as ever, the trusted are exposed
+    (`insiders.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker.
 
     Workers may be honest and yet contradict each other, as their data are unlike. Where f_B falls by the mean of all,
     step after step, and not by the update of the trusted, it follows that mean until it is so no more (`everybody.py`).
@@ -56,7 +57,7 @@ class GAAPlus(LearningAggregator):
     switched off. O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond the submissions:
     eleven vectors of d numbers and n times 2^17.
 
-    Source: ours. Tuned on seeds 100 to 163 at the settings of the quick profile and of the league (n=10, |B|=10
+    Source: ours. Tuned on seeds 100 to 219 at the settings of the quick profile and of the league (n=10, |B|=10
     golden), with one set of hyper-parameters for all four cases; reported tables use other seeds.
     """
 

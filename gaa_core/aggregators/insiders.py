@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.sight import FEWEST, QV_KINDS, Sight, identical, shown_samples, spreads
+from gaa_core.aggregators.direction import survey
+from gaa_core.aggregators.sight import FEWEST, QV_KINDS, Sight, identical, shown_samples, size, spreads
 
 
 def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
@@ -36,8 +37,9 @@ class Insiders:
     Along a direction D that does not depend on them, V.D of an honest submission and the samples' own slopes along D
     have the same mean; these scatter, so b of them err by 1/sqrt(b) of one's scatter.
 
-    Too good: at the start, of the mean S of all submissions the samples say more than it says of itself, by pairs of
-    different submissions. Who copies the QV gradient agrees with it more than the true gradient does.
+    Too good: at the start, the samples say more along the sum S of all submissions than a submission does, in either
+    sense and without its own part: where some reverse what the rest say, S is short, but nobody says less for that.
+    Who copies the QV gradient agrees with it more than the true gradient does.
     Too bad: later, the samples' slopes along the course of late updates have gone, while the trusted say as much of it
     as ever. The model was taught the samples, and little else. Where they never agreed with the trusted, these lie, but
     know nothing.
@@ -64,22 +66,21 @@ class Insiders:
         self.surprise = self.said = self.own = 0.0  # moving averages: spreads, and slopes
         self.centres: dict[str, tuple[int, float]] = {}  # steps, and what is usual, by kind of evidence
         self.sum: Tensor | None = None  # [d], of all submissions since then
-        self.weight = self.weights = self.squares = 0.0  # of their counts, and squares of counts without and with V.V
+        self.weight = 0.0  # the sum of their counts
 
     def too_good(self, server: Server, sight: Sight) -> bool:
-        """Take in a step at the start; whether the samples say more of the mean submission than it says of itself."""
+        """Take in a step at the start; whether the samples say more of the sum than submissions say of the others."""
         counts = sight.counts
         total = counts.to(sight.gradients.dtype) @ sight.gradients
         self.sum = total if self.sum is None else self.sum + total
         self.weight += float(counts.sum())
-        self.weights += float(counts @ counts)
-        self.squares += float(counts**2 @ sight.lengths**2)
         slopes = sample_slopes(server, self.sum) if self.weight > self.youngest else None
         if slopes is None:
             return False
         length = float(kernels.norms(self.sum[None]))
-        pairs = max(0.0, length**2 - self.squares) / max(self.weight**2 - self.weights, 1e-9)
-        return spreads(slopes, pairs * self.weight / length) > self.too_good_at
+        along = survey(sight.gradients, [self.sum])[1][:, 0]
+        said = sight.lengths * (along - counts * sight.lengths / length)
+        return spreads(slopes, size(said, counts)) > self.too_good_at
 
     def follow(self, server: Server, sight: Sight, update: Tensor, credits: Tensor, calm: Callable) -> None:
         """Take in an update [d] and whose it is; `calm` softens a direction as the memory of directions does.

@@ -243,6 +243,9 @@ class Mind:
             settled = self.beliefs.reputation.settled() if self.rule.use_reputation else 0.0
             odds["memory"] = torch.lerp(self.mirror.log_odds(sight.values["memory"]), odds["memory"], settled)
         odds["memory"] = odds["memory"] * self.memory.credibility()
+        faith = self.beliefs.faith()
+        for kind in self.beliefs.kinds:
+            odds[kind] = faith * odds[kind]
         if self.rule.use_reputation:
             odds["reputation"] = self.beliefs.reputation.prior()[sight.finite]
         odds["single"] = self.copies.log_odds(sight.alike)
@@ -250,7 +253,7 @@ class Mind:
             heard = torch.where(odds["length"] < 0, 0.0, 1 / sight.alike)  # whoever gives himself away has no vote
             for _ in range(2):
                 lean = torch.tanh(self.policy.logits(odds) / 2) * heard
-                odds["peers"] = self.beliefs.agreement.log_odds(sight.cosine, lean)
+                odds["peers"] = faith * self.beliefs.agreement.log_odds(sight.cosine, lean)
         return odds
 
     def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
@@ -258,10 +261,8 @@ class Mind:
         # whoever gives himself away, by his length or as a copy, is no question
         hidden = torch.where(odds["length"] < 0, 0.0, self.copies.hidden(alike) / alike)
         share = float(hidden @ (1 - trust) / (1 / alike).sum())
-        used = ["qv"] * self.rule.use_qv + ["memory"] * self.rule.use_memory
-        used += ["skewness"] * (self.beliefs.kinds["skewness"].steps > 0)
         sure = float(odds["reputation"].abs().mean())
-        return self.bearings.unclear(share, self.beliefs.clarity(used), self.rule.clarity, sure)
+        return self.bearings.unclear(share, self.beliefs.clarity(), self.rule.clarity, sure)
 
     def tread_carefully(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> tuple[Tensor, Tensor]:
         """A small step, and its credits, where liars can hardly be told; memory and policy learn nothing from it."""
