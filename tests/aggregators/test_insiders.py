@@ -109,6 +109,28 @@ def test_honest_workers_are_not_too_good_and_who_copies_the_gradient_is(seed):
     assert not any(reversed_ones.too_good(server, sight(-honest(draw, centre))) for _ in range(8))
 
 
+@pytest.mark.parametrize("liars", [3, 5])
+@pytest.mark.parametrize("seed", range(5))
+def test_honest_workers_are_not_too_good_beside_some_who_reverse(seed, liars):
+    """Whoever reverses shortens the sum of all, not what the samples say along it."""
+    server, draw, centre = world(seed, far=12.0)
+    told = Insiders()
+    for step in range(8):
+        rows = honest(draw, centre)
+        if step % 2 or liars < 5:  # five of ten at every step sum up to nothing in particular
+            rows[:liars] *= -1
+        assert not told.too_good(server, sight(rows))
+
+
+def test_what_a_submission_says_along_the_sum_is_said_without_its_own_part():
+    """Of twenty rows that have nothing in common, each is .9 of the sum's direction, by itself alone."""
+    draw = seeding.generator(0, "points")
+    rows = 4 * torch.nn.functional.normalize(torch.randn(20, D, generator=draw))
+    points = -0.6 * unit(rows.sum(dim=0)) + 0.05 * torch.randn(SAMPLES, D, generator=draw)
+    server = ParameterServer(Points(), Split(points, torch.zeros(SAMPLES)), torch.zeros(D), lr=0.1)
+    assert Insiders().too_good(server, sight(rows)), "the samples say .6 along it, by less than .1 each"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_gross_noise_is_not_too_good(seed):
     """Of noise alone, the products of pairs are below 0 as often as above."""
