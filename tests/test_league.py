@@ -204,9 +204,21 @@ def test_a_picture_names_the_data_of_what_it_shows(played, tmp_path):
         name: json.loads((tmp_path / f"league_{name}.json").read_text())["data_source"]
         for name in ("ranking", "attacks", "roles")
     }
-    assert "MNIST" in sources["attacks"], "it shows all runs"
     assert "MNIST" in sources["roles"], "it shows who played most, here the mean"
-    assert "MNIST" not in sources["ranking"], "it shows cells in which all rules played"
+    for name in ("ranking", "attacks"):
+        assert "MNIST" not in sources[name], "it shows cells in which all rules played"
+
+
+def test_the_terminal_ranks_what_the_picture_ranks(played):
+    table, _ = played
+    shown = league.ranking(table)
+    assert shown.startswith("3 rules, 4 cells of CMS\n") and shown.count("cells of") == 1
+    more = pd.concat([table, table[table["rule"] != "Krum"].assign(case="mnist")])
+    assert [line for line in league.ranking(more).splitlines() if line.endswith(("cells", "CMS"))] == [
+        "2 rules, 8 cells",
+        "3 rules, 4 cells of CMS",
+    ]
+    assert "Nothing was played" in league.ranking(table[:0])
 
 
 def test_the_ranking_compares_rules_over_equal_cells(played, tmp_path, monkeypatch):

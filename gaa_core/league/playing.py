@@ -45,17 +45,11 @@ def outlook(league: Iterable[Part], *, results: str | Path, jobs: int) -> str:
 
 
 def ranking(table: pd.DataFrame) -> str:
-    """The standings for a terminal: everybody over the common cells, then those that played most over all of theirs."""
-    shared, whole = analysis.common(table), analysis.widest(table)
-    text = _heading("All rules, over the cells that every rule played", shared)
-    if whole["rule"].nunique() < table["rule"].nunique() or len(analysis.cells(whole)) > len(analysis.cells(shared)):
-        text += _heading("Rules that played the whole grid, over all of it", whole)
-    return text
+    """The standings for a terminal, as in the picture: those that played most over all of it, everybody over theirs."""
+    return "".join(_heading(title, runs) for title, runs in _rankings(table).items()) or "Nothing was played.\n"
 
 
 def _heading(title: str, table: pd.DataFrame) -> str:
-    if table.empty:
-        return f"{title}: there are none.\n"
     columns = ["mean", "low", "high", "p95", "worst", "best", "cells", "cannot", "worst_cell"]
     shown = analysis.standings(table)[columns]
     shown["best"] = 100 * shown["best"]
@@ -116,7 +110,8 @@ def data_sources(table: pd.DataFrame) -> str:
 
 def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league") -> list[Path]:
     """Ranking and heat maps of a table, saved with their descriptions; the pictures' paths."""
-    blocks, wide = _rankings(table), analysis.widest(table)
+    blocks, wide, shared = _rankings(table), analysis.widest(table), analysis.common(table)
+    alike = table if shared.empty else shared
     pictures = {
         "league_ranking": (
             pd.concat(blocks.values()),
@@ -126,10 +121,10 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
             "Rules in order of their mean gap to the oracle, with intervals and 95th percentiles.",
         ),
         "league_attacks": (
-            table,
-            league_plots.gap_maps(_grids(table, by="ratio", columns=["attack_name"])),
-            "Mean points below the oracle, rules by attacks, one panel a share of Byzantine workers; each rule over "
-            "all cells that it played, as the ranking says. '-': not played, 'no': the rule cannot run there.",
+            alike,
+            league_plots.gap_maps(_grids(alike, by="ratio", columns=["attack_name"])),
+            f"Mean points below the oracle, rules by attacks, one panel a share of Byzantine workers; {_over(alike)}. "
+            "'no': the rule cannot run there.",
             "Heat maps of gaps, rules against attacks.",
         ),
         "league_roles": (
@@ -150,15 +145,20 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
 def _rankings(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """What each ranking is over -> its runs: the rules that played most over all their cells, all rules over theirs."""
     wide, shared = analysis.widest(table), analysis.common(table)
-    most, rules = wide["rule"].nunique(), table["rule"].nunique()
-    found = {f"{most} rules, {_count(wide)} cells": wide} if 1 < most < rules or shared.empty else {}
+    found = {}
+    if 1 < wide["rule"].nunique() < table["rule"].nunique() or (shared.empty and not wide.empty):
+        found[f"{wide['rule'].nunique()} rules, {_cells(wide)} cells"] = wide
     if not shared.empty:
-        cases = ", ".join(SETTINGS[case].case.title for case in dict.fromkeys(shared["case"]))
-        found[f"{rules} rules, {_count(shared)} cells of {cases}"] = shared
+        found[f"{table['rule'].nunique()} rules, {_over(shared)}"] = shared
     return found
 
 
-def _count(table: pd.DataFrame) -> str:
+def _over(table: pd.DataFrame) -> str:
+    cases = ", ".join(SETTINGS[case].case.title for case in dict.fromkeys(table["case"]))
+    return f"{_cells(table)} cells of {cases}"
+
+
+def _cells(table: pd.DataFrame) -> str:
     return f"{table.groupby(analysis.CELL).ngroups:,}"
 
 
