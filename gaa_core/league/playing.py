@@ -46,7 +46,8 @@ def outlook(league: Iterable[Part], *, results: str | Path, jobs: int) -> str:
 
 def ranking(table: pd.DataFrame) -> str:
     """The standings for a terminal, as in the picture: those that played most over all of it, everybody over theirs."""
-    return "".join(_heading(title, runs) for title, runs in _rankings(table).items()) or "Nothing was played.\n"
+    blocks = _rankings(analysis.widest(table), analysis.common(table))
+    return "".join(_heading(title, runs) for title, runs in blocks.items()) or "Nothing was played.\n"
 
 
 def _heading(title: str, table: pd.DataFrame) -> str:
@@ -110,8 +111,8 @@ def data_sources(table: pd.DataFrame) -> str:
 
 def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league") -> list[Path]:
     """Ranking and heat maps of a table, saved with their descriptions; the pictures' paths."""
-    blocks, wide, shared = _rankings(table), analysis.widest(table), analysis.common(table)
-    alike = table if shared.empty else shared
+    wide, shared = analysis.widest(table), analysis.common(table)
+    blocks, alike = _rankings(wide, shared), table if shared.empty else shared
     pictures = {
         "league_ranking": (
             pd.concat(blocks.values()),
@@ -142,14 +143,14 @@ def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league"
     ]
 
 
-def _rankings(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _rankings(wide: pd.DataFrame, shared: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """What each ranking is over -> its runs: the rules that played most over all their cells, all rules over theirs."""
-    wide, shared = analysis.widest(table), analysis.common(table)
+    most, rules = wide["rule"].nunique(), shared["rule"].nunique()
     found = {}
-    if 1 < wide["rule"].nunique() < table["rule"].nunique() or (shared.empty and not wide.empty):
-        found[f"{wide['rule'].nunique()} rules, {_cells(wide)} cells"] = wide
-    if not shared.empty:
-        found[f"{table['rule'].nunique()} rules, {_over(shared)}"] = shared
+    if most and (not rules or 1 < most < rules):
+        found[f"{most} rules, {_cells(wide)} cells"] = wide
+    if rules:
+        found[f"{rules} rules, {_over(shared)}"] = shared
     return found
 
 

@@ -20,6 +20,17 @@ ONES = torch.ones(10).double()
 KNOWN = torch.tensor([4.0] * 7 + [-4.0] * 3).double()  # three of ten lie
 
 
+def blur(beliefs: Beliefs, spreads: float) -> None:
+    """Let the QV gradient and the memory tell the trusted by so many spreads from 0, and not from the distrusted."""
+    for kind in (beliefs.kinds["qv"], beliefs.kinds["memory"]):
+        kind.steps, kind.known, kind.mean, kind.variance = 50, 50.0, 0.1 * spreads, 0.01
+
+
+def sight(cosine: torch.Tensor, values: dict[str, torch.Tensor]) -> Sight:
+    rows, all_of_them = torch.ones(10, 3), torch.ones(10, dtype=torch.bool)
+    return Sight(rows, all_of_them, rows, ONES, values, cosine, ONES, ONES, 0.0)
+
+
 def after(steps: int, odds: torch.Tensor = KNOWN, found: Reputation | None = None) -> Reputation:
     found = found or Reputation(10, HORIZONS)
     for _ in range(steps):
@@ -88,15 +99,13 @@ def test_evidence_that_is_not_believed_does_not_make_the_horizons_fade():
 
 def test_faith_in_evidence_goes_only_where_reputations_outlast_it():
     beliefs = Beliefs(GAAPlus(), 10)
-    blurred = beliefs.kinds["memory"]
-    for kind in (beliefs.kinds["qv"], blurred):
-        kind.steps, kind.known, kind.mean, kind.variance = 50, 50.0, 0.05, 0.01  # half a spread from nothing
+    blur(beliefs, spreads=0.5)
     assert beliefs.clarity() < 1 and beliefs.faith() == 1.0, "nobody is known yet"
     after(80, found=beliefs.reputation)
     assert beliefs.faith() < 0.4
-    blurred.mean = 1.0  # ten spreads
-    assert beliefs.faith() == 1.0, "it still tells them apart"
-    blurred.mean = 0.05
+    blur(beliefs, spreads=10)
+    assert beliefs.faith() == 1.0, "they still tell them apart"
+    blur(beliefs, spreads=0.5)
     forgetful = Beliefs(GAAPlus(use_reputation=False), 10)
     forgetful.kinds, forgetful.reputation = beliefs.kinds, beliefs.reputation
     assert forgetful.faith() == 1.0, "there is nothing beside it"
@@ -107,10 +116,9 @@ def test_reputations_are_told_how_far_evidence_is_believed():
     beliefs.faith = lambda: 0.25
     beliefs.reputation.learn = lambda odds, weights, faith: told.append(faith)
     none = {kind: torch.zeros(10).double() for kind in PRIOR}
-    rows, all_of_them = torch.ones(10, 3), torch.ones(10, dtype=torch.bool)
-    sight = Sight(rows, all_of_them, rows, ONES, {}, torch.eye(10, dtype=torch.float64), ONES, ONES, 0.0)
-    beliefs.learn(sight, none, ONES, EvidencePolicy(PRIOR, 0.02), young=True)
-    beliefs.learn_from_the_clear(sight, KNOWN)
+    seen = sight(torch.eye(10, dtype=torch.float64), {})
+    beliefs.learn(seen, none, ONES, EvidencePolicy(PRIOR, 0.02), young=True)
+    beliefs.learn_from_the_clear(seen, KNOWN)
     assert told == [0.25, 1.0], "reconnaissance finds without any of these beliefs"
 
 
@@ -119,18 +127,13 @@ def test_who_is_long_known_is_judged_by_that_where_evidence_is_blurred():
     for established in (False, True):
         mind = Mind(GAAPlus(), 10, 3, seeding.generator(0, "agent"))
         mind.yardstick = 1.0
-        kind = mind.beliefs.kinds["qv"]
-        kind.steps, kind.known, kind.mean, kind.variance = 50, 50.0, 0.1, 0.01
-        memory = mind.beliefs.kinds["memory"]
-        memory.steps, memory.known = 50, 50.0
+        blur(mind.beliefs, spreads=1)
         mind.beliefs.agreement.mean, mind.beliefs.agreement.variance = 0.5, 0.01
         if established:
             after(80, found=mind.beliefs.reputation)
         values = {"qv": torch.tensor([-0.3] * 7 + [0.3] * 3).double()}  # for once the opposite
         cosine = torch.full((10, 10), 0.5, dtype=torch.float64).fill_diagonal_(1.0)
-        rows, all_of_them = torch.ones(10, 3), torch.ones(10, dtype=torch.bool)
-        sight = Sight(rows, all_of_them, rows, ONES, values, cosine, ONES, ONES, 0.0)
-        found = mind.weigh_evidence(sight)
+        found = mind.weigh_evidence(sight(cosine, values))
         odds[established] = found["qv"]
         trust = mind.policy.trust(found)
         assert (trust[:7] > trust[7:].max()).all() if established else (trust[:7] < trust[7:].min()).all()
@@ -144,14 +147,12 @@ def test_peers_are_believed_no_more_than_the_evidence():
     mind.yardstick = mind.beliefs.lengths.usual = 1.0
     mind.beliefs.lengths.strange = 0.5
     mind.beliefs.agreement.mean, mind.beliefs.agreement.variance = 0.5, 0.01
-    for kind in ("qv", "memory"):
-        mind.beliefs.kinds[kind].steps, mind.beliefs.kinds[kind].known = 50, 50.0
+    blur(mind.beliefs, spreads=0)
     after(80, found=mind.beliefs.reputation)
     cosine = torch.eye(10, dtype=torch.float64)
     cosine[:7, :7] = 0.5
-    rows, all_of_them = torch.ones(10, 3), torch.ones(10, dtype=torch.bool)
-    sight = Sight(rows, all_of_them, rows, ONES, {}, cosine.fill_diagonal_(1.0), ONES, ONES, 0.0)
-    faint = mind.weigh_evidence(sight)["peers"]
+    seen = sight(cosine.fill_diagonal_(1.0), {})
+    faint = mind.weigh_evidence(seen)["peers"]
     mind.beliefs.faith = lambda: 1.0
-    full = mind.weigh_evidence(sight)["peers"]
+    full = mind.weigh_evidence(seen)["peers"]
     assert full[0] == 4.0 and 0 < faint[0] < 2.0
