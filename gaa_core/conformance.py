@@ -67,6 +67,9 @@ class QuadraticServer:
     def refuse(self) -> None:
         """Nothing, likewise."""
 
+    def step_alone(self) -> None:
+        """Nothing, likewise."""
+
     def rollback(self, to_start: bool = False) -> None:
         """Nothing, likewise."""
 

@@ -60,7 +60,7 @@ class StillServer:
     def keep(self) -> None:
         """Nothing: these parameters stay as they are, whatever a rule declares."""
 
-    refuse = keep
+    refuse = step_alone = keep
 
     def rollback(self, to_start: bool = False) -> None:
         """Nothing, likewise."""

@@ -27,7 +27,7 @@ class ParameterServer:
         self._known: dict[str, tuple[int, object]] = {}
         self.kept: list[Tensor] = []  # states to roll back to, the older one first
         self._start = self.parameters
-        self._refused = self._rolled_back = False
+        self._refused = self._rolled_back = self._alone = False
 
     def update(self, aggregate: Tensor) -> None:
         """One step of plain SGD: theta <- theta - lr * F."""
@@ -41,6 +41,10 @@ class ParameterServer:
     def refuse(self) -> None:
         """A rule declares that it refuses what was submitted at this step; its update is zero. Counted in the trace."""
         self._refused = True
+
+    def step_alone(self) -> None:
+        """A rule declares that part of this step's update is grad f_B, no submission. Counted in the trace."""
+        self._alone = True
 
     def rollback(self, to_start: bool = False) -> None:
         """Return to the older of the two states kept, or to the first parameters, and keep no others.
@@ -56,9 +60,9 @@ class ParameterServer:
         self._known.clear()
 
     def interventions(self) -> dict[str, bool]:
-        """What a rule asked for at this step, `refused` and `rolled_back`; asking clears it."""
-        asked = {"refused": self._refused, "rolled_back": self._rolled_back}
-        self._refused = self._rolled_back = False
+        """What a rule declared at this step, `refused`, `rolled_back` and `alone`; asking clears it."""
+        asked = {"refused": self._refused, "rolled_back": self._rolled_back, "alone": self._alone}
+        self._refused = self._rolled_back = self._alone = False
         return asked
 
     def qv_loss(self, parameters: Tensor | None = None) -> float:

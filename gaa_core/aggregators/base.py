@@ -40,6 +40,9 @@ class Server(Protocol):
     def refuse(self) -> None:
         """The rule refuses what was submitted at this step; the trace counts it."""
 
+    def step_alone(self) -> None:
+        """Part of the update is grad f_B, no submission; the trace counts it."""
+
     def rollback(self, to_start: bool = False) -> None:
         """Back to the older of the states kept, or to the first parameters; the trace counts it."""
 

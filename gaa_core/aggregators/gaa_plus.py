@@ -46,7 +46,9 @@ class GAAPlus(LearningAggregator):
     Attackers may know the QV samples, and teach the model these and nothing else. Along any direction the samples'
     slopes and what honest workers say have the same mean. Where the samples agree with the sum of all submissions far
     better than submissions do, or have gone flat where the trusted say as much as ever, the trusted are exposed
-    (`insiders.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker.
+    (`insiders.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker. Where that
+    leaves nobody to be trusted, the share of silence is filled with the server's own step, grad f_B as ServerOnly takes
+    it, until f_B is half its first value: by `server.step_alone()`, which the trace counts.
 
     Workers may be honest and yet contradict each other, as their data are unlike. Where f_B falls by the mean of all,
     step after step, and not by the update of the trusted, it follows that mean until it is so no more (`everybody.py`).
@@ -87,6 +89,7 @@ class GAAPlus(LearningAggregator):
     use_twins: bool = True
     use_silence: bool = True
     use_insiders: bool = True
+    use_own_steps: bool = True
     use_everybody: bool = True
     use_watchdog: bool = True
     _state: Mind | None = field(default=None, init=False, repr=False, compare=False)

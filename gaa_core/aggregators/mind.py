@@ -79,7 +79,9 @@ class Mind:
         sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)
         self.qv = unit(sharp) + unit(soft)
         self.bearings.note(server.qv_loss())
-        self.yardstick = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
+        length = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
+        # steps of the server's own fit the samples, whose gradient is shorter then than any honest one
+        self.yardstick = max(self.yardstick, length) if self.insiders.known else length
         if self.last is not None:
             self.reward(*self.last)
             self.last = None
@@ -96,6 +98,24 @@ class Mind:
 
     def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The update [d] and the credits [k] from k finite submissions."""
+        update, credits = self.listen(gradients, finite)
+        if self.rule.use_own_steps and self.has_to_go_alone(credits):
+            self.server.step_alone()
+            update = update + (1 - float(credits.sum())) * self.server.qv_gradient().to(update)
+        return update, credits
+
+    def has_to_go_alone(self, credits: Tensor) -> bool:
+        """Whether silence, which has nearly all the credit, is worse than the gradient of f_B.
+
+        So it is where attackers know the QV samples and nobody else is left to be trusted, but only until the samples
+        are half fitted: what the honest say could not be told by them any more.
+        """
+        if not self.insiders.known or self.scout is not None or credits.sum() >= 0.1:
+            return False
+        return self.server.qv_loss() > 0.5 * self.bearings.first
+
+    def listen(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+        """The part of the update [d] that workers have, and their credits [k]."""
         silence = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
         sure = float(self.beliefs.reputation.prior().abs().mean())
         if self.rule.use_watchdog and self.bearings.lost(self.memory.standing, sure, self.agreed):
@@ -351,7 +371,7 @@ class Mind:
         insiders.known = insiders.alarms % 3 > 0  # whoever is exposed again and again was no insider
         course, again = insiders.course, insiders.alarms > 1
         insiders.begin()
-        self.turn_round(to_start=again)  # once more: nobody knows since when it has gone wrong
+        self.turn_round(to_start=insiders.alarms > 2)  # again and again: nobody knows since when it has gone wrong
         self.look_again()
         if again:
             self.memory.accepted = 0

@@ -170,8 +170,8 @@ def test_the_server_rolls_back_to_the_older_kept_state_and_counts_it():
     server.rollback()
     assert server.parameters.item() == 2.0 and server.step == 3
     assert server.qv_loss() == 2.0
-    assert server.interventions() == {"refused": True, "rolled_back": True}
-    assert server.interventions() == {"refused": False, "rolled_back": False}
+    assert server.interventions() == {"refused": True, "rolled_back": True, "alone": False}
+    assert server.interventions() == {"refused": False, "rolled_back": False, "alone": False}
     server.rollback(to_start=True)
     assert server.parameters.item() == 3.0 and server.interventions()["rolled_back"]
     server.update(torch.tensor([1.0]))

@@ -230,14 +230,17 @@ def begun() -> tuple[a.GAAPlus, ParameterServer, torch.Generator, torch.Tensor]:
 
 
 def test_at_the_third_alarm_the_samples_are_believed_again():
+    """Twice it goes back to what was kept; then nothing that was kept is worth it."""
     rule, server, draw, centre = begun()
     mind, rolled = rule._state, []
+    mind.checkpoints.keep(server, mind.memory, mind.beliefs)
     server.rollback = lambda to_start=False: rolled.append(to_start)
-    for known, rollbacks in ((True, []), (True, [True]), (False, [True, True])):
+    for known, rollbacks in ((True, [False]), (True, [False, False]), (False, [False, False, True])):
         rule.observe(server)
         alarmed(mind, centre)
-        _, credits = rule.decide(honest(draw, centre))
+        update, credits = rule.decide(honest(draw, centre))
         assert not credits.any() and mind.insiders.known is known and rolled == rollbacks
+        assert not update.any() and not server.interventions()["alone"], "it looks around first"
         assert mind.scout.exposed is known
         del mind.insiders.too_bad
 
@@ -260,6 +263,77 @@ def test_no_alarm_before_f_b_has_fallen():
     rule._state.bearings.usual = rule._state.bearings.first
     rule.decide(honest(draw, centre))
     assert rule._state.insiders.alarms == 0
+
+
+def left_alone(**choices) -> tuple[a.GAAPlus, ParameterServer, torch.Tensor]:
+    """Insiders are known, reconnaissance is over, and nothing of all that was submitted is admitted."""
+    server, draw, centre = world(0)
+    rule = a.GAAPlus(**choices)
+    rule.reset(10, D, seeding.generator(0, "agent"))
+    rule.observe(server)
+    rule._state.scout, rule._state.insiders.known = None, True
+    return rule, server, 1e6 * honest(draw, centre)
+
+
+def test_where_insiders_leave_nobody_the_server_steps_by_its_own_gradient():
+    rule, server, rows = left_alone()
+    update, credits = rule.decide(rows)
+    assert not credits.any()
+    assert torch.equal(update, server.qv_gradient())
+    assert server.interventions()["alone"]
+
+
+@pytest.mark.parametrize("why", ["no insiders", "looks around", "half fitted", "switched off", "somebody is trusted"])
+def test_silence_stays_silence(why):
+    rule, server, rows = left_alone(use_own_steps=why != "switched off")
+    mind = rule._state
+    if why == "no insiders":
+        mind.insiders.known = False
+    elif why == "looks around":
+        mind.scout = mind.sent_out()
+    elif why == "half fitted":
+        mind.bearings.first = 2 * server.qv_loss()
+    elif why == "somebody is trusted":
+        mind.listen = lambda gradients, finite: (gradients[0], torch.eye(10)[0] * 0.1)
+    update, _ = rule.decide(rows)
+    assert not server.interventions()["alone"]
+    assert torch.equal(update, rows[0]) if why == "somebody is trusted" else not update.any()
+
+
+def test_just_before_the_samples_are_half_fitted_the_server_still_steps():
+    rule, server, rows = left_alone()
+    rule._state.bearings.first = 1.99 * server.qv_loss()
+    assert torch.equal(rule.decide(rows)[0], server.qv_gradient())
+
+
+def test_a_careful_step_keeps_its_share_of_the_update():
+    rule, server, rows = left_alone()
+    rule._state.listen = lambda gradients, finite: (0.04 * gradients[0], torch.eye(10)[0] * 0.04)
+    update, credits = rule.decide(rows)
+    assert torch.allclose(update, 0.04 * rows[0] + 0.96 * server.qv_gradient())
+    assert credits.sum() == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_own_steps_do_not_shorten_what_an_honest_submission_is_measured_by(known):
+    rule, server, _ = left_alone()
+    mind = rule._state
+    mind.insiders.known = known
+    long = mind.yardstick
+    server.update(0.9 * server.qv_gradient() / server.lr)  # a tenth of it is left
+    rule.observe(server)
+    assert mind.yardstick == pytest.approx(long if known else long / 10, rel=1e-4)
+
+
+def test_against_courtiers_who_leave_one_honest_worker_own_steps_save_the_run():
+    """Synthetic Medicare records, 90 % courtiers drawn anew at every step."""
+    arena = Arena(SETTINGS["cms"], opponent("found: courtier", 100), "randomized", 0.9, 10, 126)
+    experiment = arena.game(Entrant("x", lambda f, n: a.GAAPlus())).experiment
+    saved = run(experiment.case, a.GAAPlus(), **dict(experiment.options))
+    silent = run(experiment.case, a.GAAPlus(use_own_steps=False), **dict(experiment.options))
+    assert saved.steps["alone"].any() and not silent.steps["alone"].any()
+    assert (saved.credits[saved.steps["alone"]].sum(axis=1) < 0.1).all()
+    assert saved.accuracy > silent.accuracy + 0.1
 
 
 @pytest.mark.parametrize(("surprise", "kept"), [(-3.0, 0), (-1.0, 1)])
