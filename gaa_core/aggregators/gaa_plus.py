@@ -48,7 +48,7 @@ class GAAPlus(LearningAggregator):
     better than submissions do, or have gone flat where the trusted say as much as ever, the trusted are exposed
     (`insiders.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker. Where that
     leaves nobody to be trusted, the share of silence is filled with the server's own step, grad f_B as ServerOnly takes
-    it, until f_B is half its first value: by `server.step_alone()`, which the trace counts.
+    it, as long as that leaves f_B above half its first value: by `server.step_alone()`, which the trace counts.
 
     Workers may be honest and yet contradict each other, as their data are unlike. Where f_B falls by the mean of all,
     step after step, and not by the update of the trusted, it follows that mean until it is so no more (`everybody.py`).

@@ -107,12 +107,14 @@ class Mind:
     def has_to_go_alone(self, credits: Tensor) -> bool:
         """Whether silence, which has nearly all the credit, is worse than the gradient of f_B.
 
-        So it is where attackers know the QV samples and nobody else is left to be trusted, but only until the samples
-        are half fitted: what the honest say could not be told by them any more.
+        So it is where attackers know the QV samples and nobody else is left to be trusted, but only as long as that
+        leaves the samples less than half fitted: what the honest say could not be told by them any more.
         """
         if not self.insiders.known or self.scout is not None or credits.sum() >= 0.1:
             return False
-        return self.server.qv_loss() > 0.5 * self.bearings.first
+        server = self.server
+        trial = server.qv_loss(server.parameters - server.lr * server.qv_gradient().to(server.parameters))
+        return trial > 0.5 * self.bearings.first
 
     def listen(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The part of the update [d] that workers have, and their credits [k]."""

@@ -275,6 +275,10 @@ def left_alone(**choices) -> tuple[a.GAAPlus, ParameterServer, torch.Tensor]:
     return rule, server, 1e6 * honest(draw, centre)
 
 
+def after_own_step(server: ParameterServer) -> float:
+    return server.qv_loss(server.parameters - server.lr * server.qv_gradient())
+
+
 def test_where_insiders_leave_nobody_the_server_steps_by_its_own_gradient():
     rule, server, rows = left_alone()
     update, credits = rule.decide(rows)
@@ -292,7 +296,7 @@ def test_silence_stays_silence(why):
     elif why == "looks around":
         mind.scout = mind.sent_out()
     elif why == "half fitted":
-        mind.bearings.first = 2 * server.qv_loss()
+        mind.bearings.first = 2 * after_own_step(server)
     elif why == "somebody is trusted":
         mind.listen = lambda gradients, finite: (gradients[0], torch.eye(10)[0] * 0.1)
     update, _ = rule.decide(rows)
@@ -302,7 +306,7 @@ def test_silence_stays_silence(why):
 
 def test_just_before_the_samples_are_half_fitted_the_server_still_steps():
     rule, server, rows = left_alone()
-    rule._state.bearings.first = 1.99 * server.qv_loss()
+    rule._state.bearings.first = 1.99 * after_own_step(server)
     assert torch.equal(rule.decide(rows)[0], server.qv_gradient())
 
 
