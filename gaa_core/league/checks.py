@@ -196,8 +196,10 @@ def spot_requirements(table: pd.DataFrame, rule: str) -> list[Requirement]:
 def ablations(rule: Aggregator) -> dict[str, Aggregator]:
     """A rule, and the same with each of its parts switched off: its hyper-parameters that are true or false."""
     switches = [each.name for each in dataclasses.fields(rule) if each.init and getattr(rule, each.name) is True]
-    without = {f"without {name.removeprefix('use_')}": dataclasses.replace(rule, **{name: False}) for name in switches}
-    return {"all parts": rule, **without}
+    names = [f"without {name.removeprefix('use_').replace('_', ' ')}" for name in switches]
+    return {"all parts": rule} | {
+        name: dataclasses.replace(rule, **{switch: False}) for name, switch in zip(names, switches, strict=True)
+    }
 
 
 def ablation_entrants(rule: Aggregator) -> list[Entrant]:
