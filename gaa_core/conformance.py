@@ -64,11 +64,7 @@ class QuadraticServer:
     def keep(self) -> None:
         """Nothing: the parameters of this server never move."""
 
-    def refuse(self) -> None:
-        """Nothing, likewise."""
-
-    def step_alone(self) -> None:
-        """Nothing, likewise."""
+    refuse = step_alone = keep
 
     def rollback(self, to_start: bool = False) -> None:
         """Nothing, likewise."""

@@ -112,9 +112,7 @@ class Mind:
         """
         if not self.insiders.known or self.scout is not None or credits.sum() >= 0.1:
             return False
-        server = self.server
-        trial = server.qv_loss(server.parameters - server.lr * server.qv_gradient().to(server.parameters))
-        return trial > 0.5 * self.bearings.first
+        return self.trial(self.server.qv_gradient()) > 0.5 * self.bearings.first
 
     def listen(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The part of the update [d] that workers have, and their credits [k]."""
@@ -404,8 +402,7 @@ class Mind:
         if not self.rule.use_watchdog or not credits.any():
             return True
         server = self.server
-        trial = server.qv_loss(server.parameters - server.lr * update.to(server.parameters))
-        verdict = self.watchdog.judge(server.qv_loss(), trial)
+        verdict = self.watchdog.judge(server.qv_loss(), self.trial(update))
         if verdict == "refuse":
             server.refuse()
         elif verdict == "roll back":
@@ -414,6 +411,11 @@ class Mind:
         if verdict != "accept":
             self.beliefs.lengths.usual = min(usual, self.beliefs.lengths.usual)
         return verdict == "accept"
+
+    def trial(self, update: Tensor) -> float:
+        """f_B as it would be after an update [d]."""
+        server = self.server
+        return server.qv_loss(server.parameters - server.lr * update.to(server.parameters))
 
 
 def everybodys(sight: Sight) -> Tensor:

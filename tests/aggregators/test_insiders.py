@@ -330,7 +330,7 @@ def test_own_steps_do_not_shorten_what_an_honest_submission_is_measured_by(known
 
 
 def test_against_courtiers_who_leave_one_honest_worker_own_steps_save_the_run():
-    """Synthetic Medicare records, 90 % courtiers drawn anew at every step."""
+    """Packaged Medicare stays, 90 % courtiers drawn anew at every step."""
     arena = Arena(SETTINGS["cms"], opponent("found: courtier", 100), "randomized", 0.9, 10, 126)
     experiment = arena.game(Entrant("x", lambda f, n: a.GAAPlus())).experiment
     saved = run(experiment.case, a.GAAPlus(), **dict(experiment.options))
