@@ -41,7 +41,8 @@ class GAAPlus(LearningAggregator):
     grad f_B, turns round when they speak against it, and loses standing by every rollback. When f_B stays above its
     first value everything was learned from liars: the memory is turned round, the rest forgotten. When liars can be
     told by nothing any more (late in training honest gradients agree with nothing), silence gets all the credit but
-    `caution` of it, which goes to those who seem honest nevertheless.
+    `caution` of it, which goes to those who seem honest nevertheless. Late in training a ledger of what following each
+    worker would have earned of f_B (`ledger.py`) contradicts reputations that have turned into their opposite.
 
     Attackers may know the QV samples, and teach the model these and nothing else. Along any direction the samples'
     slopes and what honest workers say have the same mean. Where the samples agree with the sum of all submissions far
@@ -86,6 +87,7 @@ class GAAPlus(LearningAggregator):
     use_skewness: bool = True
     use_peers: bool = True
     use_reputation: bool = True
+    use_ledger: bool = True
     use_twins: bool = True
     use_silence: bool = True
     use_insiders: bool = True

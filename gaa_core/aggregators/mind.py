@@ -17,6 +17,7 @@ from gaa_core.aggregators.direction import DirectionMemory, survey, unit
 from gaa_core.aggregators.everybody import Everybody
 from gaa_core.aggregators.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
 from gaa_core.aggregators.insiders import Insiders
+from gaa_core.aggregators.ledger import Ledger
 from gaa_core.aggregators.reconnaissance import Reconnaissance
 from gaa_core.aggregators.sight import QV_KINDS, Sight, classes, counted, foretold_spread, identical, size, some_columns
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
@@ -53,6 +54,7 @@ class Mind:
         self.likeness = Likeness(1 / rule.calibration)
         self.insiders = Insiders()
         self.everybody = Everybody()
+        self.ledger = Ledger(n)
         self.scout = self.sent_out()
         self.agreed = 0.0  # log-odds for the memory's sign, from all who were heard at first saying the same
         self.silent = 0  # steps on end without anybody trusted
@@ -268,6 +270,9 @@ class Mind:
             odds[kind] = faith * odds[kind]
         if self.rule.use_reputation:
             odds["reputation"] = self.beliefs.reputation.prior()[sight.finite]
+        if self.rule.use_ledger and "qv" in sight.values and not self.insiders.known:
+            self.ledger.learn(self.slopes(sight), sight.counts, sight.finite)
+            odds["reputation"] = odds["reputation"] + self.ledger.log_odds(self.rule.cap)[sight.finite]
         odds["single"] = self.copies.log_odds(sight.alike)
         if self.rule.use_peers:
             heard = torch.where(odds["length"] < 0, 0.0, 1 / sight.alike)  # whoever gives himself away has no vote
@@ -275,6 +280,11 @@ class Mind:
                 lean = torch.tanh(self.policy.logits(odds) / 2) * heard
                 odds["peers"] = faith * self.beliefs.agreement.log_odds(sight.cosine, lean)
         return odds
+
+    def slopes(self, sight: Sight) -> Tensor:
+        """How fast f_B falls along each submission [k], none counting as longer than three times the median."""
+        longest = 3 * weighted_median(sight.lengths, sight.counts)
+        return self.yardstick * sight.values["qv"] * sight.lengths.clamp_max(longest)
 
     def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
         """Whether there are liars about whom neither evidence nor reputation tells from the honest any more."""
