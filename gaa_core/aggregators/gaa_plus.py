@@ -60,8 +60,9 @@ class GAAPlus(LearningAggregator):
     switched off. O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond the submissions:
     eleven vectors of d numbers and n times 2^17.
 
-    Source: ours. Tuned on seeds 100 to 219 at the settings of the quick profile and of the league (n=10, |B|=10
-    golden), with one set of hyper-parameters for all four cases; reported tables use other seeds.
+    Source: ours. Tuned on seeds 100 to 219 at the settings of the quick profile and of the league, the ledger at those
+    of the paper profile on CMS (n=10, |B|=10 golden), with one set of hyper-parameters for all four cases; reported
+    tables use other seeds.
     """
 
     source = "ours"
