@@ -195,10 +195,12 @@ def spot_requirements(table: pd.DataFrame, rule: str) -> list[Requirement]:
 
 def ablations(rule: Aggregator) -> dict[str, Aggregator]:
     """A rule, and the same with each of its parts switched off: its hyper-parameters that are true or false."""
-    switches = [each.name for each in dataclasses.fields(rule) if each.init and getattr(rule, each.name) is True]
-    names = [f"without {switch.removeprefix('use_').replace('_', ' ')}" for switch in switches]
-    without = [dataclasses.replace(rule, **{switch: False}) for switch in switches]
-    return {"all parts": rule, **dict(zip(names, without, strict=True))}
+    found = {"all parts": rule}
+    for each in dataclasses.fields(rule):
+        if each.init and getattr(rule, each.name) is True:
+            part = each.name.removeprefix("use_").replace("_", " ")
+            found[f"without {part}"] = dataclasses.replace(rule, **{each.name: False})
+    return found
 
 
 def ablation_entrants(rule: Aggregator) -> list[Entrant]:
