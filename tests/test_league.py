@@ -56,6 +56,15 @@ def test_the_grid_is_whole():
     assert len({cell for cell in cells if cell[2]}) == wanted and len(rules) == wanted * 2 * 2
 
 
+def test_a_part_may_have_steps_and_samples_of_its_own():
+    part = grid.Part("own", ("cms",), ("GAA",), ("reversion x1",), (("static", 0.7),), steps=7, qv_size=1)
+    plain = dict(league.games(dataclasses.replace(part, steps=None, qv_size=None))[0].experiment.options)
+    assert plain["steps"] == grid.SETTINGS["cms"].steps and "qv_size" not in plain
+    for game in league.games(part):
+        own = dict(game.experiment.options)
+        assert (own["steps"], own["eval_every"], own["qv_size"]) == (7, 7, 1)
+
+
 def test_the_paper_league_is_the_whole_one():
     whole = {part.name: part for part in league.PROFILES["paper"]}
     assert {case for part in whole.values() for case in part.cases} == {"mnist", "cifar10", "yelp", "cms"}

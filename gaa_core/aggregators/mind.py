@@ -18,6 +18,7 @@ from gaa_core.aggregators.everybody import Everybody
 from gaa_core.aggregators.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
 from gaa_core.aggregators.insiders import Insiders
 from gaa_core.aggregators.ledger import Ledger
+from gaa_core.aggregators.promises import Promises
 from gaa_core.aggregators.reconnaissance import Reconnaissance
 from gaa_core.aggregators.sight import QV_KINDS, Sight, classes, counted, foretold_spread, identical, size, some_columns
 from gaa_core.aggregators.watchdog import Bearings, Watchdog
@@ -55,6 +56,8 @@ class Mind:
         self.insiders = Insiders()
         self.everybody = Everybody()
         self.ledger = Ledger(n)
+        self.promises = Promises(n)
+        self.misled = False  # whether QV samples of one class have spoken for liars, and are not asked any more
         self.scout = self.sent_out()
         self.agreed = 0.0  # log-odds for the memory's sign, from all who were heard at first saying the same
         self.silent = 0  # steps on end without anybody trusted
@@ -64,7 +67,7 @@ class Mind:
 
     def sent_out(self) -> Reconnaissance | None:
         """Who looks around before the first move, if anybody does."""
-        if not self.rule.warm_up:
+        if not self.rule.warm_up or self.misled:
             return None
         return Reconnaissance(self.d, self.rule.warm_up, self.rule.cap, exposed=self.insiders.known)
 
@@ -90,7 +93,7 @@ class Mind:
 
     def reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
-        if self.insiders.known:
+        if self.insiders.known or self.misled:
             return  # a fall of f_B is what liars offer
         slopes = torch.zeros(self.n, dtype=torch.float64)
         slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
@@ -106,6 +109,10 @@ class Mind:
             update = update + (1 - float(credits.sum())) * self.server.qv_gradient().to(update)
         return update, credits
 
+    def watched(self) -> bool:
+        """Whether f_B is believed to tell a good state from a bad one."""
+        return self.rule.use_watchdog and not self.misled
+
     def has_to_go_alone(self, credits: Tensor) -> bool:
         """Whether silence, which has nearly all the credit, is worse than the gradient of f_B.
 
@@ -120,23 +127,25 @@ class Mind:
         """The part of the update [d] that workers have, and their credits [k]."""
         silence = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
         sure = float(self.beliefs.reputation.prior().abs().mean())
-        if self.rule.use_watchdog and self.bearings.lost(self.memory.standing, sure, self.agreed):
+        if self.watched() and self.bearings.lost(self.memory.standing, sure, self.agreed):
             self.turn_round()
             return silence
         columns = some_columns(gradients.shape[1], self.generator)
         sight = self.see(gradients, finite, columns)
         if self.copies.deceived(sight.beside) and self.memory.standing < 2.0:
             self.look_again()
-        if self.rule.use_insiders and self.finds_insiders(sight):
+        if self.rule.use_insiders and not self.misled and self.finds_insiders(sight):
             return silence
         if self.scout is not None:
             self.look_around(sight)
             return silence
-        wants_to_keep = self.rule.use_watchdog and self.watchdog.wants_to_keep(self.server.qv_loss())
+        wants_to_keep = self.watched() and self.watchdog.wants_to_keep(self.server.qv_loss())
         if wants_to_keep and not self.insiders.in_doubt() and not self.everybody.on_trial():
             self.checkpoints.keep(self.server, self.memory, self.beliefs)
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
+        if self.rule.use_promises and self.goes_uphill(sight, odds):
+            return silence
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
         trust, shown = self.copies.doubt(trust, sight.alike, sight.guilty)
         if self.rule.use_silence and self.unclear(odds, trust, sight.alike) and not self.everybody.believed:
@@ -193,7 +202,7 @@ class Mind:
         if self.beliefs.kinds["qv"].steps == 0:
             self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         values = dict(zip(vectors, found.T, strict=True))
-        if not self.rule.use_qv:
+        if not self.rule.use_qv or self.misled:
             values = {kind: seen for kind, seen in values.items() if kind not in QV_KINDS}
         return lengths, self.insiders.turned(values) if self.insiders.known else values
 
@@ -404,12 +413,31 @@ class Mind:
         self.agreed = 0.0
         self.checkpoints.roll_back(self.server, self.memory, self.beliefs, to_start)
 
+    def goes_uphill(self, sight: Sight, odds: dict[str, Tensor]) -> bool:
+        """Whether it turns out at this step that QV samples of one class have spoken for liars; then it turns round.
+
+        They ask that their class becomes likelier, and so may whoever drives the model to one class.
+        """
+        if classes(self.server) != 1:
+            return False
+        if self.beliefs.reputation.settled() > 0.5 and not (odds["length"] >= 0).any():
+            odds = {**odds, "length": torch.zeros_like(sight.lengths)}  # it is the model that has run away
+        trust = self.policy.trust(odds)
+        if not self.promises.broken(self.server.parameters, sight.gradients, trust, sight.finite, self.bearings.first):
+            return False
+        self.misled, agreement = True, self.beliefs.agreement  # which says who agrees, not who is honest
+        self.turn_round()
+        self.beliefs.agreement = agreement
+        self.beliefs.reputation.believe(self.promises.log_odds(self.rule.cap))
+        self.promises.begin()
+        return True
+
     def admits(self, update: Tensor, credits: Tensor, usual: float) -> bool:
         """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it.
 
         `usual` is what was the usual length before this step: what is refused does not become usual.
         """
-        if not self.rule.use_watchdog or not credits.any():
+        if not self.watched() or not credits.any():
             return True
         server = self.server
         verdict = self.watchdog.judge(server.qv_loss(), self.trial(update))

@@ -94,6 +94,10 @@ class Reputation:
         self.lasting.zero_()
         self.base = START
 
+    def believe(self, odds: Tensor) -> None:
+        """Think this of everybody, by log-odds [n] that were found otherwise."""
+        self.honest = torch.sigmoid(odds).expand_as(self.honest).clone()
+
     def lift(self) -> None:
         """Somebody has to be honest: think as much better of everybody, in the same order."""
         odds = math.exp(0.5) * self.honest / (1 - self.honest).clamp_min(1e-9)

@@ -31,10 +31,12 @@ class Setting:
     lr: float
     batch_size: int
     seconds: float  # of one core for a run of ten workers, as measured; for estimates only
+    qv_size: int | None = None  # another number of QV samples than is usual
 
     def options(self) -> dict:
         """The options of `run`. The test set is looked at once, after the last step."""
-        return {"steps": self.steps, "lr": self.lr, "batch_size": self.batch_size, "eval_every": self.steps}
+        own = {"steps": self.steps, "lr": self.lr, "batch_size": self.batch_size, "eval_every": self.steps}
+        return own if self.qv_size is None else own | {"qv_size": self.qv_size}
 
 
 SETTINGS = {
@@ -60,11 +62,13 @@ class Part:
     seeds: int = 3
     n: int = 10
     steps: int | None = None  # instead of the case's
+    qv_size: int | None = None  # instead of ten
 
     def settings(self) -> list[Setting]:
         """The settings of its cases."""
-        found = [SETTINGS[name] for name in self.cases]
-        return found if self.steps is None else [replace(each, steps=self.steps) for each in found]
+        own = {"steps": self.steps, "qv_size": self.qv_size}
+        changed = {name: value for name, value in own.items() if value is not None}
+        return [replace(SETTINGS[name], **changed) for name in self.cases]
 
     def opponents(self, steps: int) -> list[Opponent]:
         """Whom its rules meet, in runs of this many steps."""
