@@ -207,8 +207,9 @@ def one_sample(seed: int, kind: str = "static", ratio: float = 0.7, **parts) -> 
     ).accuracy  # fmt: skip
 
 
-def test_one_sample_that_speaks_for_liars_does_not_mislead_for_long():
+def test_one_sample_that_speaks_for_liars_does_not_mislead_for_long(monkeypatch):
     """Seeds 102, 104, 106: the sample's class becomes likelier the faster the model goes uphill: 46 % without."""
+    monkeypatch.delenv("GAA_DATA", raising=False)
     for seed in (102, 104, 106):
         assert one_sample(seed) > 0.84
     assert one_sample(104, use_promises=False) < 0.6
@@ -227,6 +228,7 @@ def test_samples_of_several_classes_are_believed(monkeypatch):
 
 def test_whoever_was_misled_asks_the_samples_no_more(monkeypatch):
     """Neither for evidence nor for a verdict on an update."""
+    monkeypatch.delenv("GAA_DATA", raising=False)
     seen, see = [], Mind.see
 
     def watch(mind, *args):
