@@ -429,6 +429,7 @@ class Mind:
         self.turn_round()
         self.beliefs.agreement = agreement
         self.beliefs.reputation.believe(self.promises.log_odds(self.rule.cap))
+        self.memory.accepted = 1  # what it learned on the way uphill is a first guess
         self.promises.begin()
         return True
 

@@ -167,6 +167,7 @@ def test_it_turns_round_and_thinks_of_each_what_its_promises_say():
     assert go(mind, seen, 7, odds_of()) == [False] * 6 + [True]
     assert mind.misled and mind.server.went_back == [False], "back to the state that was kept"
     assert mind.memory.average.equal(-mirror) and mind.memory.standing >= 2
+    assert mind.memory.accepted == 1, "and follows those who are trusted now"
     assert mind.beliefs.agreement is agreement, "who agrees with whom stays true"
     honest = torch.logit(mind.beliefs.reputation.honest)
     assert torch.allclose(honest, torch.tensor([-4.0, -4.0, 4.0, 4.0]).double().expand_as(honest))
