@@ -199,11 +199,11 @@ class Mind:
             vectors["difference"] = self.memory.calm(self.likeness.difference)
         vectors = {kind: vector for kind, vector in vectors.items() if vector is not None}
         lengths, found = survey(gradients, list(vectors.values()))
-        if self.beliefs.kinds["qv"].steps == 0:
-            self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         values = dict(zip(vectors, found.T, strict=True))
         if not self.rule.use_qv or self.misled:
             values = {kind: seen for kind, seen in values.items() if kind not in QV_KINDS}
+        elif self.beliefs.kinds["qv"].steps == 0:
+            self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         return lengths, self.insiders.turned(values) if self.insiders.known else values
 
     def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:

@@ -199,12 +199,12 @@ def test_whoever_was_misled_learns_nothing_from_the_reward(monkeypatch):
     mind.reward(seen.part, slice(None), seen.finite)
 
 
-def one_sample(seed: int, kind: str = "static", ratio: float = 0.7, **parts) -> float:
+def one_sample(seed: int, **parts) -> float:
     """The accuracy on CMS, in a run of the league with a single QV sample."""
     setting = SETTINGS["cms"]
     return run(
         CMS, GAAPlus(**parts), n=10, seed=seed, qv_size=1, attack=GradientReversion(),
-        roles=studies.schedule(kind, 10, ratio, setting.steps, seed), **setting.options(),
+        roles=studies.schedule("static", 10, 0.7, setting.steps, seed), **setting.options(),
     ).accuracy  # fmt: skip
 
 
@@ -225,6 +225,14 @@ def test_samples_of_several_classes_are_believed(monkeypatch):
     found = [run(CMS, GAAPlus(use_promises=use), n=10, seed=103, roles=roles, **options) for use in (True, False)]
     assert not asked
     assert found[0].steps["loss"].tolist() == found[1].steps["loss"].tolist()
+
+
+def test_whoever_was_misled_does_not_foretell_how_the_samples_scatter(monkeypatch):
+    """It takes a gradient a sample, at every step on which their evidence has taught nothing yet."""
+    monkeypatch.setattr("gaa_core.aggregators.mind.foretold_spread", lambda *args: pytest.fail("nobody asks for it"))
+    mind, seen = settled_mind([1] * 10)
+    mind.qv, mind.misled = torch.ones(3), True
+    assert set(mind.witnesses(seen.gradients)[1]) == {"memory"}
 
 
 def test_whoever_was_misled_asks_the_samples_no_more(monkeypatch):
