@@ -21,7 +21,7 @@ _LAZY = {
     "run": "gaa_core.simulator",
     "Trace": "gaa_core.trace",
 }
-_MODULES = ("aggregators", "analysis", "attacks", "cases", "datasets", "engines", "plots", "roles", "widgets")
+_MODULES = ("aggregators", "analysis", "attacks", "cases", "datasets", "distributed", "plots", "roles", "widgets")
 
 __all__ = ["__version__", *_LAZY, *_MODULES]
 

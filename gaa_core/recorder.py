@@ -11,7 +11,7 @@ from torch import Tensor
 
 import gaa_core
 from gaa_core import compiled, kernels
-from gaa_core.engines import ABSENCES
+from gaa_core.engine import ABSENCES
 from gaa_core.trace import Trace
 
 

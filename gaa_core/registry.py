@@ -34,7 +34,9 @@ def collect(package: str, path, base: type) -> dict[str, type]:
     found: dict[str, type] = {}
     for module_name, module in _modules(package, path):
         for cls in vars(module).values():
-            if not (inspect.isclass(cls) and issubclass(cls, base)) or cls.__module__ != module_name:
+            if not (inspect.isclass(cls) and issubclass(cls, base)):
+                continue
+            if not f"{cls.__module__}.".startswith(f"{module_name}."):  # a file, or a folder of its own
                 continue
             if inspect.isabstract(cls) or cls.__name__.startswith("_"):
                 continue

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gaa_core.cases.base import Split
-from gaa_core.engines import FlatModel
 from gaa_core.errors import GaaError
+from gaa_core.models import FlatModel
 
 
 @dataclass

@@ -20,8 +20,9 @@ from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator
 from gaa_core.attacks.base import LEAKS, Attack, Knowledge
 from gaa_core.cases.base import CaseStudy, Settings, Split
-from gaa_core.engines import Engine, FlatModel, LocalEngine
+from gaa_core.engine import Engine, LocalEngine
 from gaa_core.errors import GaaError, UnknownName
+from gaa_core.models import FlatModel
 from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
 from gaa_core.recorder import Recorder, describe, pairwise_distances

@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 from gaa_core.cases import CaseStudy
-from gaa_core.engines.cluster import connect, import_ray
+from gaa_core.distributed.cluster import connect, import_ray
 from gaa_core.errors import DataError, GaaError, UnknownName
 from gaa_core.progress import track
 from gaa_core.recorder import label
@@ -34,7 +34,7 @@ from gaa_core.trace import Trace, read_record
 #: Sources that every run depends on; those of its rule, attack and case are added. Plots and tables are not among them.
 _SHARED_CODE = (
     *("simulator", "server", "recorder", "agent", "kernels", "models", "qv", "partition", "roles", "seeding"),
-    *("trace", "engines.base", "engines.flat", "engines.local", "aggregators.base", "attacks.base", "cases.base"),
+    *("trace", "engine", "aggregators.base", "attacks.base", "cases.base"),
 )
 
 

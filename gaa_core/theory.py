@@ -15,7 +15,7 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.aggregators import LinearGAR
 from gaa_core.cases import CaseData, CaseStudy, Split
-from gaa_core.engines import FlatModel
+from gaa_core.models import FlatModel
 from gaa_core.simulator import Simulation
 
 

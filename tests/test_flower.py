@@ -42,7 +42,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from gaa_core.aggregators import FLTrust, GAA, Krum, Mean
 from gaa_core.cases.base import Split
 from gaa_core.errors import GaaError, TooFewWorkers
-from gaa_core.flower import GAAStrategy
+from gaa_core.distributed.flower import GAAStrategy
 
 TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # as if within an app
 
@@ -106,7 +106,7 @@ def test_client_updates_are_submissions(python, tmp_path):
 
 @pytest.mark.slow
 def test_the_example_federation_runs_under_flower_s_simulation(python, tmp_path):
-    done = call(python, tmp_path, "-m", "gaa_core.flower_app", "3")
+    done = call(python, tmp_path, "-m", "gaa_core.distributed.flower_app", "3")
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["accuracy"] > 0.6  # whichever row Flower's random node ids give the liar
@@ -121,4 +121,4 @@ def test_without_flower_one_sentence_says_so():
     from gaa_core.errors import GaaError
 
     with pytest.raises(GaaError, match="Flower is not installed"):
-        importlib.import_module("gaa_core.flower")
+        importlib.import_module("gaa_core.distributed.flower")

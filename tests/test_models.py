@@ -1,44 +1,43 @@
-"""Sizes and properties of the few networks."""
-
-from __future__ import annotations
+"""Gradients of all workers at once: equal to each worker's own, whichever way they are computed."""
 
 import pytest
 import torch
 from torch import nn
 
-from gaa_core import models
+from gaa_core.models import FlatModel, static_method
 
 
-def size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-@pytest.mark.parametrize(
-    ("model", "parameters"),
-    [
-        (models.mlp(784, 32, 10), 25_450),
-        (models.lenet(), 62_006),
-        (models.linear(100, 2), 202),
-        (models.EmbeddingBag(100, 8, 2), 100 * 8 + 8 * 2 + 2),
-        (models.resnet18(), 11_173_962),
-    ],
-    ids=["mlp", "lenet", "linear", "embedding bag", "resnet18"],
-)
-def test_number_of_parameters(model, parameters):
-    assert size(model) == parameters
-
-
-@pytest.mark.parametrize("build", [models.lenet, lambda: models.resnet18(width=8)], ids=["lenet", "resnet18"])
-def test_a_sample_is_judged_by_itself(build):
-    """No batch statistics: the outputs, and so the gradients, of a sample do not depend on its companions."""
+def networks():
     torch.manual_seed(0)
-    model, images = build(), torch.randn(4, 3, 32, 32)
-    together = model(images)
-    assert together.shape == (4, 10)
-    assert torch.allclose(together[:1], model(images[:1]), atol=1e-5)
+    dense = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    conv = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
+    return {"dense": (dense, (6,)), "conv": (conv, (1, 6, 6))}
 
 
-def test_residuals_keep_and_halve():
-    images = torch.randn(2, 8, 16, 16)
-    assert models.Residual(8, 8, stride=1)(images).shape == (2, 8, 16, 16)
-    assert models.Residual(8, 16, stride=2)(images).shape == (2, 16, 8, 8)
+@pytest.mark.parametrize("name", ["dense", "conv"])
+@pytest.mark.parametrize("method", ["vmap", "loop"])
+def test_worker_gradients_equal_plain_backward(name, method):
+    network, shape = networks()[name]
+    model = FlatModel(network)
+    inputs, targets = torch.randn(4, 7, *shape), torch.randint(3, (4, 7))
+    gradients, losses = model.worker_gradients(model.initial(), inputs, targets, method)
+    for i in range(4):
+        network.zero_grad()
+        loss = nn.functional.cross_entropy(network(inputs[i]), targets[i])
+        loss.backward()
+        expected = torch.cat([parameter.grad.reshape(-1) for parameter in network.parameters()])
+        torch.testing.assert_close(gradients[i], expected, rtol=1e-4, atol=1e-6)
+        assert losses[i].item() == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_theta_alone_decides():
+    network, shape = networks()["dense"]
+    model = FlatModel(network)
+    inputs = torch.randn(5, *shape)
+    assert not torch.equal(model.outputs(model.initial(), inputs), model.outputs(torch.zeros(model.d), inputs))
+    assert model.d == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_method_follows_from_the_network_alone():
+    found = {name: static_method(network) for name, (network, _) in networks().items()}
+    assert found == {"dense": "vmap", "conv": "loop"}

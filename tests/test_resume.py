@@ -14,7 +14,7 @@ import torch
 
 from gaa_core import aggregators as a
 from gaa_core import checkpoint, conformance, roles, run
-from gaa_core.aggregators.watchdog import Watchdog
+from gaa_core.aggregators.gaa_plus.watchdog import Watchdog
 from gaa_core.attacks import MimicThenTurn, RandomFault, SlowDrift
 from gaa_core.cases import MNIST
 from gaa_core.errors import DataError, GaaError

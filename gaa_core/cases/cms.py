@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from gaa_core import models
+from gaa_core.cases import networks as models
 from gaa_core.cases.base import CaseData, CaseStudy, Settings
 from gaa_core.cases.tabular import blank_codes, build
 from gaa_core.datasets import locate, stamp

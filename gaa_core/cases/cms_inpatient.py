@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gaa_core import models
+from gaa_core.cases import networks as models
 from gaa_core.cases.base import CaseData, CaseStudy, Settings
 from gaa_core.cases.tabular import blank_codes, build
 from gaa_core.datasets import locate, stamp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from gaa_core import models
+from gaa_core.cases import networks as models
 from gaa_core.cases.base import CaseData, CaseStudy, Settings
 from gaa_core.cases.tabular import blank_codes, build
 from gaa_core.datasets.medicare import SURVIVAL, packaged

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gaa_core import models
+from gaa_core.cases import networks as models
 from gaa_core.cases.base import CaseData, CaseStudy, Settings, Split
 from gaa_core.datasets import fingerprint, idx, locate, stamp
 from gaa_core.datasets.official import MNIST_MD5

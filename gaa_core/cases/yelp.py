@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from gaa_core import models
+from gaa_core.cases import networks as models
 from gaa_core.cases.base import CaseData, CaseStudy, Settings, Split
 from gaa_core.cases.text import Labelled, build, drop_words, encoded
 from gaa_core.datasets import composed, locate, reviews, stamp

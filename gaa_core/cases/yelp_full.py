@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from gaa_core import models
+from gaa_core.cases import networks as models
 from gaa_core.cases.base import CaseData, CaseStudy, Settings
 from gaa_core.cases.text import Labelled, build, drop_words
 from gaa_core.datasets import locate, reviews, stamp

@@ -7,10 +7,10 @@ import torch
 
 from gaa_core import conformance, run, seeding
 from gaa_core.aggregators import GAAPlus
-from gaa_core.aggregators.chorus import Chorus
-from gaa_core.aggregators.direction import DirectionMemory, survey
-from gaa_core.aggregators.reconnaissance import Reconnaissance
-from gaa_core.aggregators.watchdog import Bearings
+from gaa_core.aggregators.gaa_plus.chorus import Chorus
+from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey
+from gaa_core.aggregators.gaa_plus.reconnaissance import Reconnaissance
+from gaa_core.aggregators.gaa_plus.watchdog import Bearings
 from gaa_core.attacks import GradientReversion, NonFinite, RandomFault
 from gaa_core.league.grid import SETTINGS
 from gaa_core.roles import static

@@ -7,8 +7,8 @@ import torch
 
 from gaa_core import conformance, seeding
 from gaa_core.aggregators import GAAPlus
-from gaa_core.aggregators.copies import Copies, Likeness
-from gaa_core.aggregators.mind import Mind
+from gaa_core.aggregators.gaa_plus.copies import Copies, Likeness
+from gaa_core.aggregators.gaa_plus.mind import Mind
 
 THREE_AND_ONE = torch.tensor([3.0, 3.0, 3.0, 1.0], dtype=torch.float64)
 

@@ -9,8 +9,8 @@ import torch
 
 from gaa_core import run, seeding
 from gaa_core.aggregators import GAAPlus, Mean
-from gaa_core.aggregators.everybody import Everybody
-from gaa_core.aggregators.mind import Mind
+from gaa_core.aggregators.gaa_plus.everybody import Everybody
+from gaa_core.aggregators.gaa_plus.mind import Mind
 from gaa_core.cases.base import Split
 from gaa_core.league.grid import SETTINGS
 

@@ -10,17 +10,17 @@ import torch
 
 from gaa_core import conformance, roles, run, seeding, studies
 from gaa_core.aggregators import GAA, GAAPlus, Oracle
-from gaa_core.aggregators.direction import DirectionMemory, survey
-from gaa_core.aggregators.evidence import YOUNG, Calibration, Lengths, multiplicity, weighted_median
-from gaa_core.aggregators.mind import Mind
-from gaa_core.aggregators.reputation import Reputation
-from gaa_core.aggregators.sight import Sight, foretold_spread
-from gaa_core.aggregators.watchdog import Bearings, Watchdog
+from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey
+from gaa_core.aggregators.gaa_plus.evidence import YOUNG, Calibration, Lengths, multiplicity, weighted_median
+from gaa_core.aggregators.gaa_plus.mind import Mind
+from gaa_core.aggregators.gaa_plus.reputation import Reputation
+from gaa_core.aggregators.gaa_plus.sight import Sight, foretold_spread
+from gaa_core.aggregators.gaa_plus.watchdog import Bearings, Watchdog
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, OneCoordinate, RandomFault
 from gaa_core.cases import CMS, MNIST
-from gaa_core.engines import FlatModel
 from gaa_core.errors import GaaError
 from gaa_core.kernels import NotFinite
+from gaa_core.models import FlatModel
 from gaa_core.qv import draw_qv
 from gaa_core.server import ParameterServer
 

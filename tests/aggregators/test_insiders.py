@@ -10,16 +10,16 @@ import torch
 
 from gaa_core import aggregators as a
 from gaa_core import run, seeding
-from gaa_core.aggregators.direction import unit
-from gaa_core.aggregators.insiders import Insiders, sample_slopes
-from gaa_core.aggregators.reconnaissance import Reconnaissance
-from gaa_core.aggregators.sight import Sight
+from gaa_core.aggregators.gaa_plus.direction import unit
+from gaa_core.aggregators.gaa_plus.insiders import Insiders, sample_slopes
+from gaa_core.aggregators.gaa_plus.reconnaissance import Reconnaissance
+from gaa_core.aggregators.gaa_plus.sight import Sight
 from gaa_core.attacks import Blend
 from gaa_core.cases import MNIST
 from gaa_core.cases.base import Split
-from gaa_core.engines import FlatModel
 from gaa_core.league.grid import SETTINGS, Arena, opponent
 from gaa_core.league.rules import Entrant
+from gaa_core.models import FlatModel
 from gaa_core.server import ParameterServer
 
 D, SAMPLES, BATCH = 160, 10, 16

@@ -9,10 +9,10 @@ import torch
 
 from gaa_core import run, seeding, studies
 from gaa_core.aggregators import GAAPlus, ledger
-from gaa_core.aggregators.evidence import YOUNG
-from gaa_core.aggregators.ledger import Ledger
-from gaa_core.aggregators.mind import Mind
-from gaa_core.aggregators.sight import Sight
+from gaa_core.aggregators.gaa_plus.evidence import YOUNG
+from gaa_core.aggregators.gaa_plus.ledger import Ledger
+from gaa_core.aggregators.gaa_plus.mind import Mind
+from gaa_core.aggregators.gaa_plus.sight import Sight
 from gaa_core.attacks import GradientReversion
 from gaa_core.cases import CMS
 

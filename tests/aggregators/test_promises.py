@@ -10,10 +10,10 @@ import torch
 
 from gaa_core import run, seeding, studies
 from gaa_core.aggregators import GAAPlus
-from gaa_core.aggregators.mind import PRIOR, Mind
-from gaa_core.aggregators.promises import Promises
-from gaa_core.aggregators.reputation import Reputation
-from gaa_core.aggregators.sight import Sight
+from gaa_core.aggregators.gaa_plus.mind import PRIOR, Mind
+from gaa_core.aggregators.gaa_plus.promises import Promises
+from gaa_core.aggregators.gaa_plus.reputation import Reputation
+from gaa_core.aggregators.gaa_plus.sight import Sight
 from gaa_core.attacks import GradientReversion
 from gaa_core.cases import CMS
 from gaa_core.league.grid import SETTINGS
@@ -229,7 +229,9 @@ def test_samples_of_several_classes_are_believed(monkeypatch):
 
 def test_whoever_was_misled_does_not_foretell_how_the_samples_scatter(monkeypatch):
     """It takes a gradient a sample, at every step on which their evidence has taught nothing yet."""
-    monkeypatch.setattr("gaa_core.aggregators.mind.foretold_spread", lambda *args: pytest.fail("nobody asks for it"))
+    monkeypatch.setattr(
+        "gaa_core.aggregators.gaa_plus.mind.foretold_spread", lambda *args: pytest.fail("nobody asks for it")
+    )
     mind, seen = settled_mind([1] * 10)
     mind.qv, mind.misled = torch.ones(3), True
     assert set(mind.witnesses(seen.gradients)[1]) == {"memory"}

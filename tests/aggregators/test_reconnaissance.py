@@ -10,11 +10,11 @@ import torch
 
 from gaa_core import conformance, run, seeding
 from gaa_core.aggregators import GAAPlus
-from gaa_core.aggregators.direction import DirectionMemory, survey
-from gaa_core.aggregators.evidence import YOUNG, MirroredCalibration
-from gaa_core.aggregators.mind import PRIOR, Mind
-from gaa_core.aggregators.reconnaissance import UNANIMITY, Reconnaissance
-from gaa_core.aggregators.sight import Sight, classes
+from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey
+from gaa_core.aggregators.gaa_plus.evidence import YOUNG, MirroredCalibration
+from gaa_core.aggregators.gaa_plus.mind import PRIOR, Mind
+from gaa_core.aggregators.gaa_plus.reconnaissance import UNANIMITY, Reconnaissance
+from gaa_core.aggregators.gaa_plus.sight import Sight, classes
 from gaa_core.attacks import MissingLabel
 from gaa_core.cases.base import Split
 from gaa_core.league.grid import SETTINGS

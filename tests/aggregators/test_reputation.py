@@ -10,10 +10,10 @@ import torch
 from gaa_core import seeding
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators import GAAPlus, reputation
-from gaa_core.aggregators.beliefs import Beliefs
-from gaa_core.aggregators.mind import PRIOR, Mind
-from gaa_core.aggregators.reputation import Reputation
-from gaa_core.aggregators.sight import Sight
+from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
+from gaa_core.aggregators.gaa_plus.mind import PRIOR, Mind
+from gaa_core.aggregators.gaa_plus.reputation import Reputation
+from gaa_core.aggregators.gaa_plus.sight import Sight
 
 HORIZONS = (1, 10, 100, 1000)
 ONES = torch.ones(10).double()

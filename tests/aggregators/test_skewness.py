@@ -11,8 +11,8 @@ import torch
 
 from gaa_core import analysis, run, seeding, studies
 from gaa_core.aggregators import GAAPlus, skewness
-from gaa_core.aggregators.evidence import Calibration
-from gaa_core.aggregators.mind import Mind
+from gaa_core.aggregators.gaa_plus.evidence import Calibration
+from gaa_core.aggregators.gaa_plus.mind import Mind
 from gaa_core.attacks import GradientReversion
 from gaa_core.cases import CMS, MNIST
 from gaa_core.cases.base import Split

@@ -11,8 +11,8 @@ import torch
 
 from gaa_core.aggregators import Mean
 from gaa_core.cases import MNIST
-from gaa_core.engines import LocalCluster, RayEngine
-from gaa_core.engines.rehearsal import RehearsalEngine, measure_rounds
+from gaa_core.distributed import LocalCluster, RayEngine
+from gaa_core.distributed.rehearsal import RehearsalEngine, measure_rounds
 from gaa_core.simulator import Simulation
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'gaa-core[distributed]'")

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gaa_core import models
 from gaa_core.cases import Yelp, YelpFull, yelp, yelp_full
+from gaa_core.cases import networks as models
 from gaa_core.cases.text import SCALE, Labelled, build, drop_words, encoded
 from gaa_core.errors import DataError
 

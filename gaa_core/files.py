@@ -1,0 +1,48 @@
+"""Files that are whole or absent: written beside their place, then exchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def draft(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which replaces it when the block ends without an error, and is removed if not.
+
+    Missing parent folders are made. Readers see the old file or the new one, never half of one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".pending{path.suffix}", dir=path.parent)
+    os.close(handle)
+    pending = Path(name)
+    try:
+        yield pending
+        with pending.open("rb") as file:
+            os.fsync(file.fileno())
+        pending.chmod(0o644)
+        pending.replace(path)
+    finally:
+        pending.unlink(missing_ok=True)
+
+
+def write(path: str | Path, content: str | bytes) -> Path:
+    """Write text (UTF-8) or bytes in one exchange; returns the path."""
+    with draft(path) as pending:
+        pending.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+def write_json(path: str | Path, value: object) -> Path:
+    """Write JSON that other tools can read: sorted keys, no NaN."""
+    return write(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> object:
+    """The value of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
