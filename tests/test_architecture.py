@@ -12,48 +12,16 @@ import gaa_core
 
 #: From top to bottom. A module may import those of its own layer and of the layers below.
 LAYERS = {
-    "command line": ["__main__", "reproduce", "gallery", "readme", "plan", "forecast"],
-    "studies": [
-        "studies",
-        "sweep",
-        "identity",
-        "league",
-        "lessons",
-        "widgets",
-        "distributed",
-        "disagreements",
-        "growth",
-        "theory",
-        "bench",
-    ],
-    "simulator": ["conformance", "simulator", "guard", "resume", "recorder"],
-    "parts of a run": [
-        "engine",
-        "server",
-        "analysis",
-        "plots",
-        "table_plots",
-        "trace_plots",
-        "league_plots",
-        "speed_plots",
-        "style",
-        "report",
-    ],
-    "rules": ["aggregators", "attacks", "cases", "roles", "agent", "qv", "partition"],
-    "ground": [
-        "kernels",
-        "order_statistics",
-        "compiled",
-        "models",
-        "datasets",
-        "trace",
-        "checkpoint",
-        "registry",
-        "seeding",
-        "files",
-        "progress",
-        "errors",
-    ],
+    layer: names.split()
+    for layer, names in {
+        "command line": "__main__ reproduce gallery readme plan forecast",
+        "studies": "studies sweep identity league widgets distributed lessons disagreements growth theory bench",
+        "simulator": "conformance simulator guard resume recorder",
+        "parts of a run": "engine server analysis report style plots table_plots trace_plots league_plots speed_plots",
+        "rules": "aggregators attacks cases roles agent qv partition",
+        "ground": "kernels models datasets trace checkpoint registry seeding files progress errors "
+        "order_statistics compiled",
+    }.items()
 }
 FLOORS = [name for names in LAYERS.values() for name in names]
 LAYER = {name: number for number, names in enumerate(LAYERS.values()) for name in names}
