@@ -1,22 +1,36 @@
-"""The shape of a case study: data, model and settings of one task, as a frozen constant."""
+"""The shape of a case study: data, model, loss, metric and settings of one task, as a frozen constant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from gaa_core.cases import checks
+from gaa_core.errors import GaaError
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples with their classes: inputs [m, ...] float32, targets [m] int64."""
+    """Samples with their targets. Arrays, lists and frames become tensors; unequal counts raise GaaError.
+
+    `inputs` [m, ...] are float, or int64 for a network that begins with an embedding. `targets` are class numbers
+    [m] int64, or numbers [m, ...] float for regression.
+    """
 
     inputs: Tensor
     targets: Tensor
     raw: Any = None  # the samples as a person reads them: a list of sentences, a table's rows; None for images
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", checks.inputs(self.inputs))
+        object.__setattr__(self, "targets", checks.tensor(self.targets, "targets"))
+        checks.counts(self.inputs, self.targets)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -39,16 +53,28 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class CaseData:
-    """What a case trains and tests on, and where it came from."""
+    """What a case trains and tests on, and where it came from. Raises GaaError for data that cannot be trained on."""
 
     train: Split
     test: Split
-    classes: tuple[str, ...]  # the classes' names, in the order of their numbers
+    classes: tuple[str, ...]  # the classes' names, in the order of their numbers; () for regression
     source: str  # one phrase for captions and tables, e.g. "MNIST, 60,000 + 10,000 (GAA_DATA)"
     fingerprint: str  # digest of the data, part of every cached result's key
     stand_in: bool = False  # True where the data is not what the paper's case names
     encode: Callable[[Any], Tensor] | None = None  # raw samples -> inputs, where the case has raw samples
     other: Split | None = None  # samples of another stratum that came with the data; neither trained nor tested on
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test", "other"):
+            split = getattr(self, part)
+            if split is None and part == "other":
+                continue
+            if not isinstance(split, Split):
+                raise GaaError(f"CaseData needs a Split as `{part}`; found {type(split).__name__}.")
+            targets = checks.targets(split.targets, len(self.classes), part)
+            checks.finite(split.inputs, f"{part} inputs")
+            object.__setattr__(self, part, replace(split, targets=targets))
+        checks.alike(self.train, self.test)
 
 
 @dataclass(frozen=True)
@@ -62,6 +88,16 @@ class Settings:
     qv_size: int = 10  # quasi-validation samples
     cooldown: float = 0.0  # the last share of the steps, over which lr falls linearly to nothing (ours)
 
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "n", "qv_size"):
+            object.__setattr__(self, name, checks.whole(getattr(self, name), name))
+        for name in ("lr", "cooldown"):
+            object.__setattr__(self, name, checks.number(getattr(self, name), name))
+        if not self.lr > 0:
+            raise GaaError(f"lr must be greater than 0; found {self.lr}.")
+        if not 0 <= self.cooldown <= 1:
+            raise GaaError(f"cooldown must be a share of the steps, from 0 to 1; found {self.cooldown}.")
+
     def lr_at(self, step: int) -> float:
         """The model step size at one step."""
         span = self.steps - round(self.steps * (1.0 - self.cooldown))
@@ -69,17 +105,55 @@ class Settings:
         return self.lr if span == 0 or left >= span else self.lr * max(0, left) / span
 
 
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """The share of samples whose greatest output [m, classes] is that of their class [m]."""
+    return float((outputs.argmax(1) == targets).double().mean())
+
+
+def r2(outputs: Tensor, targets: Tensor) -> float:
+    """The coefficient of determination: 1 for exact outputs, 0 for those no better than the targets' mean."""
+    spread = (targets - targets.mean(0)).square().sum()
+    return float(1 - (outputs.reshape(targets.shape) - targets).square().sum() / spread)
+
+
+@contextlib.contextmanager
+def precision(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors are of this floating type within the block, whatever torch's default is outside."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype if dtype.is_floating_point else torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 @dataclass(frozen=True)
 class CaseStudy:
-    """One task of the paper's evaluation."""
+    """One task: data, network, loss, metric and default settings."""
 
     name: str  # "mnist"
     title: str  # "MNIST", for captions
     load: Callable[[], CaseData]  # memoised; raises DataError with the file's name
-    model: Callable[[CaseData], nn.Module]  # a fresh network; the caller seeds it
+    model: Callable[[CaseData], nn.Module]  # a fresh network; `network` calls it
     settings: Settings
     similar: Callable[[CaseData], Split] | None = None  # samples of a similar, not identical, domain for the QV set
     similar_style: Callable[[CaseData, Split, Generator], Split] | None = None  # instead: held-out samples in its style
     similar_title: str = ""  # what they are, e.g. "8x8 digits of scikit-learn, upscaled"
     shift: Callable[[CaseData, Split, Generator], Split] | None = None  # the same samples, restyled or corrupted
     shift_title: str = ""  # how, e.g. "moved, blurred and noisy"
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy  # (outputs, targets) -> mean over the batch
+    metric: Callable[[Tensor, Tensor], float] = accuracy  # (outputs, targets) -> one number; greater is better
+
+    def network(self, data: CaseData) -> nn.Module:
+        """A fresh network in the inputs' precision; the caller seeds it. Raises GaaError where it does not fit."""
+        with precision(data.train.inputs.dtype):
+            network = self.model(data)
+        checks.fits(self, network, data)
+        return network
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        """The metric of a test set's outputs. A metric that fails, or gives no number, raises GaaError."""
+        try:
+            return float(self.metric(outputs, targets))
+        except Exception as error:
+            raise GaaError(f"The metric of case '{self.name}' fails: {checks.first_line(error)}") from error

@@ -1,0 +1,191 @@
+"""What every case passes, built-in or brought: containers as tensors, targets in range, a network that fits."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gaa_core.errors import GaaError
+
+if TYPE_CHECKING:
+    from gaa_core.cases.base import CaseData, CaseStudy, Split
+
+PIXEL_DIMENSIONS = 3  # uint8 inputs [m, h, w] or [m, c, h, w] are images, of values up to 255
+TRIED = 2  # samples on which a network and a loss are tried
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line as the end of a sentence."""
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return line if line.endswith(".") else line + "."
+
+
+def whole(value: Any, name: str) -> int:
+    """A whole number of at least 1 as an int, from Python, numpy or torch; anything else raises."""
+    try:
+        found = operator.index(value)
+    except (TypeError, RuntimeError):
+        found = 0
+    if found < 1 or isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == torch.bool:
+        raise GaaError(f"{name} must be a whole number of at least 1; found {value!r}.")
+    return found
+
+
+def number(value: Any, name: str) -> float:
+    """A finite number as a float, from Python, numpy or torch; anything else raises."""
+    try:
+        found = math.nan if isinstance(value, str | bytes | bool | np.bool_) else float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise GaaError(f"{name} must be a finite number; found {value!r}.")
+    return found
+
+
+def tensor(values: Any, what: str) -> Tensor:
+    """A tensor, array, frame, series or nested list of numbers as a tensor; arrays are copied."""
+    if isinstance(values, Tensor):
+        found = values.detach()
+    else:
+        try:
+            array = np.array(values.to_numpy() if hasattr(values, "to_numpy") else values)
+            if array.dtype.kind == "O":
+                array = array.astype(np.float64)
+            if array.dtype.kind == "u" and array.dtype != np.uint8:
+                array = array.astype(np.int64)
+            found = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise GaaError(f"{what} must be numbers in rows of one length; found: {first_line(error)}") from error
+    if found.layout is not torch.strided or found.is_complex() or found.ndim == 0:
+        kind = f"{found.dtype} of shape {list(found.shape)}".removeprefix("torch.")
+        raise GaaError(f"{what} must be a dense tensor of real numbers, a sample a row; found {kind}.")
+    return found
+
+
+def inputs(values: Any) -> Tensor:
+    """Inputs as float, or as int64 for an embedding. Images of uint8 are divided by 255, as torchvision does."""
+    found = tensor(values, "inputs")
+    if found.dtype == torch.uint8 and found.ndim >= PIXEL_DIMENSIONS:
+        return found.to(torch.float32) / 255
+    if found.dtype in (torch.bool, torch.uint8, torch.float16):
+        return found.to(torch.float32)
+    return found if found.is_floating_point() else found.to(torch.int64)
+
+
+def counts(inputs: Tensor, targets: Tensor) -> None:
+    """Refuse inputs and targets of different counts."""
+    if len(inputs) != len(targets):
+        raise GaaError(f"Samples need one target each; found {len(inputs)} inputs and {len(targets)} targets.")
+
+
+def targets(values: Tensor, classes: int, part: str) -> Tensor:
+    """Class numbers [m] int64 from 0 to `classes` - 1, or float targets where `classes` is 0.
+
+    A column [m, 1], bools, whole floats and one-hot rows are converted.
+    """
+    if len(values) == 0 and part != "other":
+        raise GaaError(f"The {part} set is empty: expected at least one sample.")
+    if classes == 0:
+        found = values if values.is_floating_point() else values.to(torch.float32)
+        finite(found, f"{part} targets")
+        return found
+    finite(values, f"{part} targets")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 2 and values.shape[1] == classes and is_one_hot(values):
+        values = values.argmax(1)
+    if values.ndim != 1:
+        shape = list(values.shape)
+        raise GaaError(f"{part} targets must be class numbers [m] or one-hot rows [m, {classes}]; found {shape}.")
+    found = values.to(torch.int64)
+    if len(found) and (found != values).any():
+        raise GaaError(f"{part} targets must be whole class numbers; found {values[found != values][0].item()}.")
+    if len(found) and not 0 <= found.min() <= found.max() < classes:
+        span = f"{found.min().item()} to {found.max().item()}"
+        raise GaaError(f"{part} targets must be class numbers from 0 to {classes - 1}; found {span}.")
+    return found
+
+
+def is_one_hot(values: Tensor) -> bool:
+    """Whether every row [m, classes] has a single 1 and zeros else."""
+    return bool(((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all())
+
+
+def finite(values: Tensor, what: str) -> None:
+    """Refuse NaN and infinite values, with the first column that has them."""
+    bad = ~values.isfinite()
+    if bad.any():
+        columns = bad.reshape(len(bad), -1)
+        column = int(columns.any(0).nonzero()[0])
+        rows = int(columns[:, column].sum())
+        raise GaaError(f"{what} must be finite; found NaN or infinity in {rows} of {len(bad)} rows of column {column}.")
+
+
+def alike(train: Split, test: Split) -> None:
+    """Refuse a test set whose samples are not shaped as the training samples are."""
+    for name in ("inputs", "targets"):
+        one, other = getattr(train, name), getattr(test, name)
+        if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
+            told = [f"{list(each.shape[1:])} {each.dtype}".replace("torch.", "") for each in (one, other)]
+            raise GaaError(f"Training and test {name} must be alike; found samples of {told[0]} and of {told[1]}.")
+
+
+def fits(case: CaseStudy, network: nn.Module, data: CaseData) -> None:
+    """Try a network and the loss on two samples, so that what cannot be trained is refused before the first step."""
+    who = f"case '{case.name}'"
+    if not isinstance(network, nn.Module):
+        raise GaaError(f"The model of {who} must give a torch.nn.Module; found {type(network).__name__}.")
+    samples, wanted = data.train.inputs[:TRIED], data.train.targets[:TRIED]
+    outputs = tried(network, samples, who)
+    if data.classes and case.loss is functional.cross_entropy:
+        needed = len(data.classes)
+        if outputs.ndim != 2 or outputs.shape[1] < needed:
+            shape = list(outputs.shape[1:])
+            raise GaaError(f"The network of {who} needs {needed} outputs a sample, one a class; found {shape}.")
+    if not loss_is_mean(case.loss, outputs, wanted, who):
+        shapes = f"outputs {list(outputs.shape[1:])} and targets {list(wanted.shape[1:])} a sample"
+        raise GaaError(f"The loss of {who} needs outputs and targets of one shape; found {shapes}.")
+
+
+def tried(network: nn.Module, samples: Tensor, who: str) -> Tensor:
+    """The outputs of a network for some samples, in evaluation mode; its mode and torch's random state stay."""
+    training = {module: module.training for module in network.modules()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs = network.eval()(samples)
+    except Exception as error:
+        kind = f"{list(samples.shape[1:])} {samples.dtype}".replace("torch.", "")
+        raise GaaError(f"The network of {who} cannot take samples of {kind}: {first_line(error)}") from error
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(samples):
+        found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise GaaError(f"The network of {who} must give a tensor with one row a sample; found {found}.")
+    return outputs
+
+
+def loss_is_mean(loss, outputs: Tensor, targets: Tensor, who: str) -> bool:
+    """Whether the loss runs without broadcasting a column over a row. A loss that fails raises."""
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            whole = loss(outputs, targets)
+            if not isinstance(whole, Tensor) or whole.ndim:
+                found = list(whole.shape) if isinstance(whole, Tensor) else type(whole).__name__
+                raise GaaError(f"The loss of {who} must be one number, a tensor of shape []; found {found}.")
+            if outputs.shape == targets.shape or outputs.numel() != targets.numel():
+                return True
+            one_by_one = [loss(outputs[row : row + 1], targets[row : row + 1]) for row in range(len(targets))]
+    except GaaError:
+        raise
+    except Exception as error:
+        raise GaaError(f"The loss of {who} fails on its outputs and targets: {first_line(error)}") from error
+    return bool(torch.isclose(whole, torch.stack(one_by_one).mean(), rtol=1e-3, equal_nan=True))
