@@ -1,11 +1,13 @@
 """Role schedules: who is Byzantine at which step. Pure functions of the step, so they can be drawn without training.
 
-`schedule(step)` is a bool tensor [n], True where the worker is Byzantine. Names are the reconstruction's, exact
-semantics ours. The manipulated workers are the first ones: workers 0 .. byzantine-1.
+`schedule(step)` is a bool tensor [n], True is Byzantine. Threat model (paper, section 3.1): a fixed set
+of workers is compromised for the whole run, here workers 0 .. byzantine-1; at a step some of them may behave. Names are
+the reconstruction's. `resampled` leaves that model and is ours.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -36,45 +38,48 @@ class RoleSchedule:
         return f"{self.kind}({', '.join(f'{name}={value}' for name, value in self.params)})"
 
 
+def none(n: int) -> RoleSchedule:
+    """No worker is ever Byzantine."""
+    return static(n, 0)
+
+
 def static(n: int, byzantine: int) -> RoleSchedule:
-    """A fixed set of `byzantine` workers misbehaves from step 0."""
-    _check_count(n, byzantine)
-    return RoleSchedule("static", n, (("byzantine", byzantine),))
+    """The compromised workers are Byzantine from step 0."""
+    return _schedule("static", n, byzantine=_count(byzantine, n))
 
 
 def pretense(n: int, byzantine: int, until: int = 300) -> RoleSchedule:
-    """A fixed set of `byzantine` workers behaves before step `until` and misbehaves from then on."""
-    _check_count(n, byzantine)
-    if until < 0:
-        raise GaaError(f"pretense needs until >= 0; found {until}.")
-    return RoleSchedule("pretense", n, (("byzantine", byzantine), ("until", until)))
+    """The compromised workers behave before step `until` and are Byzantine from then on."""
+    return _schedule("pretense", n, byzantine=_count(byzantine, n), until=_integer("until", until, least=0))
 
 
-def randomized(n: int, beta: float, period: int = 1, seed: int = 0) -> RoleSchedule:
-    """Every `period` steps each worker's role is drawn anew, Byzantine with probability `beta`.
+def randomized(n: int, byzantine: int, period: int = 1, probability: float = 0.5, seed: int = 0) -> RoleSchedule:
+    """In every `period` steps each compromised worker is Byzantine with `probability`.
 
-    The number of Byzantine workers fluctuates without a bound: it can be 0 and it can be n.
+    The ratio at a step is anything between 0 and byzantine / n. Probability and periods: ours.
     """
-    if not 0 <= beta <= 1:
-        raise GaaError(f"randomized needs a probability 0 <= beta <= 1; found {beta}.")
-    _check_period("randomized", period)
-    return RoleSchedule("randomized", n, (("beta", beta), ("period", period), ("seed", seed)))
+    return _schedule(
+        "randomized",
+        n,
+        byzantine=_count(byzantine, n),
+        period=_integer("period", period, least=1),
+        probability=_probability("probability", probability),
+        seed=_integer("seed", seed),
+    )
 
 
-def flipping(n: int, byzantine: int, period: int = 20, seed: int = 0) -> RoleSchedule:
-    """`byzantine` manipulated workers start Byzantine; every `period` steps each changes its role with probability 1/2.
+def resampled(n: int, beta: float, period: int = 1, seed: int = 0) -> RoleSchedule:
+    """In every `period` steps each of all n workers is Byzantine with probability `beta`.
 
-    A role that changes with probability 1/2 is a fresh fair coin in every period after the first, whatever it was
-    before; the schedule draws that coin, which makes any step computable without the steps before it.
+    No worker stays benign and at some steps none may be: beyond the paper's threat model. Ours.
     """
-    _check_count(n, byzantine)
-    _check_period("flipping", period)
-    return RoleSchedule("flipping", n, (("byzantine", byzantine), ("period", period), ("seed", seed)))
-
-
-def nobody(n: int) -> RoleSchedule:
-    """No worker is ever Byzantine."""
-    return static(n, 0)
+    return _schedule(
+        "resampled",
+        n,
+        beta=_probability("beta", beta),
+        period=_integer("period", period, least=1),
+        seed=_integer("seed", seed),
+    )
 
 
 @dataclass(frozen=True)
@@ -97,17 +102,18 @@ class ScriptedRoles:
 
 
 def scripted(base: Callable[[int], Tensor], changes: Iterable[tuple[int, int, bool]]) -> ScriptedRoles:
-    """The schedule `base`, but for `changes` (step, worker, byzantine): from that step on the worker is what they say.
+    """The schedule `base` with `changes` (step, worker, byzantine), each in force from its step on.
 
-    Of several changes of one worker the last in the list that has begun counts. Ours: how a run in which somebody
-    turned workers by hand is written down.
+    Of several changes of one worker the last in the list that has begun counts. Ours: it writes down a run in which
+    roles were changed by hand.
     """
     n = len(base(0))
-    kept = tuple((int(step), int(worker), bool(byzantine)) for step, worker, byzantine in changes)
-    for step, worker, _ in kept:
-        if step < 0:
-            raise GaaError(f"scripted needs steps >= 0; found {step}.")
-        if not 0 <= worker < n:
+    kept = tuple(
+        (_integer("step", step, least=0), _integer("worker", worker, least=0), bool(byzantine))
+        for step, worker, byzantine in changes
+    )
+    for _, worker, _ in kept:
+        if worker >= n:
             raise GaaError(f"scripted needs a worker between 0 and {n - 1}; found {worker}.")
     return ScriptedRoles(base, kept)
 
@@ -117,7 +123,7 @@ REGISTRY: dict[str, Callable[..., RoleSchedule]] = {
     "static": static,
     "pretense": pretense,
     "randomized": randomized,
-    "flipping": flipping,
+    "resampled": resampled,
 }
 
 
@@ -129,33 +135,45 @@ def _pretense_at(step: int, n: int, byzantine: int, until: int) -> Tensor:
     return (torch.arange(n) < byzantine) & (step >= until)
 
 
-def _randomized_at(step: int, n: int, beta: float, period: int, seed: int) -> Tensor:
+def _randomized_at(step: int, n: int, byzantine: int, period: int, probability: float, seed: int) -> Tensor:
+    return (torch.arange(n) < byzantine) & _resampled_at(step, n, probability, period, seed)
+
+
+def _resampled_at(step: int, n: int, beta: float, period: int, seed: int) -> Tensor:
     return torch.rand(n, generator=seeding.generator(seed, "roles/randomized", step // period)) < beta
-
-
-def _flipping_at(step: int, n: int, byzantine: int, period: int, seed: int) -> Tensor:
-    manipulated = torch.arange(n) < byzantine
-    if step < period:
-        return manipulated
-    coins = torch.rand(n, generator=seeding.generator(seed, "roles/flipping", step // period))
-    return manipulated & (coins < 0.5)
 
 
 _ROLE_AT = {
     "static": _static_at,
     "pretense": _pretense_at,
     "randomized": _randomized_at,
-    "flipping": _flipping_at,
+    "resampled": _resampled_at,
 }
 
 
-def _check_count(n: int, byzantine: int) -> None:
-    if n < 1:
-        raise GaaError(f"A role schedule needs at least one worker; found n={n}.")
-    if not 0 <= byzantine <= n:
-        raise GaaError(f"byzantine must be between 0 and n={n}; found {byzantine}.")
+def _schedule(kind: str, n: int, **params: float) -> RoleSchedule:
+    return RoleSchedule(kind, _integer("n", n, least=1), tuple(params.items()))
 
 
-def _check_period(kind: str, period: int) -> None:
-    if period < 1:
-        raise GaaError(f"{kind} needs period >= 1; found {period}.")
+def _integer(name: str, value: int, least: int | None = None) -> int:
+    """Any library's integer as Python's."""
+    try:
+        found = operator.index(value)
+    except TypeError:
+        raise GaaError(f"A role schedule needs a whole number {name}; found {value!r}.") from None
+    if least is not None and found < least:
+        raise GaaError(f"A role schedule needs {name} >= {least}; found {found}.")
+    return found
+
+
+def _count(byzantine: int, n: int) -> int:
+    found = _integer("byzantine", byzantine, least=0)
+    if found > n:
+        raise GaaError(f"A role schedule needs byzantine between 0 and n={n}; found {found}.")
+    return found
+
+
+def _probability(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise GaaError(f"A role schedule needs 0 <= {name} <= 1; found {value}.")
+    return float(value)

@@ -27,7 +27,7 @@ from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
 from gaa_core.recorder import Recorder, describe, pairwise_distances
 from gaa_core.resume import load_checkpoint, save_checkpoint
-from gaa_core.roles import RoleSchedule, nobody
+from gaa_core.roles import RoleSchedule, none
 from gaa_core.server import ParameterServer
 from gaa_core.trace import Trace
 
@@ -116,7 +116,7 @@ class Simulation:
         chosen = {"n": n, "steps": steps, "lr": lr, "batch_size": batch_size, "qv_size": qv_size, "cooldown": cooldown}
         self.settings = _resolve(case, **chosen)
         self.case, self.rule, self.attack, self.seed = case, rule, attack, seed
-        self.roles = nobody(self.settings.n) if roles is None else roles
+        self.roles = none(self.settings.n) if roles is None else roles
         _check(rule, attack, self.roles, self.settings)
         self.data = case.load()
         draw = partial(draw_qv, case, self.data, qv_source, self.settings.qv_size)

@@ -76,8 +76,8 @@ def shortlist(n: int) -> list[Aggregator]:
 
 
 def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSchedule:
-    """A role schedule by name for a share of Byzantine workers: pretenders turn after a third of the run, flips come
-    every 20 steps.
+    """A role schedule by name for a share of Byzantine workers: pretense turns after a third of the run,
+    roles last one step or 20.
     """
     count = round(n * ratio)
     match kind:
@@ -86,12 +86,12 @@ def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSche
         case "pretense":
             return roles.pretense(n, count, until=steps // 3)
         case "randomized":
-            return roles.randomized(n, ratio, period=1, seed=seed)
+            return roles.randomized(n, count, seed=seed)
         case "randomized, 20":
-            return roles.randomized(n, ratio, period=20, seed=seed)
-        case "flipping":
-            return roles.flipping(n, count, period=20, seed=seed)
-    raise UnknownName("schedule", kind, ("static", "pretense", "randomized", "randomized, 20", "flipping"))
+            return roles.randomized(n, count, period=20, seed=seed)
+        case "resampled":
+            return roles.resampled(n, ratio, seed=seed)
+    raise UnknownName("schedule", kind, ("static", "pretense", "randomized", "randomized, 20", "resampled"))
 
 
 def unattacked(case: CaseStudy, seeds: Iterable[int], rules: Iterable = (Mean(),), **settings) -> list[Experiment]:

@@ -29,7 +29,7 @@ BEHAVIOUR_COLOURS = {
     "static": BYZANTINE,
     "pretense": "#aa3377",
     "randomized": "#ddaa33",
-    "flipping": "#009e73",
+    "resampled": "#009e73",
 }
 METHOD_COLOURS = {"credits": BENIGN, "GeoMed+": "#228833"}
 

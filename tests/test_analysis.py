@@ -21,8 +21,8 @@ N, STEPS = 10, 120
 SCHEDULES = {
     "static": lambda seed: roles.static(N, 6),
     "pretense": lambda seed: roles.pretense(N, 6, until=50),
-    "randomized": lambda seed: roles.randomized(N, 0.6, period=1, seed=seed),
-    "flipping": lambda seed: roles.flipping(N, 6, period=20, seed=seed),
+    "randomized": lambda seed: roles.randomized(N, 6, period=20, seed=seed),
+    "resampled": lambda seed: roles.resampled(N, 0.6, seed=seed),
 }
 
 
@@ -220,7 +220,7 @@ def test_the_turn_is_told_and_who_turned(seed):
     assert table["fell"].tolist() == [True] * 6 + [False] * 4
 
 
-@pytest.mark.parametrize("schedule", ["static", "flipping"])
+@pytest.mark.parametrize("schedule", ["static", "randomized"])
 def test_where_nobody_turns_there_is_no_alarm(schedule):
     table = analysis.turning_points(made_up(schedule))
     assert table["step"].isna().all() and not table["fell"].any()
@@ -260,14 +260,14 @@ def test_groups_from_a_turn_on_and_by_count():
 
 def test_true_behaviours_come_from_the_schedule():
     assert analysis.true_behaviour(made_up("pretense")).tolist() == ["pretense"] * 6 + ["benign"] * 4
-    assert analysis.true_behaviour(made_up("randomized")).tolist() == ["randomized"] * N
+    assert analysis.true_behaviour(made_up("resampled")).tolist() == ["resampled"] * N
     odd = dataclasses.replace(made_up(), settings={"roles": "my_roles"})
     with pytest.raises(GaaError, match="my_roles has no name"):
         analysis.true_behaviour(odd)
 
 
 def test_features_know_neither_roles_nor_test_set():
-    trace = made_up("flipping")
+    trace = made_up("randomized")
     blind = dataclasses.replace(trace, byzantine=~trace.byzantine, steps=trace.steps.assign(loss=9.0, accuracy=0.0))
     for distances in (False, True):
         seen, unseen = (analysis.worker_features(each, distances=distances) for each in (trace, blind))
@@ -296,8 +296,8 @@ def test_behaviours_of_made_up_runs_are_told():
 
 
 @pytest.mark.parametrize(
-    "schedule", ["static", "pretense", "flipping"]
-)  # randomized: nobody keeps a side to be trusted
+    "schedule", ["static", "pretense", "randomized"]
+)  # resampled: no worker keeps a side to be trusted
 def test_distances_tell_the_side_at_every_step(schedule):
     trace = made_up(schedule)
     away, share = analysis.sides(trace)
@@ -319,6 +319,6 @@ def test_sides_need_the_distances_and_outlive_infinite_ones():
 
 def test_held_out_runs_are_held_out():
     with pytest.raises(GaaError, match=r"found \[0\] in both"):
-        analysis.classify_behaviour([made_up(seed=0), made_up(seed=1)], [made_up("flipping", 0)])
+        analysis.classify_behaviour([made_up(seed=0), made_up(seed=1)], [made_up("randomized", 0)])
     with pytest.raises(GaaError, match="found 1 and 0"):
         analysis.classify_behaviour([made_up()], [])

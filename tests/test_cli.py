@@ -54,9 +54,9 @@ def test_run_prints_a_table_for_people(capsys):
 
 
 def test_schedules_take_the_seed_of_the_run(capsys, tmp_path):
-    words = ["--attack", "gradient_reversion", "--roles", "randomized", "beta=.5", "--seed", "9", "--steps", "6"]
+    words = ["--attack", "gradient_reversion", "--roles", "randomized", "byzantine=2", "--seed", "9", "--steps", "6"]
     assert main([*RUN, *words, "--save", str(tmp_path / "trace")]) == 0
-    expected = roles.randomized(4, 0.5, seed=9).table(6)
+    expected = roles.randomized(4, 2, seed=9).table(6)
     assert Trace.load(tmp_path / "trace").byzantine.tolist() == expected.tolist()
 
 

@@ -15,7 +15,7 @@ from gaa_core.trace import Trace
 
 def trace(rule="GAA()", steps=40, n=10, credits=True, seed=0):
     random = np.random.default_rng(seed)
-    byzantine = roles.flipping(n, 7, period=5, seed=seed).table(steps).numpy()
+    byzantine = roles.randomized(n, 7, period=5, seed=seed).table(steps).numpy()
     table = pd.DataFrame(
         {
             "step": range(steps),
@@ -27,7 +27,7 @@ def trace(rule="GAA()", steps=40, n=10, credits=True, seed=0):
         }
     )
     given = random.dirichlet(np.ones(n), steps) if credits else np.full((steps, n), np.nan)
-    settings = {"rule": rule, "title": "MNIST", "attack": "GradientReversion(scale=1.0)", "roles": "flipping(...)"}
+    settings = {"rule": rule, "title": "MNIST", "attack": "GradientReversion(scale=1.0)", "roles": "randomized(...)"}
     return Trace(settings, table, given.astype(np.float32), byzantine)
 
 

@@ -25,20 +25,20 @@ def test_attacked_is_the_whole_grid_with_its_labels():
         range(3),
         ratios=[0.1, 0.9],
         attacks=["switcher"],
-        schedules=["static", "flipping"],
+        schedules=["static", "resampled"],
         steps=4,
     )
     assert len(runs) == 2 * 3 * 2 * 2
     labels = {tuple(dict(each.labels).items()) for each in runs}
-    assert (("attack_name", "switcher"), ("schedule", "flipping"), ("ratio", 0.9)) in labels
+    assert (("attack_name", "switcher"), ("schedule", "resampled"), ("ratio", 0.9)) in labels
     assert dict(runs[0].options)["roles"](0).sum() == 1
 
 
 def test_schedules_are_those_of_the_method():
     assert studies.schedule("pretense", 10, 0.7, 300, 0)(99).sum() == 0
     assert studies.schedule("pretense", 10, 0.7, 300, 0)(100).sum() == 7
-    with pytest.raises(UnknownName, match="flipping"):
-        studies.schedule("fliping", 10, 0.7, 300, 0)
+    with pytest.raises(UnknownName, match="pretense"):
+        studies.schedule("pretence", 10, 0.7, 300, 0)
 
 
 def rows(rule, values, **columns):

@@ -1,4 +1,4 @@
-"""How do they behave? Static, pretense, randomized, flipping or benign: told from credits, rewards and distances."""
+"""How do they behave? Static, pretense, randomized, resampled or benign: told from credits, rewards and distances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gaa_core.analysis.turning import log_credits, movements, robust_deviation
 from gaa_core.errors import GaaError
 from gaa_core.trace import Trace
 
-BEHAVIOURS = ("benign", "static", "pretense", "randomized", "flipping")
+BEHAVIOURS = ("benign", "static", "pretense", "randomized", "resampled")
 
 #: Levels and rewards are read in this many parts of a run, movements of the credits in shorter spans.
 PARTS, SPANS = 6, 15
@@ -50,12 +50,12 @@ class BehaviourReport:
 def true_behaviour(trace: Trace) -> np.ndarray:
     """The behaviour of each worker [n], from the run's role schedule: of a schedule's workers, those it manipulates.
 
-    Randomized roles are drawn for every worker, so that there everybody is randomized.
+    Under resampled roles every worker can be Byzantine, so that there all are resampled.
     """
     kind = trace.settings["roles"].split("(")[0]
     if kind not in BEHAVIOURS:
         raise GaaError(f"The behaviour of {trace.settings['roles']} has no name; expected one of {BEHAVIOURS[1:]}.")
-    manipulated = trace.byzantine.any(axis=0) | (kind == "randomized")
+    manipulated = trace.byzantine.any(axis=0) | (kind == "resampled")
     return np.where(manipulated, kind, "benign")
 
 

@@ -16,7 +16,7 @@ from gaa_core.sweep import Experiment, experiment
 #: Seeds of reported results are 0, 1, 2...; these never are.
 TUNING_SEEDS, SEARCH_SEEDS = (100, 101, 102, 103, 104), (200, 201, 202)
 
-SCHEDULES = ("static", "pretense", "randomized", "randomized, 20", "flipping")
+SCHEDULES = ("static", "pretense", "randomized", "randomized, 20", "resampled")
 RATIOS = (0.3, 0.5, 0.7, 0.9)
 
 ORACLE, SERVER_ONLY = "Oracle", "ServerOnly"
@@ -180,7 +180,7 @@ class Arena:
     def game(self, entrant: Entrant) -> Game:
         """The run of an entrant, or why there is none."""
         labels = self._labels(entrant.name, attack_name=self.foe.name, schedule=self.kind, ratio=self.ratio)
-        attackers = self.n if self.kind.startswith("randomized") else round(self.n * self.ratio)
+        attackers = self.n if self.kind == "resampled" else round(self.n * self.ratio)
         try:
             rule = entrant.rule(self.n, attackers)
         except GaaError as error:

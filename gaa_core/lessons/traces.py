@@ -48,7 +48,7 @@ def _two_gangs(steps: int) -> Callable[[int], Tensor]:
 _CASES = {
     "A": (_two_gangs, 3),
     "B": (_two_gangs, 4),
-    "C": (lambda steps: roles.randomized(10, 0.7, period=1, seed=5), 5),
+    "C": (lambda steps: roles.resampled(10, 0.7, period=1, seed=5), 5),
 }
 
 

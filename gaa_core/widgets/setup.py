@@ -108,9 +108,9 @@ class Setup:
     def _role_options(self) -> dict[str, float]:
         match self.schedule:
             case "randomized":
-                return {"beta": self.ratio, "period": PERIOD, "seed": self.seed}
-            case "flipping":
                 return {"byzantine": self.byzantine, "period": PERIOD, "seed": self.seed}
+            case "resampled":
+                return {"beta": self.ratio, "period": PERIOD, "seed": self.seed}
             case "pretense":
                 return {"byzantine": self.byzantine, "until": TURNS_AT}
         return {"byzantine": self.byzantine}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaa_core import conformance, roles, run, seeding, studies
+from gaa_core import conformance, roles, run, seeding
 from gaa_core.aggregators import GAA, GAAPlus, Oracle
 from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey
 from gaa_core.aggregators.gaa_plus.evidence import YOUNG, Calibration, Lengths, multiplicity, weighted_median
@@ -136,7 +136,7 @@ def test_every_part_can_be_switched_off(switch):
 
 def test_same_run_same_trace():
     rule = GAAPlus()
-    attack = {"attack": RandomFault(std=1.0), "roles": roles.randomized(10, 0.5, seed=3)}
+    attack = {"attack": RandomFault(std=1.0), "roles": roles.resampled(10, 0.5, seed=3)}
     first, second = (run(MNIST, rule, **SHORT, **attack) for _ in range(2))
     assert np.array_equal(first.credits, second.credits)
     assert first.steps["qv_loss"].equals(second.steps["qv_loss"])
@@ -497,10 +497,10 @@ def test_kept_memory_stays_within_twice_the_submissions():
     ("attack", "schedule"),
     [
         (GradientReversion(scale=10.0), roles.static(10, 9)),
-        (GradientReversion(scale=1.0), roles.randomized(10, 0.7, seed=104)),
+        (GradientReversion(scale=1.0), roles.resampled(10, 0.7, seed=104)),
         (ALittleIsEnough(), roles.static(10, 7)),
     ],
-    ids=["reversion x10 static", "reversion randomized", "a little is enough"],
+    ids=["reversion x10 static", "reversion resampled", "a little is enough"],
 )
 def test_stays_near_the_oracle(attack, schedule):
     oracle, ours, theirs = (
@@ -519,7 +519,7 @@ def test_is_the_mean_when_nobody_attacks():
 @pytest.mark.parametrize("attack", [RandomFault(), OneCoordinate()], ids=["random fault", "one coordinate"])
 def test_survives_twenty_steps_without_anybody_honest(attack):
     """Long liars among themselves, before and after it knows how long the honest are: silence, and no forgetting."""
-    schedule = studies.schedule("randomized, 20", 10, 0.9, 150, 103)
+    schedule = roles.resampled(10, 0.9, period=20, seed=103)
     oracle, ours = (run(MNIST, rule, attack=attack, roles=schedule, **LEAGUE) for rule in (Oracle(), GAAPlus()))
     assert ours.accuracy > oracle.accuracy - 0.05
 

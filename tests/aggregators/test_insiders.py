@@ -211,7 +211,7 @@ def test_courtiers_in_the_majority_are_exposed_and_survived(foe):
 
 def test_no_insiders_are_found_among_those_who_know_nothing():
     rule = a.GAAPlus()
-    league_run(rule, "reversion x1", "randomized", 0.7, seed=100)
+    league_run(rule, "reversion x1", "resampled", 0.7, seed=100)
     assert not rule._state.insiders.known and rule._state.insiders.alarms == 0
 
 
@@ -331,7 +331,7 @@ def test_own_steps_do_not_shorten_what_an_honest_submission_is_measured_by(known
 
 def test_against_courtiers_who_leave_one_honest_worker_own_steps_save_the_run():
     """Packaged Medicare stays, 90 % courtiers drawn anew at every step."""
-    arena = Arena(SETTINGS["cms"], opponent("found: courtier", 100), "randomized", 0.9, 10, 126)
+    arena = Arena(SETTINGS["cms"], opponent("found: courtier", 100), "resampled", 0.9, 10, 126)
     experiment = arena.game(Entrant("x", lambda f, n: a.GAAPlus())).experiment
     saved = run(experiment.case, a.GAAPlus(), **dict(experiment.options))
     silent = run(experiment.case, a.GAAPlus(use_own_steps=False), **dict(experiment.options))

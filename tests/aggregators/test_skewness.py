@@ -165,7 +165,7 @@ def test_caution_is_a_share(caution):
 def test_late_in_training_liars_are_still_told():
     """At every step anew, 70 % reverse their gradients; a step without credit counts as guessing."""
     setting, found = SETTINGS["mnist"], []
-    schedule = studies.schedule("randomized", 10, 0.7, setting.steps, 104)
+    schedule = studies.schedule("resampled", 10, 0.7, setting.steps, 104)
     for rule in (GAAPlus(), GAAPlus(caution=0.0)):
         trace = run(MNIST, rule, attack=GradientReversion(), roles=schedule, n=10, seed=104, **setting.options())
         found.append(analysis.detection_table(pd.DataFrame([{"rule": ""}]), [trace])["auc_steps"].iloc[0])

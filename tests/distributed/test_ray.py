@@ -49,7 +49,7 @@ def test_importing_the_package_does_not_import_ray():
     [
         (GAA(), None, NOBODY),
         (GAA(), GradientReversion(), roles.static(5, 2)),
-        (GAA(norm_bound=2.0), RandomFault(std=1.0), roles.randomized(5, 0.5)),  # draws numbers together
+        (GAA(norm_bound=2.0), RandomFault(std=1.0), roles.resampled(5, 0.5)),  # draws numbers together
         (Krum(f=1), ALittleIsEnough(), roles.static(5, 1)),  # looks at the honest
         (FLTrust(), MimicThenTurn(until=6), roles.static(5, 2)),  # remembers
         (Mean(), LabelFlip(), roles.static(5, 1)),  # changes its batches

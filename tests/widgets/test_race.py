@@ -62,7 +62,7 @@ def test_the_copied_code_gives_the_same_traces(race):
     assert byzantine[12].tolist() == [False, True, False, False, False]
 
 
-@pytest.mark.parametrize("schedule", ["pretense", "randomized", "flipping"])
+@pytest.mark.parametrize("schedule", ["pretense", "randomized", "resampled"])
 def test_so_it_does_for_every_schedule(schedule):
     race = Race(Setup(rules=("GAA()",), schedule=schedule, **SMALL))
     finish(race, 23)

@@ -76,14 +76,14 @@ def test_live_roles_remember_what_was_done():
 
 
 def test_a_later_change_of_a_worker_counts():
-    schedule = roles.scripted(roles.nobody(2), [(3, 1, True), (3, 1, False)])
+    schedule = roles.scripted(roles.none(2), [(3, 1, True), (3, 1, False)])
     assert not schedule(5).any()
 
 
-@pytest.mark.parametrize(("changes", "told"), [([(-1, 0, True)], "steps >= 0"), ([(0, 2, True)], "between 0 and 1")])
+@pytest.mark.parametrize(("changes", "told"), [([(-1, 0, True)], "step >= 0"), ([(0, 2, True)], "between 0 and 1")])
 def test_scripts_are_checked(changes, told):
     with pytest.raises(GaaError, match=told):
-        roles.scripted(roles.nobody(2), changes)
+        roles.scripted(roles.none(2), changes)
 
 
 def test_unknown_names_are_told_with_the_nearest():
