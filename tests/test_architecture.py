@@ -15,11 +15,11 @@ LAYERS = {
     layer: names.split()
     for layer, names in {
         "command line": "__main__ reproduce gallery readme plan forecast",
-        "studies": "studies sweep identity league widgets distributed lessons disagreements growth theory bench",
+        "studies": "studies sweep league widgets distributed lessons disagreements growth theory bench",
         "simulator": "conformance simulator guard resume recorder",
         "parts of a run": "engine server analysis report style plots table_plots trace_plots league_plots speed_plots",
         "rules": "aggregators attacks cases roles agent qv partition",
-        "ground": "kernels models datasets trace checkpoint registry seeding files progress errors "
+        "ground": "kernels models datasets trace identity checkpoint registry seeding files progress errors "
         "order_statistics compiled",
     }.items()
 }
