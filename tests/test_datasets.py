@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import pickle
+import pwd
 import struct
 
 import numpy as np
 import pytest
 import torch
 
-from gaa_core.datasets import cache_folder, composed, data_folder, idx, locate, medicare, pickles, rendered, reviews
+from gaa_core.datasets import cache_folder, data_folder, idx, locate, medicare, pickles, rendered, reviews
 from gaa_core.datasets.restyle import restyle
 from gaa_core.errors import DataError, UnknownName
 
@@ -44,7 +46,7 @@ def test_all_names_are_looked_for_in_gaa_data_first(folders):
 
 def test_gaa_data_must_exist(monkeypatch, tmp_path):
     monkeypatch.setenv("GAA_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"GAA_DATA should name an existing folder; found '.*nowhere'"):
+    with pytest.raises(DataError, match=r"GAA_DATA should name an existing, readable folder; found '.*nowhere'"):
         locate("toy")
 
 
@@ -59,6 +61,40 @@ def test_the_cache_is_in_the_home_folder_unless_named(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / ".cache" / "gaa_core"
 
 
+@pytest.mark.parametrize(
+    ("misplaced", "data", "named"),
+    [
+        ("MNIST/raw/file", "MNIST", "MNIST/raw"),
+        ("MNIST/raw/file", "MNIST/raw", "MNIST/raw"),
+        ("a/MNIST/raw/file", ".", "a/MNIST/raw"),
+        ("train-images-idx3-ubyte.gz", ".", "train-images-idx3-ubyte.gz"),
+        ("mnist/train-images-idx3-ubyte.gz", ".", "mnist"),
+    ],
+    ids=["too deep", "far too deep", "too high", "flat", "other name"],
+)
+def test_gaa_data_one_step_off_is_warned_of(tmp_path, monkeypatch, misplaced, data, named):
+    """The folder that torchvision's `root` means, and others do not."""
+    (tmp_path / misplaced).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / misplaced).write_text("")
+    monkeypatch.setenv("GAA_DATA", str(tmp_path / data))
+    with pytest.warns(UserWarning, match=rf"has no MNIST/raw; found .*/{named}\. Used instead: packaged data"):
+        assert locate("MNIST/raw", signs=("*-ubyte*", "mnist*")) is None
+
+
+def test_an_empty_gaa_data_folder_is_no_mistake(folders):
+    assert locate("MNIST/raw", signs=("*-ubyte*", "mnist*")) is None  # warnings are errors here
+
+
+def test_without_a_home_there_is_no_cache_and_a_warning(monkeypatch):
+    """Containers and services run under user ids without an account."""
+    for name in ("HOME", "GAA_CACHE", "GAA_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert cache_folder() is None
+    with pytest.warns(UserWarning, match="No home folder is known, so no cache is read; GAA_CACHE can name one"):
+        assert locate("yelp/yelp_labelled.txt").name == "packaged"
+
+
 def _idx(array: np.ndarray, magic: int | None = None) -> bytes:
     magic = 0x0800 | array.ndim if magic is None else magic
     return struct.pack(f">I{array.ndim}I", magic, *array.shape) + array.astype(np.uint8).tobytes()
@@ -67,44 +103,48 @@ def _idx(array: np.ndarray, magic: int | None = None) -> bytes:
 IMAGES = np.arange(24).reshape(2, 3, 4)
 
 
+def _publish(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_idx_gives_the_array(tmp_path, packed):
     content = _idx(IMAGES)
-    (tmp_path / ("images.gz" if packed else "images")).write_bytes(gzip.compress(content) if packed else content)
-    assert np.array_equal(idx.parse(idx.read(tmp_path, "images"), "images", 3), IMAGES)
+    name = "images-idx3"
+    (tmp_path / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+    assert np.array_equal(idx.read(tmp_path, name, _publish(content)), IMAGES)
+    with pytest.raises(DataError, match="corrupt or not the published file: expected md5 0; found"):
+        idx.read(tmp_path, name, "0")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "images is truncated: expected a header of 16 bytes; found 0"),
+        (b"", "idx3 is truncated: expected a header of 16 bytes; found 0"),
         (_idx(IMAGES)[:15], "expected a header of 16 bytes; found 15"),
-        (_idx(IMAGES)[:-1], r"images is truncated: its header says \(2, 3, 4\), so 24 bytes; found 23"),
-        (_idx(IMAGES) + b"0", "images is too long: .* 24 bytes; found 25"),
+        (_idx(IMAGES)[:-1], r"idx3 is truncated: its header says \(2, 3, 4\), so 24 bytes; found 23"),
+        (_idx(IMAGES) + b"0", "idx3 is too long: .* 24 bytes; found 25"),
         (_idx(IMAGES, magic=2049), "expected magic number 2051; found 2049"),
         (struct.pack(">IIII", 2051, 2**32 - 1, 2**32 - 1, 2**32 - 1), "is truncated: its header says"),
     ],
 )
 def test_idx_names_the_file_the_expected_and_the_found(content, message):
     with pytest.raises(DataError, match=message):
-        idx.parse(content, "images", 3)
+        idx.parse(content, "idx3")
 
 
-def test_idx_files_that_are_missing_or_badly_packed(tmp_path):
+def test_idx_files_that_are_missing_badly_packed_or_huge(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"images is missing: expected it, or images\.gz"):
-        idx.read(tmp_path, "images")
+        idx.read(tmp_path, "images", "")
     whole = gzip.compress(os.urandom(1000))
     for broken in (whole[:-9], whole[:-4] + b"????", b"not gzip"):
         (tmp_path / "images.gz").write_bytes(broken)
         with pytest.raises(DataError, match=r"images\.gz is truncated or corrupt"):
-            idx.read(tmp_path, "images")
-
-
-def test_idx_refuses_a_small_file_that_unpacks_to_a_huge_one(tmp_path, monkeypatch):
+            idx.read(tmp_path, "images", "")
     monkeypatch.setattr(idx, "_LARGEST", 1_000)
     (tmp_path / "images.gz").write_bytes(gzip.compress(b"\0" * 1_001))
     with pytest.raises(DataError, match="unpacks to more than 1,000 bytes"):
-        idx.read(tmp_path, "images")
+        idx.read(tmp_path, "images", "")
 
 
 class Hostile:
@@ -165,7 +205,7 @@ def test_pickles_missing_or_too_large(tmp_path, monkeypatch):
 
 def test_sentences_end_at_the_newline_only(tmp_path):
     path = tmp_path / "some_labelled.txt"
-    path.write_bytes("Good\u0085 film.\t1\nBad,\ttoo.\t0\r\n\nGood\u0085 film.\t1\n".encode())
+    path.write_bytes("\ufeffGood\u0085 film.\t1\nBad,\ttoo.\t0\r\n\nGood\u0085 film.\t1\n".encode())
     assert reviews.sentences(path) == (["Good\u0085 film.", "Bad,\ttoo."], [1, 0])
 
 
@@ -174,9 +214,11 @@ def test_sentences_end_at_the_newline_only(tmp_path):
     [
         (b"Good.\t1\nBad.\t2\n", "line 2: expected a sentence, a tab and 0 or 1"),
         (b"Good.\t1\n\nBad.\n", "line 3: expected a sentence, a tab and 0 or 1; found 'Bad.'"),
-        (b"\t1\n", "line 1: expected a sentence"),
+        (b"sentence\tlabel\n", "line 1: expected a sentence"),
         (b"Good.\t1\nB\xe9d.\t0\n", "line 2: expected UTF-8 text; found byte 0xe9"),
+        ("Good.\t1\n".encode("utf-16"), "line 1: expected UTF-8 text"),
         (b"\n", "is empty"),
+        (b"Good.\t1\nBest.\t1\n", "expected every class; found none of number 0"),
     ],
 )
 def test_bad_sentences_are_refused_by_line(tmp_path, content, message):
@@ -185,9 +227,12 @@ def test_bad_sentences_are_refused_by_line(tmp_path, content, message):
         reviews.sentences(tmp_path / "some_labelled.txt")
 
 
-def test_reviews_of_a_csv_file(tmp_path):
+@pytest.mark.parametrize("dirt", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n", ",\n", ",,\r\n"])
+def test_reviews_of_a_csv_file(tmp_path, dirt, end):
     path = tmp_path / "train.csv"
-    path.write_text('"1","Dr. ""No"" was\\nlate, and cold"\n"2","Fine"\n', encoding="utf-8")
+    rows = ['"1","Dr. ""No"" was\\nlate, and cold"', '"2","Fine"']
+    path.write_bytes((dirt + end.join(rows) + end).encode())
     assert reviews.reviews(path, stars=2) == (['Dr. "No" was\nlate, and cold', "Fine"], [0, 1])
 
 
@@ -196,9 +241,11 @@ def test_reviews_of_a_csv_file(tmp_path):
     [
         (b'"1","a"\n"3","b"\n', "line 2: expected a label from 1 to 2 and a text; found 2 fields, the first '3'"),
         (b'"1","a","b"\n', "line 1: .* found 3 fields"),
-        (b'"1","a"\n\n', "line 2: .* found 0 fields"),
-        (b'"1","a"\n"2","\xff"\n', "expected UTF-8 text in csv"),
+        (b'"label","text"\n', "line 1: .* the first 'label'"),
+        (b'"1","a\nb"\n\n"3","b"\n', "line 4: "),
+        (b'"1","a"\n' * 9_000 + b'"2","\xff"\n', "line 9001: expected UTF-8 text; found byte 0xff"),
         (b"", "is empty"),
+        (b'"2","a"\n', "expected every class; found none of number 0"),
     ],
 )
 def test_bad_reviews_are_refused_by_line(tmp_path, content, message):
@@ -210,14 +257,18 @@ def test_bad_reviews_are_refused_by_line(tmp_path, content, message):
 HEADER = [each.name for each in (*medicare.INPATIENT.features, medicare.INPATIENT.target)]
 
 
-def _claims(tmp_path, *rows: str, header: str = ",".join([*HEADER, "IP_DRG_QUINT_PMT_AVG"])):
+def _claims(tmp_path, *rows: str, header: str = ",".join([*HEADER, "IP_DRG_QUINT_PMT_AVG"]), end: str = "\n"):
     path = tmp_path / "claims.csv"
-    path.write_bytes("\n".join([header, *rows]).encode("latin1"))
+    path.write_bytes(end.join([header, *rows, ""]).encode("latin1"))
     return path
 
 
-def test_a_medicare_table_has_its_features_and_target_only(tmp_path):
-    frame = medicare.read(_claims(tmp_path, "1,6,17,,4,5,9999", "2, 1 ,3,81,1,1,10"), medicare.INPATIENT)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n", ",\n"])
+@pytest.mark.parametrize("mark", ["", "\xef\xbb\xbf"])
+def test_a_medicare_table_has_its_features_and_target_only(tmp_path, mark, end):
+    header = mark + ",".join([*HEADER, "IP_DRG_QUINT_PMT_AVG"])
+    path = _claims(tmp_path, "1,6,17,,4,5,9999", "2, 1 ,3,81,1,1,10", header=header, end=end)
+    frame = medicare.read(path, medicare.INPATIENT)
     assert list(frame.columns) == HEADER
     assert frame.to_numpy().tolist() == [["1", "6", "17", "blank", "4", "5"], ["2", "1", "3", "81", "1", "1"]]
 
@@ -225,20 +276,27 @@ def test_a_medicare_table_has_its_features_and_target_only(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("3,6,17,,4,5,1", "line 3: expected one of 1, 2 as BENE_SEX_IDENT_CD; found '3'"),
-        ("1,6,17,,4,,1", "line 3: expected one of 1, 2, 3, 4, 5 as IP_DRG_QUINT_PMT_CD; found 'blank'"),
-        ("1,6,17,,4,5,1,8,9", "expected the BSA Inpatient Claims PUF 2008 in csv"),
-        ("1,6,17,\xe9,4,5,1", "expected the BSA Inpatient Claims PUF 2008 in csv, UTF-8"),
+        ("3,6,17,,4,5,1", "line 4: expected one of 1, 2 as BENE_SEX_IDENT_CD; found '3'"),
+        ("1,6,17,,4,,1", "line 4: expected one of 1, 2, 3, 4, 5 as IP_DRG_QUINT_PMT_CD; found 'blank'"),
+        ("1,6,17,,4,5,1,8,9", "line 4: expected 7 fields; found 9"),
+        ("1,6,17", "line 4: expected 7 fields; found 3"),
+        ("1,6,17,\xe9,4,5,1", "line 4: expected UTF-8 text; found byte 0xe9"),
     ],
 )
-def test_bad_medicare_rows_are_refused(tmp_path, row, message):
+def test_bad_medicare_rows_are_refused_by_line(tmp_path, row, message):
     with pytest.raises(DataError, match=message):
-        medicare.read(_claims(tmp_path, "1,6,17,,4,5,1", row), medicare.INPATIENT)
+        medicare.read(_claims(tmp_path, "1,6,17,,4,5,1", "", row), medicare.INPATIENT)
 
 
-def test_a_medicare_table_without_its_columns(tmp_path):
+def test_medicare_tables_without_rows_columns_or_anything(tmp_path):
+    with pytest.raises(DataError, match=r"claims\.csv has a header only"):
+        medicare.read(_claims(tmp_path), medicare.INPATIENT)
     with pytest.raises(DataError, match="missing IP_CLM_DAYS_CD, IP_DRG_QUINT_PMT_CD; found BENE_SEX"):
         medicare.read(_claims(tmp_path, "1,6,17,", header=",".join(HEADER[:4])), medicare.INPATIENT)
+    with pytest.raises(DataError, match="found no header"):
+        medicare.read(_claims(tmp_path, header=""), medicare.INPATIENT)
+    with pytest.raises(DataError, match="nowhere is missing: expected the BSA Inpatient"):
+        medicare.read(tmp_path / "nowhere", medicare.INPATIENT)
 
 
 def test_the_codebook_explains_every_field_and_code():
@@ -265,23 +323,6 @@ def test_rendered_images_are_balanced_and_the_same_for_a_seed():
     other, _ = rendered.images(40, seed=4)
     assert np.array_equal(pixels, again)
     assert not np.array_equal(pixels, other)
-
-
-@pytest.mark.parametrize("domain", [composed.RESTAURANTS, composed.PRODUCTS])
-def test_composed_sentences_are_different_balanced_and_the_same_for_a_seed(domain):
-    sentences, labels = composed.sentences(domain, 301, seed=5)
-    assert len(set(sentences)) == 301
-    assert sum(labels) == 151
-    assert (sentences, labels) == composed.sentences(domain, 301, seed=5)
-    assert sentences != composed.sentences(domain, 301, seed=6)[0]
-
-
-def test_words_alone_do_not_settle_a_composed_sentence():
-    sentences, labels = composed.sentences(composed.RESTAURANTS, 400, seed=0)
-    denied = {label for sentence, label in zip(sentences, labels, strict=True) if "not delicious" in sentence}
-    plain = {label for sentence, label in zip(sentences, labels, strict=True) if "was delicious" in sentence}
-    assert denied == {0}
-    assert plain == {0, 1}  # "the soup was delicious, but..."
 
 
 def test_restyled_images_keep_their_shape_and_change_their_pixels():

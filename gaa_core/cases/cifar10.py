@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from gaa_core.cases import networks as models
+from gaa_core.cases import networks
 from gaa_core.cases.base import CaseData, CaseStudy, Settings, Split
 from gaa_core.datasets import fingerprint, locate, pickles, stamp
 from gaa_core.datasets.restyle import restyle
@@ -25,7 +25,7 @@ BATCH = 10_000  # images a file
 
 def load() -> CaseData:
     """CIFAR-10 from GAA_DATA, else from the cache, else the rendered stand-in. Read once a process."""
-    source = locate("cifar-10-batches-py")
+    source = locate("cifar-10-batches-py", signs=("cifar*", "CIFAR*", "data_batch_1"))
     if source is None:
         return _rendered()
     return _official(source.folder, source.name, stamp(source.folder))
@@ -42,7 +42,7 @@ def _official(folder: Path, name: str, _stamp) -> CaseData:
 
 def _read(paths: list[Path], digest) -> Split:
     """Batches one after another, each normalised in its place, so that the peak in memory is the result itself."""
-    inputs = torch.empty(len(paths) * BATCH, 3, 32, 32)
+    inputs = torch.empty(len(paths) * BATCH, 3, 32, 32, dtype=torch.float32)
     targets = torch.empty(len(inputs), dtype=torch.int64)
     for place, path in enumerate(paths):
         pixels, labels = _batch(path)
@@ -75,7 +75,7 @@ def _batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def normalise(images: Tensor) -> Tensor:
     """Pixels 0-255 as normalised float32, in place.  # [m, 3, 32, 32]"""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values, dtype=images.dtype).view(3, 1, 1) for values in (MEAN, STD))
     return images.div_(255).sub_(mean).div_(std)
 
 
@@ -106,7 +106,7 @@ CIFAR10 = CaseStudy(
     name="cifar10",
     title="CIFAR-10",
     load=load,
-    model=lambda data: models.lenet(len(data.classes)),
+    model=lambda data: networks.lenet(len(data.classes)),
     # On the photographs plain SGD at this step size swings between 0.58 and 0.63 from one look to the next (steps of
     # 0.07 do too), so that it is laid to rest at the end.
     settings=Settings(lr=0.1, batch_size=64, steps=3000, n=10, qv_size=10, cooldown=0.2),
@@ -115,4 +115,4 @@ CIFAR10 = CaseStudy(
     shift=shift,
     shift_title="moved, blurred and noisy",
 )
-# A larger network for a GPU: dataclasses.replace(CIFAR10, model=lambda data: models.resnet18(len(data.classes)))
+# A larger network for a GPU: dataclasses.replace(CIFAR10, model=lambda data: networks.resnet18(len(data.classes)))

@@ -44,6 +44,26 @@ def lenet(classes: int = 10) -> nn.Sequential:
     )
 
 
+def cnn(classes: int = 10) -> nn.Sequential:
+    """The small network of the field's MNIST experiments, 431,080 parameters, for images in rows of 784 pixels.
+
+    Caffe's LeNet with ReLU; used e.g. by El Mhamdi et al. 2021, "Distributed momentum for Byzantine-resilient SGD".
+    """
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),  # [m, 784] -> [m, 1, 28, 28]
+        nn.Conv2d(1, 20, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # -> [m, 20, 12, 12]
+        nn.Conv2d(20, 50, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # -> [m, 50, 4, 4]
+        nn.Flatten(),  # -> [m, 800]
+        nn.Linear(800, 500),
+        nn.ReLU(),
+        nn.Linear(500, classes),
+    )
+
+
 class Residual(nn.Module):
     """Two 3x3 convolutions around a shortcut (He et al. 2016, figure 5 left), normalised over channel groups."""
 

@@ -31,8 +31,9 @@ def build(
     labels = torch.from_numpy(targets.astype(np.int64))
     home = torch.from_numpy(np.flatnonzero(~other))
     train, test = (home[index] for index in stratified(labels[home], test_share=0.2))
-    if len(train) == 0 or len(test) == 0:
-        raise DataError(f"{table.title}: expected rows to train and to test on; found {len(rows)} in all.")
+    for number, name in enumerate(classes):
+        if not ((labels[train] == number).any() and (labels[test] == number).any()):
+            raise DataError(f"{table.title}: expected rows '{name}' to train and to test on; found too few or none.")
     encode = _encoder(rows.iloc[train.numpy()], table.features)
 
     def split(index: Tensor) -> Split:

@@ -27,9 +27,7 @@ class Labelled:
         return Labelled([self.sentences[place] for place in chosen], [self.labels[place] for place in chosen])
 
 
-def build(
-    train: Labelled, test: Labelled, classes: tuple[str, ...], source: str, *, stand_in: bool = False
-) -> CaseData:
+def build(train: Labelled, test: Labelled, classes: tuple[str, ...], source: str) -> CaseData:
     """The data of a text case: TF-IDF weights of words and pairs of words, with the sentences as `raw`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -45,7 +43,7 @@ def build(
 
     splits = [Split(encode(each.sentences), torch.tensor(each.labels), list(each.sentences)) for each in (train, test)]
     digest = fingerprint(*(tensor.numpy().tobytes() for split in splits for tensor in (split.inputs, split.targets)))
-    return CaseData(*splits, classes, source, digest, stand_in=stand_in, encode=encode)
+    return CaseData(*splits, classes, source, digest, encode=encode)
 
 
 def encoded(data: CaseData, domain: Labelled) -> Split:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
+import gzip
 import shutil
+import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO
 
-from gaa_core.datasets.archives import unpack
-from gaa_core.datasets.download import disk_error, download
+from gaa_core import files
 from gaa_core.datasets.official import DEFAULT, OFFICIAL, DataSet, Download
 from gaa_core.datasets.sources import cache_folder
 from gaa_core.errors import DataError, UnknownName
 
 RECORD = "checksums.json"  # checksums of first downloads, where the publisher states none
+RETRIES = 3  # of a download that breaks off, with a pause of some seconds between them
+CHUNK = 2**16  # bytes read at a time
+LARGEST = 1_000 * 2**20  # bytes of the members taken out of one archive
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, RuntimeError)
 
 
 def fetch(
@@ -29,110 +34,130 @@ def fetch(
 ) -> None:
     """Installs these data sets (none named: the four cases) in the cache. What is there already stays as it is.
 
-    A download that breaks off is kept and resumed by the next call. Unless every file of a data set has come, has
-    the right checksum and content, nothing of it is installed.
+    Unless every file of a data set has come with the right checksum and content, nothing of it is installed. The next
+    call downloads what is missing.
     """
     names = list(names) or list(DEFAULT)
     for name in names:
         if name not in official:
             raise UnknownName("data set", name, official)
     cache = Path(cache) if cache is not None else cache_folder()
+    if cache is None:
+        raise DataError("No home folder is known: set GAA_CACHE to the folder that downloads are to go to.")
     for name in names:
-        unit = official[name]
-        target = cache / unit.unit
+        target = cache / official[name].unit
         if target.exists():
             print(f"{name}: already in {target}")
             continue
-        _install(unit, cache, progress, timeout)
+        try:
+            _install(official[name], cache, progress, timeout)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(f"{cache} cannot be written: {reason}. GAA_CACHE can name another folder.") from error
         print(f"{name}: installed in {target}")
 
 
 def _install(unit: DataSet, cache: Path, progress: bool, timeout: float) -> None:
     """Downloads, checks and unpacks beside the cache's data, and moves the whole into its place in one step."""
     downloads = cache / "downloads"
-    try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix="staging-", dir=downloads))
-    except OSError as error:
-        raise disk_error(error, downloads) from error
-    try:
-        parts = []
-        for each in unit.downloads:
-            part = downloads / f"{hashlib.sha256(each.url.encode()).hexdigest()[:12]}.part"
-            parts.append(part)
-            download(each.url, part, largest=each.largest, timeout=timeout, progress=progress)
-            _verify(each, part, cache)
-            _unpack(each, part, staging)
+    downloads.mkdir(parents=True, exist_ok=True)
+    paths = [_download(each, cache, progress, timeout) for each in unit.downloads]
+    with tempfile.TemporaryDirectory(prefix="staging-", dir=downloads, ignore_cleanup_errors=True) as folder:
+        staging = Path(folder) / "unit"
+        staging.mkdir()
         source = staging / Path(unit.unit).name if unit.one_file else staging
-        if unit.check is not None:
-            _checked(unit, source)
-        for each, part in zip(unit.downloads, parts, strict=True):
-            _remember(each, part, cache)
+        try:
+            for each, path in zip(unit.downloads, paths, strict=True):
+                _unpack(each, path, staging)
+            unit.check(source)
+        except (DataError, *BROKEN) as error:
+            for path in paths:
+                path.unlink()
+            urls, reason = ", ".join(each.url for each in unit.downloads), str(error).rstrip(".")
+            raise DataError(f"{urls}: the download is discarded, for it is not what was expected: {reason}.") from error
+        _remember(unit, paths, cache)
         (cache / unit.unit).parent.mkdir(parents=True, exist_ok=True)
-        staging.chmod(0o755)  # mkdtemp keeps its folders from all others
-        os.replace(source, cache / unit.unit)  # noqa: PTH105
-    except OSError as error:
-        raise disk_error(error, downloads) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    for part in parts:
-        _forget(part)
+        source.replace(cache / unit.unit)
+    for path in paths:
+        path.unlink()
 
 
-def _verify(each: Download, part: Path, cache: Path) -> None:
-    """Compares with the published checksum, or with the one recorded at the first download."""
-    expected, whose = each.checksum, "published"
-    if not expected:
-        expected, whose = _record(cache).get(each.url, ""), f"recorded in {cache / RECORD}"
-    if not expected:
-        return
-    algorithm, _, wanted = expected.partition(":")
-    found = _digest(part, algorithm)
-    if found != wanted:
-        _forget(part)
-        raise DataError(
-            f"{each.url}: expected {algorithm} {wanted} ({whose}); found {found}. The download is discarded."
-        )
+def _download(each: Download, cache: Path, progress: bool, timeout: float) -> Path:
+    """The downloaded file, which has the published checksum, or that of the first download."""
+    import pooch
+    from requests.exceptions import RequestException
 
-
-def _unpack(each: Download, part: Path, staging: Path) -> None:
+    pooch.get_logger().setLevel("WARNING")
+    known = each.checksum or _record(cache).get(each.url)
+    name = pooch.utils.unique_file_name(each.url)
+    shelf = pooch.create(
+        cache / "downloads", "", registry={name: known}, urls={name: each.url}, retry_if_failed=RETRIES
+    )
+    receive = pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK, timeout=timeout)
     try:
-        unpack(part, each.packing, each.members, staging, largest=each.largest_unpacked)
-        for name, wanted in each.member_md5.items():
-            found = _digest(staging / name, "md5")
-            if found != wanted:
-                raise DataError(f"{each.url}: expected md5 {wanted} of {name} (published); found {found}.")
-    except DataError as error:
-        _forget(part)
-        raise DataError(f"{each.url}: {error} The download is discarded.") from error
+        return Path(shelf.fetch(name, downloader=receive))
+    except RequestException as error:
+        reason = f"{each.url} could not be downloaded: {error}"
+        raise DataError(f"{reason}; run fetch again, or put the files into the folder that GAA_DATA names.") from error
+    except ValueError as error:
+        whose = "published" if each.checksum else f"recorded in {cache / RECORD}"
+        raise DataError(f"{each.url}: expected {known} ({whose}); found another file, which is discarded.") from error
 
 
-def _checked(unit: DataSet, source: Path) -> None:
-    try:
-        unit.check(source)
-    except DataError as error:
-        raise DataError(f"{', '.join(each.url for each in unit.downloads)}: {error} Nothing is installed.") from error
+def _unpack(each: Download, archive: Path, folder: Path) -> None:
+    """Writes the wanted members under names of our own, so that none can leave the folder."""
+    left, missing = LARGEST, set(each.members.values())
+    for member, size, stream in _READERS[each.packing](archive):
+        path = PurePosixPath(member.replace("\\", "/"))
+        ending = next((end for end in each.members if f"/{path}".endswith(end)), None)
+        if ending is None or "__MACOSX" in path.parts or path.name.startswith("._"):
+            continue
+        target, left = each.members[ending], left - size
+        if target not in missing:
+            raise DataError(f"{archive} should have one member for {target}; found '{member}' as well")
+        if left < 0:
+            raise DataError(f"{archive} should have at most {LARGEST:,} unpacked bytes; found more")
+        missing.remove(target)
+        with stream() as source, (folder / target).open("wb") as out:
+            shutil.copyfileobj(source, out)
+    if missing:
+        raise DataError(f"{archive} should have {', '.join(sorted(missing))} in it; found no such member")
 
 
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+def _plain(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    yield "", path.stat().st_size, lambda: path.open("rb")
+
+
+def _tar(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.isfile():  # no link, no device
+                yield member.name, member.size, lambda member=member: tar.extractfile(member)
+
+
+def _zip(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    with zipfile.ZipFile(archive) as packed:
+        for member in packed.infolist():
+            if not member.is_dir():  # no more than `file_size` bytes of it are ever read
+                yield member.filename, member.file_size, lambda member=member: packed.open(member)
+
+
+_READERS = {"": _plain, "tar": _tar, "zip": _zip}
 
 
 def _record(cache: Path) -> dict[str, str]:
     path = cache / RECORD
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return files.read_json(path) if path.is_file() else {}
 
 
-def _remember(each: Download, part: Path, cache: Path) -> None:
-    if each.checksum or each.member_md5:
-        return
-    record = {**_record(cache), each.url: f"sha256:{_digest(part, 'sha256')}"}
-    written = cache / (RECORD + ".pending")
-    written.write_text(json.dumps(record, indent=2))
-    written.replace(cache / RECORD)
+def _remember(unit: DataSet, paths: Iterable[Path], cache: Path) -> None:
+    """Records the checksums of downloads for which none is published."""
+    import pooch
 
-
-def _forget(part: Path) -> None:
-    for path in (part, part.with_name(part.name + ".version")):
-        path.unlink(missing_ok=True)
+    new = {
+        each.url: f"sha256:{pooch.file_hash(path)}"
+        for each, path in zip(unit.downloads, paths, strict=True)
+        if not each.checksum
+    }
+    if new:
+        files.write_json(cache / RECORD, _record(cache) | new)

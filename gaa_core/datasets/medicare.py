@@ -6,11 +6,14 @@ Sources: the codebooks of the CMS Basic Stand Alone Public Use Files; Hilbe, Neg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from gaa_core.datasets import delimited
 from gaa_core.errors import DataError, UnknownName
 
 if TYPE_CHECKING:
@@ -112,42 +115,40 @@ def codebook(name: str) -> pandas.DataFrame:
     if name not in TABLES:
         raise UnknownName("Medicare table", name, TABLES)
     table = TABLES[name]
-    rows = [
-        {"field": each.name, "meaning": each.meaning, "codes": _codes(each), "role": role}
-        for role, fields in (("feature", table.features), ("target", (table.target,)))
-        for each in fields
-    ]
+    rows = []
+    for each in (*table.features, table.target):
+        codes = ", ".join(f"{code} {meaning}" for code, meaning in each.codes.items())
+        role = "target" if each is table.target else "feature"
+        codes = codes or ("number" if each.number else "name")
+        rows.append({"field": each.name, "meaning": each.meaning, "codes": codes, "role": role})
     return pandas.DataFrame(rows)
-
-
-def _codes(each: Field) -> str:
-    return ", ".join(f"{code} {meaning}" for code, meaning in each.codes.items()) or (
-        "number" if each.number else "name"
-    )
 
 
 def read(path: Path, table: Table) -> pandas.DataFrame:
     """The used columns of a csv file as text, checked against the codes; blanks in features become `blank`."""
     import pandas
 
-    if not path.is_file():
-        raise DataError(f"{path} is missing: expected the {table.title} in csv.")
-    try:
-        frame = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", skipinitialspace=True)
-    except (UnicodeDecodeError, pandas.errors.ParserError, pandas.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: expected the {table.title} in csv, UTF-8; found: {str(error).strip()}.") from error
-    frame.columns = [name.strip().strip('"') for name in frame.columns]
+    expected = f"the {table.title} in csv"
+    lines = delimited.rows(path, expected)
+    _, header = next(lines, (1, []))
+    header = [name.strip('"') for name in delimited.without_empty_end(header, least=0)]
     wanted = [each.name for each in (*table.features, table.target)]
-    missing = [name for name in wanted if name not in frame.columns]
-    if missing:
-        found = ", ".join(frame.columns[:6])
-        raise DataError(
-            f"{path}: expected the columns of the {table.title}; missing {', '.join(missing)}; found {found}..."
-        )
-    return check(frame[wanted].apply(lambda column: column.str.strip()), table, str(path))
+    if missing := [name for name in wanted if name not in header]:
+        found = ", ".join(header[:6]) or "no header"
+        raise DataError(f"{path}: expected the columns of {expected}; missing {', '.join(missing)}; found {found}...")
+    places, numbers, rows = [header.index(name) for name in wanted], [], []
+    for number, row in lines:
+        row = delimited.without_empty_end(row, least=len(header))
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {number}: expected {len(header)} fields; found {len(row)}.")
+        numbers.append(number)
+        rows.append([row[place] for place in places])
+    if not rows:
+        raise DataError(f"{path} has a header only: expected {expected}, with rows below it.")
+    return check(pandas.DataFrame(rows, columns=wanted, dtype=object), table, str(path), numbers)
 
 
-def check(frame: pandas.DataFrame, table: Table, name: str) -> pandas.DataFrame:
+def check(frame: pandas.DataFrame, table: Table, name: str, lines: Sequence[int] = ()) -> pandas.DataFrame:
     """The same rows with blanks named; an unknown code or a text for a number raises with its line."""
     import pandas
 
@@ -155,18 +156,17 @@ def check(frame: pandas.DataFrame, table: Table, name: str) -> pandas.DataFrame:
     for each in (*table.features, table.target):
         column = frame[each.name]
         if each.number:
-            values = pandas.to_numeric(column.where(column != ""), errors="coerce")
-            bad = values.isna() & (column != "")
-            frame[each.name] = values
+            frame[each.name] = values = pandas.to_numeric(column.where(column != ""), errors="coerce")
+            bad = ~np.isfinite(values) & (column != "")
         else:
             frame[each.name] = column = column.where(column != "", BLANK)
             known = {*each.codes, BLANK} if each is not table.target else set(each.codes)
             bad = ~column.isin(known) if each.codes else column.isna()
         if bad.any():
             place = int(bad.to_numpy().argmax())
+            where = f", line {lines[place]}" if len(lines) else f", row {place}"
             expected = "a number" if each.number else f"one of {', '.join(each.codes)}"
-            found = f"'{frame[each.name].iloc[place] if not each.number else column.iloc[place]}'"
-            raise DataError(f"{name}, line {place + 2}: expected {expected} as {each.name}; found {found}.")
+            raise DataError(f"{name}{where}: expected {expected} as {each.name}; found '{column.iloc[place]}'.")
     return frame
 
 

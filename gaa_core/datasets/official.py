@@ -8,12 +8,11 @@ a later download that differs is refused. The Yelp archives are Zhang, Zhao and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from gaa_core.datasets import idx, medicare, reviews
 from gaa_core.errors import DataError
-
-MEGABYTE = 2**20
 
 MNIST_MD5 = {  # of the unpacked files; a .gz wrapper may differ
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -25,15 +24,12 @@ MNIST_MD5 = {  # of the unpacked files; a .gz wrapper may differ
 
 @dataclass(frozen=True)
 class Download:
-    """One file at one address, and which of its members are installed under which name."""
+    """One file at one address, and which of its members are installed under which name ("" ends every name)."""
 
     url: str
     members: Mapping[str, str]  # end of a member's name in the archive -> file name in the unit
-    packing: str  # "gzip", "tar" or "zip"
+    packing: str = ""  # "tar", "zip", or "" for a file that is installed as it is
     checksum: str = ""  # "md5:..." or "sha256:..." of the download itself; "" where none is known
-    member_md5: Mapping[str, str] = field(default_factory=dict)  # file name -> md5 of its unpacked content
-    largest: int = 400 * MEGABYTE  # bytes of the download
-    largest_unpacked: int = 1_000 * MEGABYTE  # bytes of all members together
 
 
 @dataclass(frozen=True)
@@ -42,19 +38,22 @@ class DataSet:
 
     unit: str  # relative path in the cache
     downloads: tuple[Download, ...]
-    check: Callable[[Path], None] | None = None  # looks at the unpacked unit; raises DataError
+    check: Callable[[Path], object] = lambda _: None  # looks at the unpacked unit; raises DataError
     one_file: bool = False  # the unit is a file and not a folder
 
 
 def _mnist(name: str) -> Download:
     url = f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz"  # the mirror that the PyTorch project keeps
-    return Download(url, {name: name}, "gzip", member_md5={name: MNIST_MD5[name]})
+    return Download(url, {"": f"{name}.gz"})
+
+
+def _is_mnist(folder: Path) -> None:
+    for name, md5 in MNIST_MD5.items():
+        idx.read(folder, name, md5)
 
 
 def _has_reviews(train: int, test: int, stars: int) -> Callable[[Path], None]:
     def check(folder: Path) -> None:
-        from gaa_core.datasets import reviews
-
         for name, expected in (("train.csv", train), ("test.csv", test)):
             found = len(reviews.reviews(folder / name, stars)[1])
             if found != expected:
@@ -67,8 +66,6 @@ def _is_table(key: str, rows: int, counts: Mapping[str, int]) -> Callable[[Path]
     """Checks a Medicare table by its number of rows and of each sex, as published."""
 
     def check(file: Path) -> None:
-        from gaa_core.datasets import medicare
-
         table = medicare.read(file, medicare.TABLES[key])
         sexes = table["BENE_SEX_IDENT_CD"].value_counts()
         found = {"": len(table), **{code: int(sexes.get(code, 0)) for code in counts}}
@@ -84,7 +81,7 @@ _BATCHES = ("batches.meta", "test_batch", *(f"data_batch_{number}" for number in
 _SENTENCES = ("yelp_labelled.txt", "amazon_cells_labelled.txt", "imdb_labelled.txt")
 
 OFFICIAL = {
-    "mnist": DataSet("MNIST/raw", tuple(_mnist(name) for name in MNIST_MD5)),
+    "mnist": DataSet("MNIST/raw", tuple(_mnist(name) for name in MNIST_MD5), check=_is_mnist),
     "cifar10": DataSet(
         "cifar-10-batches-py",
         (

@@ -16,4 +16,4 @@ def restyle(images: Tensor, generator: Generator, *, reach: int = 2, noise: floa
         image[:, top : top + height, left : left + width] for image, (top, left) in zip(padded, corners, strict=True)
     ]
     blurred = functional.avg_pool2d(functional.pad(torch.stack(moved), (1,) * 4, mode="replicate"), 3, stride=1)
-    return blurred + noise * torch.randn(images.shape, generator=generator)
+    return blurred + noise * torch.randn(images.shape, generator=generator, dtype=images.dtype)

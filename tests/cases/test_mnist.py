@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gaa_core.cases import MNIST, mnist
+from gaa_core.datasets import official
 from gaa_core.errors import DataError
 
 SIZES = {"train": 30, "t10k": 10}
@@ -32,7 +33,7 @@ def files(tmp_path, monkeypatch):
         for name, array in (("images-idx3", images), ("labels-idx1", np.arange(count) % 10)):
             content = idx_file(array)
             (folder / f"{prefix}-{name}-ubyte.gz").write_bytes(gzip.compress(content))
-            monkeypatch.setitem(mnist.MNIST_MD5, f"{prefix}-{name}-ubyte", hashlib.md5(content).hexdigest())
+            monkeypatch.setitem(official.MNIST_MD5, f"{prefix}-{name}-ubyte", hashlib.md5(content).hexdigest())
     monkeypatch.setenv("GAA_DATA", str(tmp_path / "data"))
     return folder
 

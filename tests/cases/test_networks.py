@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gaa_core.cases import networks as models
+from gaa_core.cases import networks
 
 
 def size(model: nn.Module) -> int:
@@ -16,19 +16,20 @@ def size(model: nn.Module) -> int:
 @pytest.mark.parametrize(
     ("model", "parameters"),
     [
-        (models.mlp(784, 32, 10), 25_450),
-        (models.lenet(), 62_006),
-        (models.linear(100, 2), 202),
-        (models.EmbeddingBag(100, 8, 2), 100 * 8 + 8 * 2 + 2),
-        (models.resnet18(), 11_173_962),
+        (networks.mlp(784, 32, 10), 25_450),
+        (networks.lenet(), 62_006),
+        (networks.cnn(), 431_080),
+        (networks.linear(100, 2), 202),
+        (networks.EmbeddingBag(100, 8, 2), 100 * 8 + 8 * 2 + 2),
+        (networks.resnet18(), 11_173_962),
     ],
-    ids=["mlp", "lenet", "linear", "embedding bag", "resnet18"],
+    ids=["mlp", "lenet", "cnn", "linear", "embedding bag", "resnet18"],
 )
 def test_number_of_parameters(model, parameters):
     assert size(model) == parameters
 
 
-@pytest.mark.parametrize("build", [models.lenet, lambda: models.resnet18(width=8)], ids=["lenet", "resnet18"])
+@pytest.mark.parametrize("build", [networks.lenet, lambda: networks.resnet18(width=8)], ids=["lenet", "resnet18"])
 def test_a_sample_is_judged_by_itself(build):
     """No batch statistics: the outputs, and so the gradients, of a sample do not depend on its companions."""
     torch.manual_seed(0)
@@ -40,5 +41,5 @@ def test_a_sample_is_judged_by_itself(build):
 
 def test_residuals_keep_and_halve():
     images = torch.randn(2, 8, 16, 16)
-    assert models.Residual(8, 8, stride=1)(images).shape == (2, 8, 16, 16)
-    assert models.Residual(8, 16, stride=2)(images).shape == (2, 16, 8, 8)
+    assert networks.Residual(8, 8, stride=1)(images).shape == (2, 8, 16, 16)
+    assert networks.Residual(8, 16, stride=2)(images).shape == (2, 16, 8, 8)
