@@ -11,9 +11,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gaa_core import compiled
-from gaa_core.kernels import share_columns
-
 #: The scale p of the two features of a number (reconstruction).
 FEATURE_SCALE = 10.0
 
@@ -22,15 +19,8 @@ def gradient_features(gradients: Tensor, p: float = FEATURE_SCALE, block: int = 
     """The two features of each submission averaged over its coordinates: [n, d] -> [n, 2].
 
     A coordinate v gives (log(|v| + 1e-6) / p, sign v) where |v| > e^-p, and (-1, e^p v) elsewhere. The policy is
-    linear, so the mean over coordinates may be taken before it. Columns are taken in cache-sized blocks, or all at once
-    by a compiled kernel where there is numba and the input is large: the same up to rounding.
+    linear, so the mean over coordinates may be taken before it. Columns are taken in cache-sized blocks.
     """
-    features = compiled.kernels("features", gradients, rounding=True)
-    if features is not None:
-        shares = share_columns(gradients, lambda columns: features.sums(gradients, columns, p))
-        totals = torch.from_numpy(sum(shares))
-        totals[:, 0] /= p
-        return (totals / gradients.shape[1]).to(gradients.dtype)
     threshold = math.exp(-p)
     columns = max(1, block // max(1, len(gradients)))
     totals = torch.zeros(len(gradients), 2, dtype=torch.float64, device=gradients.device)

@@ -19,7 +19,6 @@ EXCEPTIONS = {
     ("Mean", "outliers"): "one worker steers it: that is its place in the comparison",
     ("LinearGAR", "outliers"): "one worker of positive weight steers it (Proposition 1)",
     ("LinearGAR", "row order"): "weight alpha_i belongs to worker i",
-    ("Bulyan", "row order"): "with f <= 2 its last picks tie, and the smallest worker number wins",
     ("MoNNA", "row order"): "the worker at place `pivot` is trusted",
     ("Bucketing", "row order"): "groups are drawn by place",
     ("ByGARS", "equal rows"): "reputations start at 0 and grow with time",

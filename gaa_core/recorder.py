@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import gaa_core
-from gaa_core import compiled, kernels
+from gaa_core import kernels
 from gaa_core.engine import ABSENCES
 from gaa_core.trace import Trace
 
@@ -111,7 +111,6 @@ def describe(case, data, rule, attack, roles, settings, **others) -> dict:
             "torch": torch.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),
-            "numba": compiled.version(),  # None: torch alone
         },
     }
 

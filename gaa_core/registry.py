@@ -60,6 +60,14 @@ def constants(package: str, path, base: type) -> dict[str, object]:
     return found
 
 
+def member(package: str, name: str, known: dict[str, type]) -> type:
+    """The class of this name among those collected: the `__getattr__` of a package whose files need no listing."""
+    for cls in known.values():
+        if cls.__name__ == name:
+            return cls
+    raise AttributeError(f"module '{package}' has no attribute '{name}'")
+
+
 def _modules(package: str, path):
     """(name, module) of every file of a package but its `base`, in alphabetical order."""
     for info in sorted(pkgutil.iter_modules(path), key=lambda module: module.name):

@@ -12,8 +12,9 @@ import pytest
 import torch
 from hypothesis import given
 
-from gaa_core import kernels, order_statistics
+from gaa_core import kernels
 from gaa_core.aggregators import centered_clipping
+from gaa_core.kernels import blocks, distances, order
 
 BLOCK = 2**18
 
@@ -94,18 +95,8 @@ def test_distances_do_not_depend_on_the_row_that_is_centred_on(monkeypatch):
     gradients[3] = 1e8
     expected = kernels.squared_distances(gradients)
     for centre in range(9):
-        monkeypatch.setattr(kernels, "probable_centre", lambda _, centre=centre: centre)
+        monkeypatch.setattr(distances, "product_centre", lambda _, centre=centre: centre)
         torch.testing.assert_close(kernels.squared_distances(gradients), expected, rtol=1e-4, atol=0.0)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("d", [1, 1023, 1024, 30_000])
-def test_both_ways_of_taking_products_agree(d, dtype, monkeypatch):
-    gradients = normal(40, d, dtype=dtype)
-    by_numpy, unit = kernels.gram(gradients)
-    monkeypatch.setattr(kernels, "_FEW_WORKERS", 0)
-    torch.testing.assert_close(kernels.gram(gradients)[0], by_numpy, rtol=1e-4, atol=10 * d**0.5 * unit)
-    torch.testing.assert_close(by_numpy, gradients.double() @ gradients.double().T, rtol=1e-4, atol=10 * d**0.5 * unit)
 
 
 def test_distances_beyond_float64_are_far_but_finite():
@@ -164,7 +155,7 @@ def test_median(n, d):
     gradients = normal(n, d)
     ordered = gradients.double().sort(dim=0).values
     expected = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    torch.testing.assert_close(order_statistics.median(gradients).double(), expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(kernels.median(gradients).double(), expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("d", ODD_WIDTHS)
@@ -172,7 +163,7 @@ def test_median(n, d):
 def test_trimmed_mean(n, trim, d):
     gradients = normal(n, min(d, 3000))
     expected = gradients.double().sort(dim=0).values[trim : n - trim].mean(dim=0)
-    torch.testing.assert_close(order_statistics.trimmed_mean(gradients, trim).double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(kernels.trimmed_mean(gradients, trim).double(), expected, rtol=1e-5, atol=1e-6)
 
 
 def slow_mean_around_median(column, keep):
@@ -186,48 +177,48 @@ def test_mean_around_median(n, keep):
     gradients = normal(n, 50, dtype=torch.float64)
     gradients[:, 25:] = (2.0 * gradients[:, 25:]).round()  # many ties, exact in floating point
     expected = [slow_mean_around_median(column, keep) for column in gradients.T.tolist()]
-    found = order_statistics.mean_around_median(gradients, n - keep)
+    found = kernels.mean_around_median(gradients, n - keep)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_blocks_can_be_prepared_before_the_statistic():
     gradients = normal(9, 300_000)
     rows = torch.tensor([0, 2, 3, 7, 8])
-    found = order_statistics.mean_around_median(gradients, 2, lambda block: block[rows])
-    assert torch.equal(found, order_statistics.mean_around_median(gradients[rows], 2))
+    found = kernels.mean_around_median(gradients, 2, lambda block: block[rows])
+    assert torch.equal(found, kernels.mean_around_median(gradients[rows], 2))
 
 
 @pytest.mark.parametrize("n", range(1, 11))
 def test_network_sorts_whatever_is_zero_or_one(n):
     """A network that sorts every row of zeros and ones sorts everything (Knuth's 0-1 principle)."""
     rows = torch.tensor(list(itertools.product([0.0, 1.0], repeat=n))).T.contiguous()
-    network = order_statistics.comparators(n, frozenset(range(n)), frozenset())
-    found = order_statistics._run(network, rows, torch.empty(n + 1, rows.shape[1]))
+    network = order.comparators(n, frozenset(range(n)), frozenset())
+    found = order._run(network, rows, torch.empty(n + 1, rows.shape[1]))
     assert torch.equal(torch.stack(found), rows.sort(dim=0).values)
 
 
 def test_network_leaves_out_what_is_not_asked_for():
-    everything = order_statistics.comparators(50, frozenset(range(50)), frozenset())
-    middle = order_statistics.comparators(50, frozenset(), frozenset(range(10, 40)))
+    everything = order.comparators(50, frozenset(range(50)), frozenset())
+    middle = order.comparators(50, frozenset(), frozenset(range(10, 40)))
     assert len(middle) < len(everything) == 395
-    assert order_statistics.comparators(5, frozenset(), frozenset(range(5))) == ()  # a mean needs no order
+    assert order.comparators(5, frozenset(), frozenset(range(5))) == ()  # a mean needs no order
 
 
 def test_many_workers_are_sorted_instead():
     gradients = normal(201, 300)
-    assert torch.equal(order_statistics.median(gradients), gradients.median(dim=0).values)
+    assert torch.equal(kernels.median(gradients), gradients.median(dim=0).values)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_nothing(threads, monkeypatch):
-    monkeypatch.setattr(kernels, "_WORTH_THREADS", 1)
+    monkeypatch.setattr(blocks, "WORTH_THREADS", 1)
     gradients = normal(7, 50_000)
-    distances, median = kernels.squared_distances(gradients), order_statistics.median(gradients)
+    distances, median = kernels.squared_distances(gradients), kernels.median(gradients)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
         torch.testing.assert_close(kernels.squared_distances(gradients), distances, rtol=1e-6, atol=0.0)
-        assert torch.equal(order_statistics.median(gradients), median)
+        assert torch.equal(kernels.median(gradients), median)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -1,18 +1,19 @@
 """The shape of a gradient aggregation rule, and the one finite mask before every rule.
 
-A rule is any callable from submissions [n, d] to an update [d]; a lambda works in `run`. The classes here add
-what the package's own rules share: validation, the finite mask, the worker constraint and, for rules that have
-them, per-worker weights.
+A rule is any callable from submissions [n, d] to an update [d]; a lambda works in `run`. The classes here add what the
+package's own rules share: validation, the finite mask, the worker constraint and, for rules that have them, per-worker
+weights.
 """
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -22,11 +23,14 @@ from gaa_core.errors import GaaError, TooFewWorkers
 
 
 class Server(Protocol):
-    """What the trusted server knows at one step, besides the submissions."""
+    """What a learning rule can ask of the trusted server at one step, besides the submissions."""
 
     step: int
-    lr: float
+    lr: float  # of the model step
     parameters: Tensor  # [d], theta_t
+    byzantine: Tensor | None  # bool [n], the true roles: for the reference rule Oracle alone
+    qv: Any  # the quasi-validation samples: `inputs` [m, ...] and `targets` [m]
+    model: Any  # functions of theta: `losses(theta, inputs, targets)` [m], `gradient(...)` [d], `outputs(...)`
 
     def qv_loss(self, parameters: Tensor | None = None) -> float:
         """f_B: mean loss on the quasi-validation set, at theta_t or at other parameters [d]."""
@@ -35,16 +39,16 @@ class Server(Protocol):
         """The gradient of f_B, [d]; with its outputs divided by `temperature` first."""
 
     def keep(self) -> None:
-        """Remember theta_t, and the state kept before; a declared wish, as the next two are."""
+        """Store theta_t beside the state kept before, for `rollback`."""
 
     def refuse(self) -> None:
-        """The rule refuses what was submitted at this step; the trace counts it."""
+        """Report that the submissions of this step are refused; the trace counts it."""
 
     def step_alone(self) -> None:
-        """Part of the update is grad f_B, no submission; the trace counts it."""
+        """Report that part of the update is grad f_B, no submission; the trace counts it."""
 
     def rollback(self, to_start: bool = False) -> None:
-        """Back to the older of the states kept, or to the first parameters; the trace counts it."""
+        """Return to the older of the states kept, or to the first parameters; the trace counts it."""
 
 
 def check_count(rule: object, name: str, value: object, least: int = 0) -> None:
@@ -55,27 +59,49 @@ def check_count(rule: object, name: str, value: object, least: int = 0) -> None:
         )
 
 
-class Aggregator(ABC):
+@dataclass(frozen=True)
+class Tolerates:
+    """The first hyper-parameter of many rules: `f`, the declared number of Byzantine workers, with n >= 2f+1."""
+
+    f: int
+
+    def __post_init__(self) -> None:
+        check_count(self, "f", self.f)
+
+    def needs(self) -> int:
+        """The least number of workers for this f."""
+        return 2 * self.f + 1
+
+
+class Part:
+    """What rules and pre-aggregators share."""
+
+    #: Where it stands: "paper", "reconstruction" or "ours", and its source. For tables and docs.
+    source: ClassVar[str] = ""
+
+    def needs(self) -> int:
+        """The least number of workers accepted (for its `f`, where it has one)."""
+        return 1
+
+    def without(self, dropped: int) -> Part:
+        """The same with an `f` smaller by the workers that the finite mask took out: so many fewer are left."""
+        if getattr(self, "f", None) is None:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "f", max(0, self.f - dropped))
+        return other
+
+
+class Aggregator(Part, ABC):
     """A gradient aggregation rule: submissions [n, d] -> update [d].
 
     Subclasses are frozen dataclasses of hyper-parameters and implement `aggregate` on finite rows. A rule that
     tolerates a declared number of Byzantine workers calls it `f` and states its constraint in `needs`.
 
-    Calling the rule raises `GaaError` for a wrong shape or dtype and `TooFewWorkers` when n breaks the
-    constraint. A submission with a NaN or an infinity is Byzantine by definition: it is taken out, it uses up one of
-    the `f`, and the rule sees the rest. When fewer finite ones are left than the rule can choose among, the update is
-    zero.
+    Calling the rule raises `GaaError` for a wrong shape or dtype and `TooFewWorkers` when n breaks the constraint. A
+    submission with a NaN or an infinity is Byzantine by definition: it is taken out, it uses up one of the `f`, and the
+    rule is given the rest. When fewer finite ones are left than the rule can choose among, the update is zero.
     """
-
-    #: Where the rule stands: "paper", "reconstruction" or "ours", and its source. For tables and docs.
-    source: ClassVar[str] = ""
-
-    #: Whether `aggregate` and `weigh` raise kernels.NotFinite themselves, so that no pass is spent on looking first.
-    notices_not_finite: ClassVar[bool] = False
-
-    def needs(self) -> int:
-        """The least number of workers this rule accepts (for its `f`, where it has one)."""
-        return 1
 
     def __repr__(self) -> str:
         """The rule with the hyper-parameters that differ from their defaults, for dataclasses with `repr=False`."""
@@ -96,22 +122,21 @@ class Aggregator(ABC):
         return self.decide(gradients)[0]
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The update [d], and who was trusted [n] where the rule has weights (else None), in one pass."""
-        return self._with_mask(self._decide, gradients)
-
-    def _decide(self, gradients: Tensor, rule: Aggregator, finite: Tensor, kept: Tensor) -> tuple[Tensor, None]:
+        """The update [d], and the weights [n] of the workers where the rule has them (else None)."""
+        rule, finite, kept = self._admit(gradients)
         if len(kept) == 0:
-            return gradients.new_zeros(gradients.shape[1]), None
-        return rule.aggregate(kept), None
+            weighted = isinstance(self, WeightedAggregator | LearningAggregator)
+            return gradients.new_zeros(gradients.shape[1]), gradients.new_zeros(len(gradients)) if weighted else None
+        update, weights = rule._decide(kept)
+        if weights is None or len(kept) == len(gradients):
+            return update, weights
+        return update, gradients.new_zeros(len(gradients)).masked_scatter(finite, weights)
 
-    def _with_mask(self, work: Callable, gradients: Tensor):
-        """`work(gradients, *admitted)`; where the rule notices by itself, the mask is taken only when it has."""
-        if self.notices_not_finite:
-            with contextlib.suppress(kernels.NotFinite):
-                return work(gradients, *self._admit(gradients, look=False))
-        return work(gradients, *self._admit(gradients))
+    def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`decide` on finite submissions."""
+        return self.aggregate(gradients), None
 
-    def _admit(self, gradients: Tensor, look: bool = True) -> tuple[Aggregator, Tensor, Tensor]:
+    def _admit(self, gradients: Tensor) -> tuple[Aggregator, Tensor, Tensor]:
         """Validate, mask: (the rule for what is left, bool mask [n], finite rows [k, d])."""
         if not isinstance(gradients, Tensor) or gradients.ndim != 2 or 0 in gradients.shape:
             found = tuple(gradients.shape) if isinstance(gradients, Tensor) else type(gradients).__name__
@@ -120,22 +145,16 @@ class Aggregator(ABC):
             raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
         self.check_workers(len(gradients))
         gradients = gradients.detach()
-        if not look:
-            return self, torch.ones(len(gradients), dtype=torch.bool, device=gradients.device), gradients
         finite = kernels.finite_rows(gradients)  # [n]
-        dropped = int((~finite).sum())
-        if dropped == 0:
+        rows = torch.nonzero(finite).flatten()
+        if len(rows) == len(gradients):
             return self, finite, gradients
-        rule = self._without(dropped)
-        kept = gradients[finite]
-        if len(kept) < rule.needs():  # too few are left to choose among: nobody is trusted, the step is skipped
-            return rule, torch.zeros_like(finite), kept[:0]
-        return rule, finite, kept
-
-    def _without(self, dropped: int) -> Aggregator:
-        """The same rule after `dropped` workers gave themselves away: that many fewer are still hidden."""
-        f = getattr(self, "f", None)
-        return self if f is None else dataclasses.replace(self, f=max(0, f - dropped))
+        rule = self.without(len(gradients) - len(rows))
+        if len(rows) < max(1, rule.needs()):  # too few are left to choose among: no weight at all, the step is skipped
+            return rule, torch.zeros_like(finite), gradients[:0]
+        first, last = int(rows[0]), int(rows[-1])
+        in_one_piece = last - first + 1 == len(rows)  # as where attackers come first: a view costs no pass
+        return rule, finite, gradients[first : last + 1] if in_one_piece else gradients[rows]
 
 
 class WeightedAggregator(Aggregator):
@@ -146,31 +165,46 @@ class WeightedAggregator(Aggregator):
         """Weights [n] of finite submissions [n, d]."""
 
     def aggregate(self, gradients: Tensor) -> Tensor:
-        return self.combine(self.weigh(gradients), gradients)
+        return self._decide(gradients)[0]
 
-    def combine(self, weights: Tensor, gradients: Tensor) -> Tensor:
-        """The update [d] from this rule's own weights [n]; rules that pick few rows override it."""
-        return weights @ gradients
-
-    def _decide(self, gradients: Tensor, rule: Aggregator, finite: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        weights = self._weights(gradients, rule, finite, kept)
-        if len(kept) == 0:
-            return gradients.new_zeros(gradients.shape[1]), weights
-        return rule.combine(weights[finite], kept), weights
-
-    def _weights(self, gradients: Tensor, rule: Aggregator, finite: Tensor, kept: Tensor) -> Tensor:
-        weights = gradients.new_zeros(len(gradients))
-        if len(kept):
-            weights[finite] = rule.weigh(kept)
-        return weights
+    def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.weigh(gradients)
+        return weights @ gradients, weights
 
     def weights(self, gradients: Tensor) -> Tensor:
-        """Who was trusted: [n], zero for non-finite submissions."""
-        return self._with_mask(self._weights, gradients)
+        """The weights [n] of the workers, zero for non-finite submissions."""
+        return self.decide(gradients)[1]
+
+
+class SelectingAggregator(WeightedAggregator):
+    """A rule whose update is the plain mean of some submissions: implement `choose` on finite rows."""
+
+    @abstractmethod
+    def choose(self, gradients: Tensor) -> Tensor | list[int]:
+        """The numbers of the submissions [n, d] that are averaged."""
+
+    def weigh(self, gradients: Tensor) -> Tensor:
+        chosen = self.choose(gradients)
+        weights = gradients.new_zeros(len(gradients))
+        weights[chosen] = 1.0 / len(chosen)
+        return weights
+
+    def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.weigh(gradients)
+        best = weights.argmax()
+        return gradients[best].clone() if weights[best] == 1.0 else weights @ gradients, weights
+
+
+class ColumnwiseAggregator(Aggregator):
+    """A rule that looks at one coordinate at a time, and so can work block by block of columns."""
+
+    @abstractmethod
+    def aggregate(self, gradients: Tensor, prepare: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The update [d] from finite submissions, each block [n, w] of them prepared into [m, w] first."""
 
 
 class LearningAggregator(Aggregator):
-    """A rule with a memory and eyes on the quasi-validation set. It has state only after `reset`.
+    """A rule that learns, and sees the quasi-validation set through the server. It has state only after `reset`.
 
     The simulator calls `reset` once, `observe` before each aggregation (at theta_t) and once more after the last
     update (at theta_T). Subclasses implement `decide`, which also gives the credits [n] of this step.
@@ -202,6 +236,33 @@ class LearningAggregator(Aggregator):
         return {name: checkpoint.pack(getattr(self, name)) for name in memory}
 
     def load_state(self, state: dict) -> None:
-        """Remember what `state` says. Called after `reset`, in place of the steps that led there."""
+        """Take over this state. Called after `reset`, in place of the steps that led there."""
         for name, packed in state.items():
             object.__setattr__(self, name, checkpoint.unpack(packed, getattr(self, name)))
+
+
+def decide(rule: Callable[[Tensor], Tensor], gradients: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The update [d] and the weights [n] (or None) of any rule, checked: what runs call.
+
+    A plain callable, a lambda or an nn.Module, is given a copy of the finite rows, so that it cannot change the
+    submissions. Raises GaaError when the update is not a finite tensor [d] of the submissions' dtype and device, or
+    when a rule changed the submissions in place. Where no row is finite the update is zero.
+    """
+    if isinstance(rule, Aggregator):
+        before = None if gradients.is_inference() else gradients._version
+        update, weights = rule.decide(gradients)
+        if before is not None and gradients._version != before:
+            raise GaaError(f"The rule {rule!r} must not change the submissions in place: let it work on a clone.")
+    else:
+        kept = gradients.detach()[kernels.finite_rows(gradients)]
+        update, weights = (rule(kept) if len(kept) else gradients.new_zeros(gradients.shape[1])), None
+    expected = f"a tensor of shape {tuple(gradients.shape[1:])}, {gradients.dtype} on {gradients.device}"
+    if not isinstance(update, Tensor):
+        raise GaaError(f"The rule {rule!r} must return {expected}; found {type(update).__name__}.")
+    form = (update.shape, update.dtype, update.device)
+    if form != (gradients.shape[1:], gradients.dtype, gradients.device):
+        found = f"shape {tuple(update.shape)}, {update.dtype} on {update.device}"
+        raise GaaError(f"The rule {rule!r} must return {expected}; found {found}.")
+    if not isinstance(rule, Aggregator) and not update.isfinite().all():
+        raise GaaError(f"The rule {rule!r} must return finite numbers for finite submissions; found NaN or infinity.")
+    return update.detach(), weights

@@ -2,20 +2,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.aggregators.base import WeightedAggregator, check_count
+from gaa_core.aggregators.base import SelectingAggregator, Tolerates
 
 #: How many subsets of the same least diameter are compared before the most compact so far is taken.
 _TIES_COMPARED = 4096
 
 
 @dataclass(frozen=True)
-class BruteForce(WeightedAggregator):
+class BruteForce(Tolerates, SelectingAggregator):
     """The mean of the n-f submissions with the least diameter (largest pairwise distance); also called MDA.
 
     Several subsets often share the least diameter (two far-apart workers of which either can go); of these the one
@@ -26,21 +25,10 @@ class BruteForce(WeightedAggregator):
     El Mhamdi et al. 2018.
     """
 
-    f: int
-    source: ClassVar[str] = "paper: Table 1; El Mhamdi et al. 2018"
-    notices_not_finite: ClassVar[bool] = True
+    source = "paper: Table 1; El Mhamdi et al. 2018"
 
-    def __post_init__(self) -> None:
-        check_count(self, "f", self.f)
-
-    def needs(self) -> int:
-        return 2 * self.f + 1
-
-    def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
-        chosen = least_diameter_subset(kernels.squared_distances(gradients).sqrt().cpu().numpy(), self.f)
-        weights = gradients.new_zeros(len(gradients))
-        weights[chosen] = 1.0 / len(chosen)
-        return weights
+    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [n - f]
+        return least_diameter_subset(kernels.squared_distances(gradients).sqrt().cpu().numpy(), self.f)
 
 
 def least_diameter_subset(distances: np.ndarray, f: int) -> list[int]:  # [n, n] -> [n - f]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ class Bucketing(PreAggregator):
 
     size: int = 2
     seed: int = 0
-    source: ClassVar[str] = "ours: Karimireddy et al. 2022"
+    source = "ours: Karimireddy et al. 2022"
 
     def __post_init__(self) -> None:
         check_count(self, "size", self.size, least=1)

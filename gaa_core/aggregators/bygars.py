@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ class ByGARS(LearningAggregator):
 
     rate: float = 0.1
     meta_steps: int = 1
-    source: ClassVar[str] = "ours: Regatti et al. 2020"
+    source = "ours: Regatti et al. 2020"
 
     _reputation: Tensor | None = field(default=None, init=False, repr=False, compare=False)
     _server: Server | None = field(default=None, init=False, repr=False, compare=False)

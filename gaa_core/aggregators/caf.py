@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators import spectra
-from gaa_core.aggregators.base import WeightedAggregator, check_count
+from gaa_core.aggregators.base import Tolerates, WeightedAggregator
 
 
 @dataclass(frozen=True)
-class CAF(WeightedAggregator):
+class CAF(Tolerates, WeightedAggregator):
     """Covariance-bound-agnostic filter: the weighted mean whose covariance had the least top eigenvalue on the way.
 
     All weights c start at 1. Each round takes the top eigenvector v of the weighted covariance, and lowers c_i by the
@@ -21,15 +20,7 @@ class CAF(WeightedAggregator):
     Allouah et al. 2025, "Towards trustworthy federated learning with untrusted participants", algorithm 2.
     """
 
-    f: int
-    source: ClassVar[str] = "ours: Allouah et al. 2025, algorithm 2"
-    notices_not_finite: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_count(self, "f", self.f)
-
-    def needs(self) -> int:
-        return 2 * self.f + 1
+    source = "ours: Allouah et al. 2025, algorithm 2"
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         n = len(gradients)

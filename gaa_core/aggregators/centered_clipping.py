@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,8 +22,7 @@ class CenteredClipping(WeightedAggregator):
 
     radius: float | None = None
     iterations: int = 1
-    source: ClassVar[str] = "ours: Karimireddy et al. 2021 (without its memory)"
-    notices_not_finite: ClassVar[bool] = True
+    source = "ours: Karimireddy et al. 2021 (without its memory)"
 
     def __post_init__(self) -> None:
         check_count(self, "iterations", self.iterations, least=1)
@@ -45,14 +43,14 @@ class CenteredClipping(WeightedAggregator):
 
 
 def central_row(gradients: Tensor) -> tuple[int, Tensor]:
-    """A row amid the others and the distances [n] of all rows from it. Raises NotFinite.
+    """A row amid the others and the distances [n] of all rows from it.
 
     First a probable centre. If most rows lie much further from it than they do in the sample of columns that it was
     chosen by, it deviates elsewhere, and the sketched medoid takes its place.
     """
-    row = kernels.probable_centre(gradients)
+    sample, middle = kernels.sample_columns(gradients)
+    row = int((sample - middle).abs().sum(dim=1).argmin())
     distances = kernels.distances_to(gradients, gradients[row])
-    sample, _ = kernels.sample_columns(gradients)
     part = (sample - sample[row]).square().sum(dim=1).median() / sample.shape[1]
     if distances.median() > 2.0 * (part * gradients.shape[1]).sqrt():
         row = sketched_medoid(gradients)

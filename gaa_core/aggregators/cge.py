@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.aggregators.base import WeightedAggregator, check_count
+from gaa_core.aggregators.base import SelectingAggregator, Tolerates
 
 
 @dataclass(frozen=True)
-class CGE(WeightedAggregator):
+class CGE(Tolerates, SelectingAggregator):
     """Comparative gradient elimination: the mean of the n-f submissions with the least norms.
 
     The source adds them up; dividing by n-f only rescales the step size. Sees lengths alone: a reversed gradient of
@@ -18,18 +17,7 @@ class CGE(WeightedAggregator):
     Source: Gupta et al. 2021, "Byzantine fault-tolerance in distributed optimization under 2f-redundancy".
     """
 
-    f: int
-    source: ClassVar[str] = "ours: Gupta et al. 2021"
+    source = "ours: Gupta et al. 2021"
 
-    def __post_init__(self) -> None:
-        check_count(self, "f", self.f)
-
-    def needs(self) -> int:
-        return 2 * self.f + 1
-
-    def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
-        keep = len(gradients) - self.f
-        shortest = kernels.norms(gradients).argsort(stable=True)[:keep]
-        weights = gradients.new_zeros(len(gradients))
-        weights[shortest] = 1.0 / keep
-        return weights
+    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n - f]
+        return kernels.norms(gradients).argsort(stable=True)[: len(gradients) - self.f]

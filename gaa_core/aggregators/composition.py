@@ -5,26 +5,21 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.aggregators.base import Aggregator, LearningAggregator, Server
-from gaa_core.aggregators.columnwise import ColumnwiseAggregator
+from gaa_core.aggregators.base import Aggregator, ColumnwiseAggregator, LearningAggregator, Part, Server
 from gaa_core.errors import GaaError
 
 
-class PreAggregator(ABC):
+class PreAggregator(Part, ABC):
     """Submissions [n, d] -> milder or fewer submissions [m, d], each a weighted sum of the given ones.
 
     Subclasses are frozen dataclasses and implement `mixing`. `before | rule` is a rule, `before | other | rule` too.
     The finite mask comes first, and the `f` of every part falls with each submission that is not finite.
     """
-
-    #: Whether `mixing` raises kernels.NotFinite itself, so that no pass is spent on looking first.
-    notices_not_finite: ClassVar[bool] = False
 
     @abstractmethod
     def mixing(self, gradients: Tensor) -> Tensor:
@@ -34,27 +29,32 @@ class PreAggregator(ABC):
         """How many rows come out of n."""
         return n
 
-    def needs(self) -> int:
-        """The least number of workers."""
-        return 1
-
     def transform(self, mixing: Tensor, gradients: Tensor) -> Tensor:  # [m, n], [n, d] -> [m, d]
         """The weighted sums; those that only rescale rows override it."""
-        return kernels.mix(mixing, gradients)
-
-    def without(self, dropped: int) -> PreAggregator:
-        """The same after `dropped` workers gave themselves away."""
-        f = getattr(self, "f", None)
-        return self if f is None else dataclasses.replace(self, f=max(0, f - dropped))
+        return mixing.to(gradients.dtype) @ gradients
 
     def __or__(self, rule: Aggregator | PreAggregator) -> Aggregator | PreAggregator:
         if isinstance(rule, PreAggregator):
             return _Chain(self, rule)
         if isinstance(rule, LearningAggregator):
             return _LearningPipe(self, rule)
-        if isinstance(rule, Aggregator):
-            return _Pipe(self, rule)
-        return NotImplemented
+        return _Pipe(self, rule) if isinstance(rule, Aggregator) else NotImplemented
+
+
+class RowScaling(PreAggregator):
+    """A pre-aggregator that shortens submissions: implement `limit`, the longest norm left as it is."""
+
+    @abstractmethod
+    def limit(self, lengths: Tensor) -> Tensor | float:
+        """The longest norm allowed, given all norms [n]."""
+
+    def mixing(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n, n]
+        lengths = kernels.norms(gradients)
+        limit = self.limit(lengths)
+        return torch.where(lengths > limit, limit / lengths, 1.0).to(gradients.dtype).diag()
+
+    def transform(self, mixing: Tensor, gradients: Tensor) -> Tensor:
+        return gradients * mixing.diagonal()[:, None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,29 +98,19 @@ class _Pipe(Aggregator):
     def needs(self) -> int:
         return _least(self.before, self.rule.needs())
 
-    def _without(self, dropped: int) -> _Pipe:
-        return dataclasses.replace(self, before=self.before.without(dropped), rule=self.rule._without(dropped))
+    def without(self, dropped: int) -> _Pipe:
+        return dataclasses.replace(self, before=self.before.without(dropped), rule=self.rule.without(dropped))
 
     def aggregate(self, gradients: Tensor) -> Tensor:
-        return self.decide(gradients)[0]
+        return self._decide(gradients)[0]
 
-    @property
-    def notices_not_finite(self) -> bool:
-        return self.before.notices_not_finite
-
-    def _decide(self, gradients: Tensor, pipe: _Pipe, finite: Tensor, kept: Tensor) -> tuple[Tensor, Tensor | None]:
-        if len(kept) == 0:
-            return gradients.new_zeros(gradients.shape[1]), None
-        mixing = pipe.before.mixing(kept)
-        if isinstance(pipe.rule, ColumnwiseAggregator):  # one block at a time: the mixed rows are never all there
-            pipe.rule.check_workers(len(mixing))
-            return pipe.rule.aggregate(kept, lambda block: pipe.before.transform(mixing, block)), None
-        update, shares = pipe.rule.decide(pipe.before.transform(mixing, kept))
-        if shares is None:
-            return update, None
-        weights = gradients.new_zeros(len(gradients))
-        weights[finite] = shares @ mixing.to(shares.dtype)
-        return update, weights
+    def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
+        mixing = self.before.mixing(gradients)
+        if isinstance(self.rule, ColumnwiseAggregator):  # one block at a time: the mixed rows are never all there
+            self.rule.check_workers(len(mixing))
+            return self.rule.aggregate(gradients, lambda block: self.before.transform(mixing, block)), None
+        update, weights = self.rule.decide(self.before.transform(mixing, gradients))
+        return update, None if weights is None else weights @ mixing.to(weights.dtype)
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from gaa_core import order_statistics
-from gaa_core.aggregators.columnwise import ColumnwiseAggregator
+from gaa_core import kernels
+from gaa_core.aggregators.base import ColumnwiseAggregator
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class CoordinateMedian(ColumnwiseAggregator):
     Source: Yin et al. 2018, "Byzantine-robust distributed learning".
     """
 
-    source: ClassVar[str] = "ours: Yin et al. 2018"
+    source = "ours: Yin et al. 2018"
 
     def aggregate(self, gradients: Tensor, prepare: Callable | None = None) -> Tensor:  # [n, d] -> [d]
-        return order_statistics.median(gradients, prepare)
+        return kernels.median(gradients, prepare)

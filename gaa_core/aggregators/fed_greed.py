@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,7 +17,7 @@ class FedGreed(JudgedAggregator):
     step. Source: Kritharakis et al. 2025, "FedGreed: a Byzantine-robust loss-based aggregation method".
     """
 
-    source: ClassVar[str] = "ours: Kritharakis et al. 2025"
+    source = "ours: Kritharakis et al. 2025"
 
     def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
         losses = trial_losses(gradients, server)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ class FLAME(WeightedAggregator):
     2022, "FLAME: taming backdoors in federated learning".
     """
 
-    source: ClassVar[str] = "ours: Nguyen et al. 2022 (without noise)"
+    source = "ours: Nguyen et al. 2022 (without noise)"
 
     def needs(self) -> int:
         return 3

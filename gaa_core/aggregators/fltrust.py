@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ class FLTrust(JudgedAggregator):
     Source: Cao et al. 2021, "FLTrust: Byzantine-robust federated learning via trust bootstrapping".
     """
 
-    source: ClassVar[str] = "ours: Cao et al. 2021"
+    source = "ours: Cao et al. 2021"
 
     def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
         reference = server.qv_gradient().to(gradients.dtype)

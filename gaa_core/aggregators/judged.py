@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gaa_core.aggregators.base import LearningAggregator, Server
+from gaa_core.aggregators.base import Aggregator, LearningAggregator, Server
 from gaa_core.errors import GaaError
 
 
 @dataclass(frozen=True)
 class JudgedAggregator(LearningAggregator):
-    """A rule that looks at each submission with the server's own data: implement `judge`. Remembers nothing itself."""
+    """A rule that evaluates each submission on the server's own data: implement `judge`. It has no memory itself."""
 
-    _server: Server | None = field(default=None, init=False, repr=False, compare=False)
+    _server: Server | None = field(default=None, init=False, repr=False, compare=False, kw_only=True)
 
     @abstractmethod
     def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
@@ -29,19 +29,17 @@ class JudgedAggregator(LearningAggregator):
         object.__setattr__(self, "_server", server)
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        rule, finite, kept = self._admit(gradients)
         if self._server is None:
             raise GaaError(f"{self!r} needs a quasi-validation set: use it in run(...), or call observe first.")
-        credits = gradients.new_zeros(len(gradients))
-        if len(kept) == 0:
-            return gradients.new_zeros(gradients.shape[1]), credits
-        update, shares = rule.judge(kept, self._server)
-        credits[finite] = shares.to(gradients.dtype)
-        return update, credits
+        return Aggregator.decide(self, gradients)
+
+    def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        update, credits = self.judge(gradients, self._server)
+        return update, credits.to(gradients.dtype)
 
 
 def share(trust: Tensor) -> Tensor:  # [n] -> [n]
-    """Trust, divided by its sum; all zero where nobody is trusted."""
+    """Trust, divided by its sum; all zero where the sum is."""
     total = trust.sum()
     return trust / total if total > 0.0 else torch.zeros_like(trust)
 

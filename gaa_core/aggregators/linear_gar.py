@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ class LinearGAR(WeightedAggregator):
     """
 
     alpha: tuple[float, ...] | None = None
-    source: ClassVar[str] = "paper: Pan et al. 2020, section 2, Proposition 1"
+    source = "paper: Pan et al. 2020, section 2, Proposition 1"
 
     def __post_init__(self) -> None:
         if self.alpha is None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from gaa_core.aggregators.brute_force import BruteForce
 
@@ -13,4 +12,4 @@ class MDA(BruteForce):
     Source: El Mhamdi et al. 2020, "Genuinely distributed Byzantine machine learning".
     """
 
-    source: ClassVar[str] = "paper: Table 1 (as Brute-Force)"
+    source = "paper: Table 1 (as Brute-Force)"

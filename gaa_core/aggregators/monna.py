@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.aggregators.base import WeightedAggregator, check_count
+from gaa_core.aggregators.base import SelectingAggregator, Tolerates, check_count
 
 
 @dataclass(frozen=True)
-class MoNNA(WeightedAggregator):
+class MoNNA(Tolerates, SelectingAggregator):
     """The mean of the n-f submissions nearest to that of one trusted worker, the pivot, which counts itself.
 
     Made for peers without a server, where each takes its own gradient as the pivot. On a server `pivot` must be known
@@ -18,20 +17,16 @@ class MoNNA(WeightedAggregator):
     Source: Farhadkhani et al. 2023, "Robust collaborative learning with linear gradient overhead".
     """
 
-    f: int
     pivot: int = 0
-    source: ClassVar[str] = "ours: Farhadkhani et al. 2023"
+    source = "ours: Farhadkhani et al. 2023"
 
     def __post_init__(self) -> None:
-        check_count(self, "f", self.f)
+        super().__post_init__()
         check_count(self, "pivot", self.pivot)
 
     def needs(self) -> int:
         return max(2 * self.f + 1, self.pivot + 1)
 
-    def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
-        keep = len(gradients) - self.f
-        nearest = kernels.distances_to(gradients, gradients[self.pivot]).argsort(stable=True)[:keep]
-        weights = gradients.new_zeros(len(gradients))
-        weights[nearest] = 1.0 / keep
-        return weights
+    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n - f]
+        distances = kernels.distances_to(gradients, gradients[self.pivot])
+        return distances.argsort(stable=True)[: len(gradients) - self.f]

@@ -1,32 +1,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.aggregators.base import WeightedAggregator, check_count
+from gaa_core.aggregators.base import SelectingAggregator, Tolerates, check_count
 from gaa_core.aggregators.krum import krum_scores
 
 
 @dataclass(frozen=True, repr=False)
-class MultiKrum(WeightedAggregator):
+class MultiKrum(Tolerates, SelectingAggregator):
     """The mean of the `select` submissions with the best Krum scores.
 
     `select=None` is n-f-2; libraries differ here (n-f is common), so the repr shows the value. Scores are computed
-    once, not anew after each pick (that is Bulyan). Equal scores go by worker number. Needs n >= 2f+3 and n >=
-    select+f; O(n^2 d + n^2 log n). Source: Blanchard et al. 2017, "Machine learning with adversaries"
-    (m-Krum).
+    once, not again after each pick (that is Bulyan). Equal scores go by worker number. Needs n >= 2f+3 and n >=
+    select+f; O(n^2 d + n^2 log n). Source: Blanchard et al. 2017, "Machine learning with adversaries" (m-Krum).
     """
 
-    f: int
     select: int | None = None
-    source: ClassVar[str] = "paper: Blanchard et al. 2017"
-    notices_not_finite: ClassVar[bool] = True
+    source = "paper: Blanchard et al. 2017"
 
     def __post_init__(self) -> None:
-        check_count(self, "f", self.f)
+        super().__post_init__()
         if self.select is not None:
             check_count(self, "select", self.select, least=1)
 
@@ -36,9 +32,6 @@ class MultiKrum(WeightedAggregator):
     def needs(self) -> int:
         return max(2 * self.f + 3, self.f + (self.select or 1))
 
-    def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
+    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [select]
         select = self.select or len(gradients) - self.f - 2
-        scores = krum_scores(kernels.squared_distances(gradients), self.f)
-        weights = gradients.new_zeros(len(gradients))
-        weights[scores.argsort(stable=True)[:select]] = 1.0 / select
-        return weights
+        return krum_scores(kernels.squared_distances(gradients), self.f).argsort(stable=True)[:select]

@@ -1,31 +1,11 @@
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from gaa_core import kernels
-from gaa_core.aggregators.composition import PreAggregator
+from gaa_core.aggregators.composition import RowScaling
 from gaa_core.errors import GaaError
-
-
-class RowScaling(PreAggregator):
-    """A pre-aggregator that shortens submissions: implement `limit`, the longest norm left as it is."""
-
-    @abstractmethod
-    def limit(self, lengths: Tensor) -> Tensor | float:
-        """The longest norm allowed, given all norms [n]."""
-
-    def mixing(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n, n]
-        lengths = kernels.norms(gradients)
-        limit = self.limit(lengths)
-        return torch.where(lengths > limit, limit / lengths, 1.0).to(gradients.dtype).diag()
-
-    def transform(self, mixing: Tensor, gradients: Tensor) -> Tensor:
-        return gradients * mixing.diagonal()[:, None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +17,7 @@ class NormClipping(RowScaling):
     """
 
     bound: float | None = None
-    source: ClassVar[str] = "ours: Sun et al. 2019"
+    source = "ours: Sun et al. 2019"
 
     def __post_init__(self) -> None:
         if self.bound is not None and not self.bound > 0.0:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ class SignGuard(WeightedAggregator):
     lower: float = 0.1
     upper: float = 3.0
     seed: int = 0
-    source: ClassVar[str] = "ours: Xu et al. 2022"
+    source = "ours: Xu et al. 2022"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.lower <= 1.0 <= self.upper:

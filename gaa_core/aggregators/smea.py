@@ -3,20 +3,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations, islice
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.aggregators.base import WeightedAggregator, check_count
+from gaa_core.aggregators.base import SelectingAggregator, Tolerates
 from gaa_core.errors import GaaError
 
 _MOST_SUBSETS = 500_000
 
 
 @dataclass(frozen=True)
-class SMEA(WeightedAggregator):
+class SMEA(Tolerates, SelectingAggregator):
     """The mean of the n-f submissions whose covariance has the least top eigenvalue.
 
     Every subset is tried, which is what the source asks for and what limits it to few workers: more than half
@@ -24,17 +23,9 @@ class SMEA(WeightedAggregator):
     Source: Allouah et al. 2023, "On the privacy-robustness-utility trilemma in distributed learning".
     """
 
-    f: int
-    source: ClassVar[str] = "ours: Allouah et al. 2023 (trilemma)"
-    notices_not_finite: ClassVar[bool] = True
+    source = "ours: Allouah et al. 2023 (trilemma)"
 
-    def __post_init__(self) -> None:
-        check_count(self, "f", self.f)
-
-    def needs(self) -> int:
-        return 2 * self.f + 1
-
-    def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
+    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [n - f]
         n, keep = len(gradients), len(gradients) - self.f
         if math.comb(n, keep) > _MOST_SUBSETS:
             raise GaaError(
@@ -48,9 +39,7 @@ class SMEA(WeightedAggregator):
             least = int(spreads.argmin())
             if best is None or spreads[least] < best_spread:
                 best, best_spread = batch[least], float(spreads[least])
-        weights = gradients.new_zeros(n)
-        weights[list(best)] = 1.0 / keep
-        return weights
+        return list(best)
 
 
 def _top_eigenvalues(gram: Tensor, subsets: Tensor) -> Tensor:  # [n, n], [b, k] -> [b]

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.aggregators.base import Server, check_count
+from gaa_core.aggregators.base import Server, Tolerates
 from gaa_core.aggregators.judged import JudgedAggregator, trial_losses
 from gaa_core.errors import GaaError
 
 
 @dataclass(frozen=True)
-class Zeno(JudgedAggregator):
+class Zeno(Tolerates, JudgedAggregator):
     """The mean of the n-f submissions with the greatest descent: f_B(theta) - f_B(theta - lr V_i) - rho |V_i|^2.
 
     `f` may be anything up to n-1 (the source calls it b): Zeno lives with a Byzantine majority. Equal scores go by
@@ -20,12 +19,11 @@ class Zeno(JudgedAggregator):
     Source: Xie et al. 2019, "Zeno: distributed SGD with suspicion-based fault-tolerance".
     """
 
-    f: int
     rho: float = 0.0005
-    source: ClassVar[str] = "ours: Xie et al. 2019"
+    source = "ours: Xie et al. 2019"
 
     def __post_init__(self) -> None:
-        check_count(self, "f", self.f)
+        super().__post_init__()
         if not self.rho >= 0.0:
             raise GaaError(f"Zeno needs a rho of 0 or more; found {self.rho!r}.")
 

