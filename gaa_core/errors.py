@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 
 class GaaError(ValueError):
@@ -29,3 +32,29 @@ class TooFewWorkers(GaaError):
 
 class DataError(GaaError):
     """A data file is missing, truncated or not what its format says. Names the file."""
+
+
+def whole(value: Any, name: str) -> int:
+    """A whole number of at least 1 as an int, from Python, numpy or torch; anything else raises GaaError."""
+    try:
+        found = 0 if _is_bool(value) else operator.index(value)
+    except (TypeError, RuntimeError):
+        found = 0
+    if found < 1:
+        raise GaaError(f"{name} must be a whole number of at least 1; found {value!r}.")
+    return found
+
+
+def number(value: Any, name: str) -> float:
+    """A finite number as a float, from Python, numpy or torch; anything else raises GaaError."""
+    try:
+        found = math.nan if _is_bool(value) or isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise GaaError(f"{name} must be a finite number; found {value!r}.")
+    return found
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool")

@@ -6,27 +6,39 @@ import torch
 from torch import Tensor
 
 from gaa_core import seeding
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, UnknownName, number, whole
 
-KINDS = ("iid", "shards", "dirichlet", "label_skew")
+KINDS = ("iid", "shards", "dirichlet", "label_skew", "gamma_similarity")
 
 
 def partition(
-    targets: Tensor, n: int, kind: str = "iid", *, alpha: float = 0.5, labels_each: int = 2, seed: int
+    targets: Tensor,
+    n: int,
+    kind: str = "iid",
+    *,
+    alpha: float = 0.5,
+    labels_each: int = 2,
+    gamma: float = 0.5,
+    seed: int,
 ) -> list[Tensor]:
     """One index tensor per worker: the samples that it draws its batches from. No worker is empty.
 
     `iid`: all samples, for every worker, so that each one's gradient is an unbiased estimate of the true one (the
     paper's assumption). With the other kinds each sample is one worker's. `shards`: shuffled and dealt out evenly.
-    `dirichlet`: each class is shared out in proportions drawn from
-    Dirichlet(alpha); a small alpha gives most of a class to one worker (Hsu et al. 2019, arXiv:1909.06335).
+    `dirichlet`: each class is shared out in proportions drawn from Dirichlet(alpha); a small alpha gives most of a
+    class to one worker (Hsu et al. 2019, arXiv:1909.06335).
     `label_skew`: sorted by class and cut into `n * labels_each` shards, `labels_each` of them to a worker
     (McMahan et al. 2017, section 3), so a worker sees about that many classes.
+    `gamma_similarity`: a share `gamma` of the samples is dealt out evenly, the others sorted by class and cut into n
+    pieces (Karimireddy et al. 2020, section 7; the heterogeneity of Allouah et al. 2023).
     """
     if kind not in KINDS:
         raise UnknownName("partition", kind, KINDS)
-    if not 1 <= n <= len(targets):
+    n, alpha, gamma = whole(n, "n"), number(alpha, "alpha"), number(gamma, "gamma")
+    if n > len(targets):
         raise GaaError(f"partition needs 1 to {len(targets)} workers for {len(targets)} samples; found n={n}.")
+    if kind not in ("iid", "shards") and (targets.is_floating_point() or targets.ndim != 1):
+        raise GaaError(f"partition(kind='{kind}') needs targets that are classes; found {targets.dtype} targets.")
     generator = seeding.generator(seed, "partition", n)
     if kind == "iid":
         return [torch.arange(len(targets))] * n
@@ -34,7 +46,9 @@ def partition(
         return list(torch.randperm(len(targets), generator=generator).tensor_split(n))
     if kind == "dirichlet":
         return _dirichlet(targets, n, alpha, seed, generator)
-    return _label_skew(targets, n, labels_each, generator)
+    if kind == "gamma_similarity":
+        return _gamma_similarity(targets, n, gamma, generator)
+    return _label_skew(targets, n, whole(labels_each, "labels_each"), generator)
 
 
 def _dirichlet(targets: Tensor, n: int, alpha: float, seed: int, generator: torch.Generator) -> list[Tensor]:
@@ -61,9 +75,20 @@ def _fill_empty(parts: list[Tensor]) -> list[Tensor]:
     return parts
 
 
+def _gamma_similarity(targets: Tensor, n: int, gamma: float, generator: torch.Generator) -> list[Tensor]:
+    if not 0 <= gamma <= 1:
+        raise GaaError(f"partition(kind='gamma_similarity') needs gamma from 0 to 1; found {gamma}.")
+    shuffled = torch.randperm(len(targets), generator=generator)
+    mixed = round(gamma * len(targets))
+    rest = shuffled[mixed:]
+    pieces = rest[targets[rest].argsort(stable=True)].tensor_split(n)
+    pairs = zip(shuffled[:mixed].tensor_split(n), pieces, strict=True)
+    return _fill_empty([_shuffled(torch.cat(pair), generator) for pair in pairs])
+
+
 def _label_skew(targets: Tensor, n: int, labels_each: int, generator: torch.Generator) -> list[Tensor]:
-    if not 1 <= labels_each <= len(targets) // n:
-        most = len(targets) // n
+    most = len(targets) // n
+    if labels_each > most:
         raise GaaError(f"partition(kind='label_skew') needs labels_each from 1 to {most}; found {labels_each}.")
     shuffled = torch.randperm(len(targets), generator=generator)
     by_class = shuffled[targets[shuffled].argsort(stable=True)]
@@ -82,12 +107,11 @@ def stratified(targets: Tensor, test_share: float, seed: int = 0) -> tuple[Tenso
     train, test = [], []
     for label in targets.unique():
         members = (targets == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=generator)]
+        members = _shuffled(members, generator)
         cut = round(len(members) * test_share)
         test.append(members[:cut])
         train.append(members[cut:])
-    train, test = torch.cat(train), torch.cat(test)
-    return train[torch.randperm(len(train), generator=generator)], test[torch.randperm(len(test), generator=generator)]
+    return _shuffled(torch.cat(train), generator), _shuffled(torch.cat(test), generator)
 
 
 def sample(targets: Tensor, size: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, UnknownName, whole
+from gaa_core.seeding import precision
 
 if TYPE_CHECKING:
     from gaa_core.cases.base import CaseData, CaseStudy, Split
@@ -32,7 +33,8 @@ def draw_qv(
 ) -> tuple[Split, Tensor]:
     """The quasi-validation set of `size` samples, and a bool mask [m] of the training samples that remain.
 
-    Classes are balanced as far as `size` allows; when it does not divide, who gets one more is drawn.
+    Classes are balanced as far as `size` allows. When it does not divide, the classes with one more are drawn; with
+    fewer samples than classes, so are the classes that are missing (nine of ten samples: one class).
 
     - `golden`: held out of the training set.
     - `similar`: from the case's similar domain, and the training set stays whole; where a case has no such domain
@@ -43,34 +45,50 @@ def draw_qv(
     """
     if source not in SOURCES:
         raise UnknownName("QV source", source, SOURCES)
+    if source not in (known := sources(case, data)):
+        raise GaaError(f"The case '{case.name}' has no QV samples '{source}'; it has {', '.join(known)}.")
     if missing is not None and source != "missing_classes":
         raise GaaError(f"`missing` belongs to the QV source 'missing_classes'; found it with '{source}'.")
-    who, classes = f"draw_qv({case.name}, {source})", list(range(len(data.classes)))
-    if source == "similar" and case.similar is not None:
-        domain = case.similar(data)
-        chosen = balanced(domain.targets, size, classes, generator, who)
-        return domain.take(chosen), torch.ones(len(data.train), dtype=torch.bool)
-    if source == "missing_classes":
-        classes = _kept(classes, missing)
-    chosen = balanced(data.train.targets, size, classes, generator, who)
-    remain = torch.ones(len(data.train), dtype=torch.bool)
-    remain[chosen] = False
-    if not remain.any():
-        raise GaaError(f"{who} needs a size below {size}, or no training sample is left; found {size}.")
-    samples = data.train.take(chosen)
-    if source == "wrong_labels":
-        samples = _mislabelled(samples, len(data.classes), generator)
-    if source in ("similar", "shifted"):
-        style = case.similar_style if source == "similar" else case.shift
-        if style is None:
-            raise GaaError(f"{who}: the case has no such samples; expected another QV source, e.g. 'golden'.")
-        samples = style(data, samples, generator)
-    return samples, remain
+    who, size, classes = f"draw_qv({case.name}, {source})", whole(size, "qv_size"), list(range(len(data.classes)))
+    with precision(data.train.inputs.dtype):
+        if source == "similar" and case.similar is not None:
+            domain = case.similar(data)
+            chosen = balanced(domain.targets, size, classes, generator, who)
+            return domain.take(chosen), torch.ones(len(data.train), dtype=torch.bool)
+        if source == "missing_classes":
+            classes = _kept(classes, missing)
+        chosen = balanced(data.train.targets, size, classes, generator, who)
+        remain = torch.ones(len(data.train), dtype=torch.bool)
+        remain[chosen] = False
+        if not remain.any():
+            raise GaaError(f"{who} needs a size below {size}, or no training sample is left; found {size}.")
+        samples = data.train.take(chosen)
+        if source == "wrong_labels":
+            samples = _mislabelled(samples, len(data.classes), generator)
+        style = {"similar": case.similar_style, "shifted": case.shift}.get(source)
+        return samples if style is None else style(data, samples, generator), remain
+
+
+def sources(case: CaseStudy, data: CaseData) -> tuple[str, ...]:
+    """The QV sources that a case has: those of classes need classes, the others samples of their own."""
+    has = {
+        "similar": case.similar is not None or case.similar_style is not None,
+        "shifted": case.shift is not None,
+        "missing_classes": len(data.classes) > 0,
+        "wrong_labels": len(data.classes) > 0,
+    }
+    return tuple(source for source in SOURCES if has.get(source, True))
 
 
 def balanced(targets: Tensor, size: int, classes: Sequence[int], generator: Generator, who: str = "balanced") -> Tensor:
-    """Indices of `size` samples, as even over `classes` as size and supply allow, in shuffled order."""
-    pools = {label: (targets == label).nonzero().flatten() for label in classes}
+    """Indices of `size` samples, as even over `classes` as size and supply allow, in shuffled order.
+
+    Without classes (regression), any samples. Which classes get one more, or none, is drawn.
+    """
+    if not classes:
+        pools = {None: torch.arange(len(targets))}
+    else:
+        pools = {label: (targets == label).nonzero().flatten() for label in classes}
     available = sum(len(pool) for pool in pools.values())
     if not 1 <= size <= available:
         raise GaaError(f"{who} needs a size from 1 to {available}, the samples there are; found {size}.")
@@ -97,7 +115,7 @@ def _quotas(supply: dict[int, int], size: int, generator: Generator) -> dict[int
 
 
 def _kept(classes: list[int], missing: Sequence[int] | None) -> list[int]:
-    missing = classes[(len(classes) + 1) // 2 :] if missing is None else list(missing)
+    missing = classes[(len(classes) + 1) // 2 :] if missing is None else [int(label) for label in missing]
     unknown = sorted(set(missing) - set(classes))
     if unknown:
         raise GaaError(f"`missing` needs class numbers from 0 to {len(classes) - 1}; found {unknown}.")

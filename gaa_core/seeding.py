@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 
@@ -16,3 +18,14 @@ def derive(seed: int, purpose: str, *indices: int) -> int:
 def generator(seed: int, purpose: str, *indices: int) -> torch.Generator:
     """A CPU generator for one purpose. Draw on the CPU and move, so that every device sees the same numbers."""
     return torch.Generator().manual_seed(derive(seed, purpose, *indices))
+
+
+@contextlib.contextmanager
+def precision(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors are of this floating type within the block, whatever torch's default is outside."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype if dtype.is_floating_point else torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -64,8 +65,9 @@ def test_label_skew_gives_a_worker_its_number_of_classes(labels_each):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 0}, "1 to 1000 workers for 1000 samples; found n=0"),
-        ({"n": 1_001}, "found n=1001"),
+        ({"n": 0}, "n must be a whole number of at least 1; found 0"),
+        ({"n": 1_001}, "1 to 1000 workers for 1000 samples; found n=1001"),
+        ({"n": 10, "kind": "gamma_similarity", "gamma": 1.5}, "gamma from 0 to 1; found 1.5"),
         ({"n": 10, "kind": "dirichlet", "alpha": 0.0}, "alpha > 0; found 0.0"),
         ({"n": 10, "kind": "label_skew", "labels_each": 101}, "labels_each from 1 to 100; found 101"),
     ],
@@ -73,6 +75,35 @@ def test_label_skew_gives_a_worker_its_number_of_classes(labels_each):
 def test_impossible_partitions_are_refused(options, message):
     with pytest.raises(GaaError, match=message):
         partition(TARGETS, **options, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["dirichlet", "label_skew", "gamma_similarity"])
+def test_regression_targets_have_no_classes_to_part_by(kind):
+    with pytest.raises(GaaError, match=rf"partition\(kind='{kind}'\) needs targets that are classes"):
+        partition(TARGETS.float(), 10, kind, seed=0)
+    assert len(partition(TARGETS.float(), 10, "shards", seed=0)) == 10
+
+
+def test_numbers_may_be_scalars_of_numpy_and_torch():
+    plain = partition(TARGETS, 7, "dirichlet", alpha=0.5, seed=3)
+    for n, alpha, seed in ((np.int64(7), np.float32(0.5), np.int64(3)), map(torch.tensor, (7, 0.5, 3))):
+        same = partition(TARGETS, n, "dirichlet", alpha=alpha, seed=seed)
+        assert all(torch.equal(one, two) for one, two in zip(plain, same, strict=True))
+
+
+def test_gamma_is_the_share_of_samples_that_are_alike():
+    """At 0 each of ten workers has one class of ten; at 1 each has all of them."""
+
+    def classes_each(gamma: float) -> float:
+        parts = partition(TARGETS, 10, "gamma_similarity", gamma=gamma, seed=0)
+        assert {len(part) for part in parts} == {100}
+        return sum(len(TARGETS[part].unique()) for part in parts) / 10
+
+    assert classes_each(0.0) == 1
+    assert classes_each(1.0) == 10
+    halves = partition(TARGETS, 10, "gamma_similarity", gamma=0.5, seed=0)
+    shares = [TARGETS[part].bincount().max().item() / 100 for part in halves]
+    assert 0.4 < sum(shares) / 10 < 0.6
 
 
 def test_an_unknown_kind():

@@ -1,16 +1,18 @@
-"""Quasi-validation sets: who is in them, and that nobody in them is trained on or tested on."""
+"""Quasi-validation sets: which samples are in them, and that none of these is trained on or tested on."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from gaa_core.cases import CIFAR10, CMS, MNIST, Yelp
 from gaa_core.cases.base import CaseData, CaseStudy, Settings, Split
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.qv import SOURCES, balanced, draw_qv
+from gaa_core.qv import SOURCES, balanced, draw_qv, sources
+from gaa_core.seeding import precision
 
 CASES = pytest.mark.parametrize("case", [MNIST, CIFAR10, Yelp, CMS], ids=lambda case: case.name)
 
@@ -90,7 +92,7 @@ def test_a_class_with_few_samples_gives_what_it_has():
 @pytest.mark.parametrize(
     ("source", "size", "options", "message"),
     [
-        ("golden", 0, {}, r"draw_qv\(toy, golden\) needs a size from 1 to 60.*found 0"),
+        ("golden", 0, {}, "qv_size must be a whole number of at least 1; found 0"),
         ("golden", 61, {}, "needs a size from 1 to 60.*found 61"),
         ("golden", 60, {}, "needs a size below 60, or no training sample is left; found 60"),
         ("similar", 101, {}, "needs a size from 1 to 100.*found 101"),
@@ -112,11 +114,51 @@ def test_an_unknown_source():
 
 
 @pytest.mark.parametrize("source", ["similar", "shifted"])
-def test_a_case_without_such_samples_says_so(source):
+def test_a_source_that_the_case_lacks_is_refused_by_name(source):
     case, data = toy()
     bare = replace(case, similar=None, shift=None)
-    with pytest.raises(GaaError, match=rf"draw_qv\(toy, {source}\): the case has no such samples"):
+    with pytest.raises(GaaError, match=f"'toy' has no QV samples '{source}'; it has golden, missing_classes"):
         draw_qv(bare, data, source, 5, torch.Generator())
+
+
+def test_regression_has_no_classes_to_balance_or_miss():
+    case, data = toy()
+    numbers = replace(data, classes=())
+    qv, _ = draw_qv(case, numbers, "golden", 5, torch.Generator().manual_seed(0))
+    assert qv.targets.dtype == torch.float32
+    assert sources(case, numbers) == ("golden", "similar", "shifted")
+    with pytest.raises(GaaError, match="has no QV samples 'wrong_labels'; it has golden, similar, shifted"):
+        draw_qv(case, numbers, "wrong_labels", 5, torch.Generator())
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_fewer_samples_than_classes_miss_other_classes_at_other_seeds(size):
+    targets = torch.arange(200) % 10
+    drawn = [targets[balanced(targets, size, range(10), torch.Generator().manual_seed(seed))] for seed in range(60)]
+    assert all(len(labels.unique()) == size for labels in drawn)
+    present = torch.stack([labels.bincount(minlength=10) for labels in drawn]).sum(0)
+    assert 0 < present.min() <= present.max() < 60 or size in (1, 9)
+    assert len({tuple(labels.unique().tolist()) for labels in drawn}) > 5
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, torch.tensor])
+def test_sizes_and_classes_may_be_scalars_of_numpy_and_torch(number):
+    """numpy's integers are no int: isinstance(np.int64(5), int) is False."""
+    _, plain, _ = draw("missing_classes", 5, missing=[0])
+    _, same, _ = draw("missing_classes", number(5), missing=[number(0)])
+    assert torch.equal(plain.inputs, same.inputs)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_default_type_of_torch_decides_nothing(source, monkeypatch):
+    """torch.set_default_dtype(torch.float64) is usual in numerical work."""
+    monkeypatch.delenv("GAA_DATA", raising=False)
+    for case in (MNIST, Yelp):
+        found = []
+        for dtype in (torch.float32, torch.float64):
+            with precision(dtype):
+                found.append(draw_qv(case, case.load(), source, 9, torch.Generator().manual_seed(0))[0].inputs)
+        assert torch.equal(*found)
 
 
 def _rows(split: Split) -> set[bytes]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from gaa_core.cases import checks
-from gaa_core.errors import GaaError
+from gaa_core.errors import GaaError, number, whole
+from gaa_core.seeding import precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +90,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "steps", "n", "qv_size"):
-            object.__setattr__(self, name, checks.whole(getattr(self, name), name))
+            object.__setattr__(self, name, whole(getattr(self, name), name))
         for name in ("lr", "cooldown"):
-            object.__setattr__(self, name, checks.number(getattr(self, name), name))
+            object.__setattr__(self, name, number(getattr(self, name), name))
         if not self.lr > 0:
             raise GaaError(f"lr must be greater than 0; found {self.lr}.")
         if not 0 <= self.cooldown <= 1:
@@ -114,17 +114,6 @@ def r2(outputs: Tensor, targets: Tensor) -> float:
     """The coefficient of determination: 1 for exact outputs, 0 for those no better than the targets' mean."""
     spread = (targets - targets.mean(0)).square().sum()
     return float(1 - (outputs.reshape(targets.shape) - targets).square().sum() / spread)
-
-
-@contextlib.contextmanager
-def precision(dtype: torch.dtype) -> Iterator[None]:
-    """New tensors are of this floating type within the block, whatever torch's default is outside."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype if dtype.is_floating_point else torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)

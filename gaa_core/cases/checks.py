@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -25,28 +23,6 @@ def first_line(error: BaseException) -> str:
     """An error's first line as the end of a sentence."""
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     return line if line.endswith(".") else line + "."
-
-
-def whole(value: Any, name: str) -> int:
-    """A whole number of at least 1 as an int, from Python, numpy or torch; anything else raises."""
-    try:
-        found = operator.index(value)
-    except (TypeError, RuntimeError):
-        found = 0
-    if found < 1 or isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == torch.bool:
-        raise GaaError(f"{name} must be a whole number of at least 1; found {value!r}.")
-    return found
-
-
-def number(value: Any, name: str) -> float:
-    """A finite number as a float, from Python, numpy or torch; anything else raises."""
-    try:
-        found = math.nan if isinstance(value, str | bytes | bool | np.bool_) else float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
-        raise GaaError(f"{name} must be a finite number; found {value!r}.")
-    return found
 
 
 def tensor(values: Any, what: str) -> Tensor:
@@ -96,6 +72,8 @@ def targets(values: Tensor, classes: int, part: str) -> Tensor:
         found = values if values.is_floating_point() else values.to(torch.float32)
         finite(found, f"{part} targets")
         return found
+    if classes == 1:
+        raise GaaError("A classification needs at least two classes; found one.")
     finite(values, f"{part} targets")
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -110,6 +88,8 @@ def targets(values: Tensor, classes: int, part: str) -> Tensor:
     if len(found) and not 0 <= found.min() <= found.max() < classes:
         span = f"{found.min().item()} to {found.max().item()}"
         raise GaaError(f"{part} targets must be class numbers from 0 to {classes - 1}; found {span}.")
+    if part == "train" and (found == found[0]).all():
+        raise GaaError(f"train targets must hold at least two classes; found class {found[0].item()} alone.")
     return found
 
 
