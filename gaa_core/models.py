@@ -25,6 +25,9 @@ _BY_SAMPLE = (
 #: Images that pass the layers together in training: what lies between two layers then still fits a processor's cache.
 _IMAGES_AT_ONCE = 256
 
+#: Two ways to compute a gradient agree when they differ by less than this share of its length.
+_AGREEMENT = 1e-3
+
 #: Bytes of one chunk of an evaluation: what is computed from it still fits a processor's cache.
 _CHUNK_BYTES = 2**20
 
@@ -171,7 +174,10 @@ class FlatModel:
         try:
             if wanted == "analytic" and not self.layers:
                 raise GaaError("it is not a plain sequence of linear, convolutional and sample-wise layers")
-            found, _ = self.worker_gradients(theta, *batch, wanted)
+            quick = self.worker_gradients(theta, *batch, wanted)[0]
+            plain = self.worker_gradients(theta, *batch, "loop", [0, 0])[0]
+            if float((quick - plain).norm()) > _AGREEMENT * float(plain.norm()):
+                raise GaaError("its gradients are other ones there")
         except Exception as error:
             reason = " ".join(str(error).split())[:120].rstrip(".")
             if method != "auto":
@@ -184,7 +190,7 @@ class FlatModel:
         before = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         try:
             with _seeded(0):
-                _, loss = self.gradient(theta, inputs, targets, training=True)
+                self.gradient(theta, inputs, targets, training=True)
         except Exception as error:
             reason = " ".join(str(error).split())[:160].rstrip(".")
             shape = tuple(inputs.shape)
@@ -194,8 +200,8 @@ class FlatModel:
             buffer.copy_(before[name])
         if changed:
             raise GaaError(
-                f"The layer of '{changed[0]}' keeps statistics of its batches, as BatchNorm does, which are no gradient "
-                "that a worker could submit; use GroupNorm or LayerNorm, or track_running_stats=False."
+                f"The layer of '{changed[0]}' keeps statistics of its batches, which no worker submits; use "
+                "GroupNorm or LayerNorm, or track_running_stats=False."
             )
 
     def _analytic(self, theta: Tensor, inputs: Tensor, targets: Tensor, out: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from gaa_core.cases.base import Split
 from gaa_core.errors import GaaError
@@ -20,19 +21,62 @@ class ParameterServer:
     qv: Split
     parameters: Tensor  # theta_t, [d]
     lr: float
+    weight_decay: float = 0.0
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None
+    scheduler: Callable[[torch.optim.Optimizer], object] | None = None
     step: int = 0
     byzantine: Tensor | None = None  # bool [n], the truth; no defence may look
 
     def __post_init__(self):
+        self._leaves = [nn.Parameter(part.clone()) for part in self.model.parts(self.parameters)]
+        self._optimizer = None if self.optimizer is None else self.optimizer(self._leaves)
+        if self._optimizer is not None and not isinstance(self._optimizer, torch.optim.Optimizer):
+            raise GaaError(f"optimizer must return a torch.optim.Optimizer; found {type(self._optimizer).__name__}.")
+        self._scheduler = None if self.scheduler is None else self.scheduler(self._optimizer)
         self._known: dict[str, tuple[int, object]] = {}
         self.kept: list[Tensor] = []  # states to roll back to, the older one first
         self._start = self.parameters
         self._refused = self._rolled_back = self._alone = False
 
     def update(self, aggregate: Tensor) -> None:
-        """One step of plain SGD: theta <- theta - lr * F."""
-        self.parameters = self.parameters - self.lr * aggregate
+        """One step of plain SGD, theta <- theta - lr * (F + weight_decay * theta), or of the optimizer with F as the
+        gradient.
+        """
+        if self._optimizer is None:
+            decayed = aggregate + self.weight_decay * self.parameters if self.weight_decay else aggregate
+            self.parameters = self.parameters - self.lr * decayed
+        else:
+            values, slopes = self.model.parts(self.parameters), self.model.parts(aggregate)
+            for leaf, value, slope in zip(self._leaves, values, slopes, strict=True):
+                leaf.data.copy_(value)  # a rollback moves theta outside the optimizer
+                leaf.grad = slope.clone()
+            self._optimizer.step()
+            self.parameters = torch.cat([leaf.detach().reshape(-1) for leaf in self._leaves])
+            if self._scheduler is not None:
+                self._scheduler.step()
         self.step += 1
+
+    def step_size(self, lr: float) -> float:
+        """The step size of this step: the optimizer's own, where there is one, else `lr`."""
+        return lr if self._optimizer is None else float(self._optimizer.param_groups[0]["lr"])
+
+    def state(self) -> dict:
+        """Everything it needs to go on, in tensors and plain values."""
+        own = {"step": self.step, "parameters": self.parameters, "kept": self.kept}
+        if self._optimizer is not None:
+            own["optimizer"] = self._optimizer.state_dict()
+        if self._scheduler is not None:
+            own["scheduler"] = self._scheduler.state_dict()
+        return own
+
+    def load_state(self, state: dict) -> None:
+        """Go on from there."""
+        self.step, self.parameters = state["step"], state["parameters"].to(self.parameters)
+        self.kept = [kept.to(self.parameters) for kept in state["kept"]]
+        if self._optimizer is not None:
+            self._optimizer.load_state_dict(state["optimizer"])
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(state["scheduler"])
 
     def keep(self) -> None:
         """Remember theta_t; the last two states that were kept stay."""

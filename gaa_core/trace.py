@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from gaa_core.errors import DataError
 
@@ -31,7 +32,7 @@ class Trace:
     `class_accuracy` [classes] after the last step (NaN where the test set lacks a class) and `qv_composition`, QV
     samples of each class. Runs on real workers also have `missing` in `steps` (submissions that did not come, or were
     refused; they are among the masked) and `absences` int8 [steps, n] in `extras`: the reason, a position in
-    `settings["absences"]`.
+    `settings["absences"]`. `model` is the trained network in evaluation mode; it is not saved, so None after `load`.
     """
 
     settings: dict
@@ -39,6 +40,7 @@ class Trace:
     credits: np.ndarray
     byzantine: np.ndarray
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    model: nn.Module | None = field(default=None, repr=False)
 
     @property
     def accuracy(self) -> float:

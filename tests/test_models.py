@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gaa_core.models import FlatModel, static_method
+from gaa_core.models import FlatModel
 
 
 def networks():
@@ -15,7 +15,7 @@ def networks():
 
 
 @pytest.mark.parametrize("name", ["dense", "conv"])
-@pytest.mark.parametrize("method", ["vmap", "loop"])
+@pytest.mark.parametrize("method", ["analytic", "vmap", "loop"])
 def test_worker_gradients_equal_plain_backward(name, method):
     network, shape = networks()[name]
     model = FlatModel(network)
@@ -39,5 +39,9 @@ def test_theta_alone_decides():
 
 
 def test_the_method_follows_from_the_network_alone():
-    found = {name: static_method(network) for name, (network, _) in networks().items()}
-    assert found == {"dense": "vmap", "conv": "loop"}
+    shapes = {
+        "dense": (torch.randn(4, 6), torch.tensor([0, 1, 2, 0])),
+        "conv": (torch.randn(4, 1, 6, 6), torch.ones(4).long()),
+    }
+    found = {name: FlatModel(network).choose_method("auto", *shapes[name]) for name, (network, _) in networks().items()}
+    assert found == {"dense": ("analytic", ""), "conv": ("analytic", "")}

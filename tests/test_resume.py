@@ -18,7 +18,6 @@ from gaa_core.aggregators.gaa_plus.watchdog import Watchdog
 from gaa_core.attacks import MimicThenTurn, RandomFault, SlowDrift
 from gaa_core.cases import MNIST
 from gaa_core.errors import DataError, GaaError
-from gaa_core.resume import load_checkpoint, save_checkpoint
 from gaa_core.simulator import Simulation
 
 SMALL = {"n": 10, "steps": 13, "batch_size": 8, "lr": 0.05, "eval_every": 4}
@@ -48,7 +47,7 @@ def stopped(path, rule, after: int, **options):
     simulation = Simulation(MNIST, rule, **options)
     for _ in range(after):
         simulation.advance()
-    save_checkpoint(simulation, path)
+    simulation.save(path)
     for _ in range(2):  # lost by the crash
         simulation.advance()
     return run(MNIST, rule, checkpoint=path, resume=True, **options)
@@ -93,7 +92,7 @@ def test_rules_without_a_memory_need_none(tmp_path):
 def test_resuming_without_a_file_is_beginning(tmp_path):
     path = tmp_path / "run.pt"
     first = run(MNIST, a.GAA(), checkpoint=path, checkpoint_every=5, resume=True, **SMALL)
-    assert checkpoint.read(path)["items"][1] == ("step", 10)
+    assert checkpoint.unpack(checkpoint.read(path))["server"]["step"] == 10
     assert same(first, run(MNIST, a.GAA(), **SMALL))
 
 
@@ -198,6 +197,6 @@ def test_an_unfinished_restore_changes_nothing_of_the_user_s_attack(tmp_path):
     simulation = Simulation(MNIST, a.Mean(), **options)
     for _ in range(4):
         simulation.advance()
-    save_checkpoint(simulation, tmp_path / "run.pt")
-    load_checkpoint(Simulation(MNIST, a.Mean(), **options), tmp_path / "run.pt")
+    simulation.save(tmp_path / "run.pt")
+    Simulation(MNIST, a.Mean(), **options).load(tmp_path / "run.pt")
     assert "_course" not in vars(attack)
