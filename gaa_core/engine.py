@@ -47,9 +47,9 @@ class Training:
 
     momentum: float = 0.0
     local_steps: int = 1
-    local_lr: float = 1.0
     participation: float | Callable[[int], Tensor] = 1.0
     compress: Callable[[Tensor], Tensor] | None = None
+    local_lr: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:

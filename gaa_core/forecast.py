@@ -20,8 +20,8 @@ import torch
 
 from gaa_core import report
 from gaa_core.errors import GaaError
+from gaa_core.options import label
 from gaa_core.plan import Notebook, notebook_parameters
-from gaa_core.recorder import label
 from gaa_core.simulator import Simulation, run
 from gaa_core.sweep import Experiment, experiment, pending, sweep
 

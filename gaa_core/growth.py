@@ -23,7 +23,7 @@ from gaa_core import aggregators
 from gaa_core.aggregators.base import Aggregator, LearningAggregator
 from gaa_core.cases import CaseStudy
 from gaa_core.errors import GaaError
-from gaa_core.recorder import label
+from gaa_core.options import label
 from gaa_core.simulator import Simulation
 
 #: Table 1 of the paper: class name -> (power of n, power of d) of its stated time. None: not a power.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import platform
-
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-import gaa_core
 from gaa_core import kernels
 from gaa_core.engine import ABSENCES
 from gaa_core.trace import Trace
@@ -90,31 +87,3 @@ def pairwise_distances(submissions: Tensor) -> Tensor:  # [n, d] -> float32 [n, 
         kept = kernels.squared_distances(submissions[finite]).sqrt().float()  # [kept, kept]
         distances[(finite[:, None] & finite).cpu()] = kept.flatten().cpu()
     return distances
-
-
-def describe(case, data, rule, attack, roles, settings, **others) -> dict:
-    """Everything a reader needs to know about a run, and to run it again: flat and JSON-ready."""
-    return {
-        "case": case.name,
-        "title": case.title,
-        "data": data.source,
-        "stand_in": data.stand_in,
-        "fingerprint": data.fingerprint,
-        "classes": list(data.classes),
-        "rule": label(rule),
-        "attack": "none" if attack is None else label(attack),
-        "roles": label(roles),
-        **{name: getattr(settings, name) for name in ("n", "steps", "lr", "batch_size", "qv_size", "cooldown")},
-        **others,
-        "versions": {
-            "gaa_core": gaa_core.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }
-
-
-def label(part: object) -> str:
-    """The repr of a rule, an attack or a schedule; the name of a plain function."""
-    return getattr(part, "__name__", None) or repr(part)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
-import inspect
 import time
 import warnings
 from collections.abc import Callable
@@ -22,41 +20,25 @@ from torch import Tensor
 from gaa_core import checkpoint as checkpoints
 from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator
-from gaa_core.attacks.base import LEAKS, Attack, Knowledge
-from gaa_core.cases.base import CaseStudy, Settings, Split
+from gaa_core.attacks.base import Attack, Knowledge
+from gaa_core.cases.base import CaseStudy, Split
 from gaa_core.engine import Engine, LocalEngine, Training
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError
 from gaa_core.identity import identity
 from gaa_core.models import FlatModel
+from gaa_core.options import by_name, check, describe, looking_interval, settings_of, usable_device, with_defaults
 from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
-from gaa_core.recorder import Recorder, describe, label, pairwise_distances
+from gaa_core.recorder import Recorder, pairwise_distances
 from gaa_core.roles import RoleSchedule, none
 from gaa_core.server import ParameterServer
 from gaa_core.trace import Trace
 
-#: The most of a run's time that looks at the test set may take by default, and the bounds of their number.
-LOOKING_SHARE, FEWEST_LOOKS, MOST_LOOKS = 0.1, 5, 25
-
-#: A sample's forward and backward pass in training takes as long as this many forward passes in evaluation.
-PASSES_IN_TRAINING = 3
+#: Options of `run` that say how it goes about its steps, not what a step is.
+LOOP = ("callback", "progress", "threads", "checkpoint", "checkpoint_every", "resume")
 
 
-def _by_name(function: Callable) -> Callable:
-    """The function, with an unknown keyword refused by the nearest known one."""
-    known = [name for name in inspect.signature(function).parameters if name not in ("self", "case", "rule")]
-
-    @functools.wraps(function)
-    def checked(*args, **options):
-        for name in options:
-            if name not in (*known, "case", "rule"):
-                raise UnknownName("option of run", name, known)
-        return function(*args, **options)
-
-    return checked
-
-
-@_by_name
+@by_name
 def run(
     case: CaseStudy,
     rule: Aggregator | Callable[[Tensor], Tensor],
@@ -100,13 +82,12 @@ def run(
     there to the trace that an uninterrupted run has. Same arguments, same trace, to the bit, but for `seconds`.
     """
     options = dict(locals())
-    loop = {"callback", "progress", "threads", "checkpoint", "checkpoint_every", "resume"}
     if checkpoint_every < 1 or (resume and checkpoint is None):
         raise GaaError("Resuming needs a checkpoint file, and checkpoint_every must be 1 or more.")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with Simulation(**{name: value for name, value in options.items() if name not in loop}) as simulation:
+        with Simulation(**{name: value for name, value in options.items() if name not in LOOP}) as simulation:
             if resume:
                 simulation.load(checkpoint)
             while simulation.server.step < simulation.settings.steps:
@@ -142,91 +123,47 @@ class Simulation:
     cannot be. Leave it by `close()` or a `with` block when the engine has workers of its own.
     """
 
-    @_by_name
-    def __init__(
-        self,
-        case: CaseStudy,
-        rule: Aggregator | Callable[[Tensor], Tensor],
-        *,
-        attack: Attack | Callable | None = None,
-        roles: RoleSchedule | Callable[[int], Tensor] | None = None,
-        n: int | None = None,
-        steps: int | None = None,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        qv_size: int | None = None,
-        qv_source: str = "golden",
-        partition: str = "iid",
-        alpha: float = 0.3,
-        seed: int = 0,
-        device: str = "cpu",
-        cooldown: float | None = None,
-        optimizer: Callable[[list], torch.optim.Optimizer] | None = None,
-        scheduler: Callable | None = None,
-        weight_decay: float = 0.0,
-        worker_momentum: float = 0.0,
-        local_steps: int = 1,
-        participation: float | Callable[[int], Tensor] = 1.0,
-        compress: Callable[[Tensor], Tensor] | None = None,
-        eval_every: int | None = None,
-        method: str = "auto",
-        engine: Engine | None = None,
-        record_distances: bool = False,
-    ):
-        n = engine.workers if n is None and engine is not None else n
-        chosen = {"n": n, "steps": steps, "lr": lr, "batch_size": batch_size, "qv_size": qv_size, "cooldown": cooldown}
-        self.settings = dataclasses.replace(case.settings, **{k: v for k, v in chosen.items() if v is not None})
-        if optimizer is not None and (lr is not None or cooldown or weight_decay):
-            raise GaaError("An optimizer has its own step size: give lr, cooldown and weight_decay inside it.")
-        if optimizer is None and scheduler is not None:
-            raise GaaError("A scheduler needs an optimizer: give optimizer=lambda p: torch.optim.SGD(p, lr) with it.")
-        training = Training(worker_momentum, local_steps, self.settings.lr, participation, compress)
-        self.case, self.rule, self.attack, self.seed = case, rule, attack, seed
-        self.roles = none(self.settings.n) if roles is None else roles
-        _check(rule, attack, self.roles, self.settings, given=roles is not None)
-        device = _device(device)
+    def __init__(self, case: CaseStudy, rule: Aggregator | Callable[[Tensor], Tensor], **options):
+        asked = with_defaults(run, LOOP, options)
+        self.settings = settings_of(case, asked)
+        self.case, self.rule, self.attack, self.seed = case, rule, asked.attack, asked.seed
+        self.roles = none(self.settings.n) if asked.roles is None else asked.roles
+        check(rule, asked.attack, self.roles, self.settings, given=asked.roles is not None)
+        device = usable_device(asked.device)
         self.data = case.load()
-        draw = partial(draw_qv, case, self.data, qv_source, self.settings.qv_size)
-        qv, remain = draw(seeding.generator(seed, "qv"))
+        draw = partial(draw_qv, case, self.data, asked.qv_source, self.settings.qv_size)
+        qv, remain = draw(seeding.generator(self.seed, "qv"))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeding.derive(seed, "model"))
+            torch.manual_seed(seeding.derive(self.seed, "model"))
             model = FlatModel(case.network(self.data).to(device), case.loss)
         train = self.data.train.to(device)
-        method, remark = model.choose_method(method, train.inputs, train.targets)
+        method, remark = model.choose_method(asked.method, train.inputs, train.targets)
         if remark:
             warnings.warn(remark, stacklevel=2)
-        remain = remain.nonzero().squeeze(1)  # training samples that the QV set left
-        parts = share_out(self.data.train.targets[remain], self.settings.n, partition, alpha=alpha, seed=seed)
-        work = (model, train, [remain[part] for part in parts], self.settings.batch_size, seed, method)
-        update = {"weight_decay": weight_decay, "optimizer": optimizer, "scheduler": scheduler}
+        update = {name: getattr(asked, name) for name in ("weight_decay", "optimizer", "scheduler")}
         self.server = ParameterServer(model, qv.to(device), model.initial(), self.settings.lr, **update)
         self.test = self.data.test.to(device)
         self._looked: tuple[Tensor, Tensor] | None = None  # parameters, and the outputs on the test set there
         self.composition = torch.bincount(qv.targets, minlength=len(self.data.classes)) if self.data.classes else None
         self.leaked = self._leak(draw, device)
-        self.eval_every = eval_every or _interval(self.settings, len(self.test), local_steps)
-        self.started = isinstance(rule, LearningAggregator)
-        if self.started:
-            rule.reset(self.settings.n, model.d, seeding.generator(seed, "agent"))
+        self.eval_every = asked.eval_every or looking_interval(self.settings, len(self.test), asked.local_steps)
+        self.learns = isinstance(rule, LearningAggregator)
+        if self.learns:
+            rule.reset(self.settings.n, model.d, seeding.generator(self.seed, "agent"))
         self.accepted = 0  # submissions so far that came and were finite
-        self.record_distances = record_distances
-        choices = {"qv_source": qv_source, "partition": partition, "alpha": alpha, "seed": seed, "device": device}
-        choices |= {"method": method, "threads": torch.get_num_threads(), "metric": label(case.metric)}
-        choices |= {name: label(value) for name, value in update.items() if value}
-        defaults = Training(local_lr=self.settings.lr)
-        for each in dataclasses.fields(training):
-            value = getattr(training, each.name)
-            if value != getattr(defaults, each.name):
-                choices[each.name] = label(value) if callable(value) else value
-        choices |= {} if engine is None else {"engine": repr(engine)}
-        self._deciding = (case.model, case.loss, case.metric, rule, attack, self.roles, update, training)
-        self.recorder = Recorder(describe(case, self.data, rule, attack, self.roles, self.settings, **choices))
-        if engine is None:
-            self.engine = LocalEngine(*work, training=training)
-        elif training != defaults:
-            raise GaaError(f"{engine!r} submits plain gradients; momentum, local steps and the like need engine=None.")
-        else:
-            self.engine = engine.begin(*work)
+        self.record_distances = asked.record_distances
+        names = ("worker_momentum", "local_steps", "participation", "compress")
+        training = Training(*(getattr(asked, name) for name in names), local_lr=self.settings.lr)
+        self._deciding = (case.model, case.loss, case.metric, rule, self.attack, self.roles, update, training)
+        told = describe(self, asked, method)
+        self.recorder = Recorder(told)
+        remain = remain.nonzero().squeeze(1)  # training samples that the QV set left
+        share = partial(share_out, self.data.train.targets[remain], self.settings.n, asked.partition)
+        shards = [remain[part] for part in share(alpha=asked.alpha, seed=self.seed)]
+        work = (model, train, shards, self.settings.batch_size, self.seed, method)
+        if asked.engine is not None and any(name in told for name in names):
+            raise GaaError(f"{asked.engine!r} submits plain gradients; {', '.join(names)} need engine=None.")
+        self.engine = LocalEngine(*work, training=training) if asked.engine is None else asked.engine.begin(*work)
 
     def advance(self) -> dict:
         """One step of the server: workers submit, attackers forge, the rule decides, theta moves. Returns its row."""
@@ -240,7 +177,7 @@ class Simulation:
         finite = kernels.finite_rows(submissions)  # [n]
         self.accepted += int(finite.sum())
         server.byzantine = byzantine  # the truth, for the reference rule Oracle alone
-        if self.started:
+        if self.learns:
             self.rule.observe(server)
         qv_loss = server.qv_loss()
         update, credits = self.decide(submissions, answers.asked())  # [d], [n] or None
@@ -291,7 +228,7 @@ class Simulation:
 
     def trace(self) -> Trace:
         """What has happened so far. Learning rules see the last parameters first, which closes their last segment."""
-        if self.started:
+        if self.learns:
             self.rule.observe(self.server)
         if self.recorder.settings["steps"] == self.server.step and not self.accepted:
             raise GaaError(f"No submission was accepted in {self.server.step} steps, so that nothing was trained.")
@@ -313,7 +250,7 @@ class Simulation:
             "accepted": self.accepted,
             "server": self.server.state(),
             "engine": engine,
-            "rule": self.rule.state() if self.started else None,
+            "rule": self.rule.state() if self.learns else None,
             "attack": memory,
             "recorder": self.recorder.state(),
         }
@@ -391,49 +328,3 @@ class Simulation:
 
     def _is_due(self, step: int) -> bool:
         return (step + 1) % self.eval_every == 0 or step + 1 == self.settings.steps
-
-
-def _interval(settings: Settings, tested: int, local_steps: int) -> int:
-    """Steps between two looks at the test set, by how many samples a look and a step pass through the network."""
-    step = PASSES_IN_TRAINING * settings.n * settings.batch_size * local_steps
-    looks = int(LOOKING_SHARE * settings.steps * step / max(1, tested))
-    return max(1, settings.steps // min(MOST_LOOKS, max(FEWEST_LOOKS, looks)))
-
-
-def _device(name: str) -> str:
-    """The name of a device of this machine; others raise in one sentence."""
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise GaaError(f"device '{name}' cannot be used on this machine ({reason}); 'cpu' always can.") from error
-    return name
-
-
-def _check(rule, attack, roles, settings: Settings, given: bool) -> None:
-    """Refuse, before any data is read, what cannot run, and an attack that nobody would ever carry out."""
-    if not callable(rule):
-        raise GaaError(f"rule must be an Aggregator or a function [n, d] -> [d]; found {rule!r}.")
-    if isinstance(rule, type):
-        raise GaaError(f"rule must be an instance: write {rule.__name__}(...) instead of {rule.__name__}.")
-    if isinstance(rule, Aggregator):
-        rule.check_workers(settings.n)
-    if attack is not None and not isinstance(attack, Attack) and (isinstance(attack, type) or not callable(attack)):
-        raise GaaError(f"attack must be an Attack instance or a function (own, honest, generator); found {attack!r}.")
-    if getattr(attack, "leak", "none") not in LEAKS:
-        raise UnknownName(f"leak of {type(attack).__name__}", str(attack.leak), LEAKS)
-    if not callable(roles):
-        raise GaaError(
-            f"roles must be a schedule (step) -> bool [n], such as roles.static(n, byzantine); found {roles!r}."
-        )
-    found = roles(0)
-    if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (settings.n,):
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise GaaError(f"roles must give a bool tensor for n={settings.n} workers; {roles!r} gives {shape}.")
-    if attack is None:
-        return
-    if not given:
-        raise GaaError(f"attack={label(attack)} needs roles, which say who carries it out: roles.static(n, byzantine).")
-    if not any(bool(roles(step).any()) for step in range(settings.steps)):
-        sentence = f"No worker is Byzantine in any of the {settings.steps} steps of {label(roles)}"
-        warnings.warn(f"{sentence}, so that attack={label(attack)} never acts.", stacklevel=3)

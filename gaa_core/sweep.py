@@ -26,8 +26,8 @@ import torch
 from gaa_core.cases import CaseStudy
 from gaa_core.distributed.cluster import connect, import_ray
 from gaa_core.errors import DataError, GaaError, UnknownName
+from gaa_core.options import label
 from gaa_core.progress import track
-from gaa_core.recorder import label
 from gaa_core.simulator import run
 from gaa_core.trace import Trace, read_record
 

@@ -16,7 +16,7 @@ LAYERS = {
     for layer, names in {
         "command line": "__main__ reproduce gallery readme plan forecast",
         "studies": "studies sweep league widgets distributed lessons growth bench",
-        "simulator": "conformance simulator guard recorder",
+        "simulator": "conformance simulator guard options recorder",
         "parts of a run": "engine server analysis report style plots table_plots trace_plots league_plots speed_plots",
         "rules": "aggregators attacks cases roles agent qv partition",
         "ground": "kernels models datasets trace identity checkpoint registry seeding files progress errors",
