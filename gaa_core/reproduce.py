@@ -204,7 +204,6 @@ def digest(item: Notebook, parameters: dict) -> str:
     """A digest of all that decides what a notebook writes: file, parameters, code, data, versions. Not of `jobs`."""
     package = Path(__file__).parent
     sources = [path for path in sorted(package.rglob("*.py")) if path.name not in _NOT_IN_DIGEST]
-    sources = [path for path in sources if path.parent.name != "lessons"]  # which make no figure here
     parts = {
         "notebook": _file_digest(item.path),
         "parameters": sorted(

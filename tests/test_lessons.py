@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +13,18 @@ import torch
 
 from gaa_core import aggregators, reproduce
 from gaa_core.attacks.base import Attack
-from gaa_core.lessons import NotYet, adversary, averaging, credits, pictures, robust, traces
-from gaa_core.lessons.checking import EMPTY
 from gaa_core.plan import Notebook, notebook_parameters
 
 TEACHING = Path(__file__).resolve().parents[1] / "notebooks" / "teaching"
+sys.path.append(str(TEACHING))
+import checking  # noqa: E402
+import checks_adversary as adversary  # noqa: E402
+import checks_averaging as averaging  # noqa: E402
+import checks_credits as credits  # noqa: E402
+import checks_robust as robust  # noqa: E402
+import checks_traces as traces  # noqa: E402
+from checking import EMPTY, NotYet  # noqa: E402
+
 LESSONS = sorted(TEACHING.glob("*.ipynb"))
 names = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
@@ -24,8 +33,8 @@ def cells(path: Path) -> list[dict]:
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
-def tagged(path: Path, tag: str) -> list[str]:
-    return ["".join(cell["source"]) for cell in cells(path) if tag in cell["metadata"].get("tags", [])]
+def tags(cell: dict) -> set[str]:
+    return set(cell["metadata"].get("tags", []))
 
 
 def solution(path: Path) -> Path:
@@ -37,18 +46,13 @@ def exercises(path: Path) -> list[tuple[str, str, str]]:
     codes = [cell for cell in cells(path) if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in codes]
     imports = "\n".join(line for line in sources[1].splitlines() if line.startswith(("import ", "from ")))
-    places = [number for number, cell in enumerate(codes) if "exercise" in cell["metadata"].get("tags", [])]
+    places = [number for number, cell in enumerate(codes) if "exercise" in tags(cell)]
     for number in places:
-        assert "check" in codes[number + 1]["metadata"].get("tags", []), f"no check after {sources[number]}"
+        assert "check" in tags(codes[number + 1]), f"no check after {sources[number]}"
     return [(imports, sources[number], sources[number + 1]) for number in places]
 
 
 EXERCISES = [(path, *each) for path in LESSONS for each in exercises(path)]
-
-
-def test_there_are_five_lessons_with_exercises():
-    assert len(LESSONS) == 5
-    assert all(len(exercises(path)) >= 5 for path in LESSONS)
 
 
 @pytest.mark.parametrize(
@@ -62,56 +66,51 @@ def test_every_empty_answer_is_recognised_and_told_so(path, imports, exercise, c
     scope |= {"run": None, "train": None, "case_a": None}
     with pytest.raises(NotYet, match=EMPTY) as told:
         exec(check, scope)
-    assert "replace the three dots" in str(told.value)
     assert " ".join(told.value._render_traceback_()) == f"Not yet. {told.value}"
 
 
 @names
 def test_lesson_and_solution_differ_in_exercises_only(path):
     lesson, solved = cells(path), cells(solution(path))
-    assert [cell["cell_type"] for cell in lesson] == [cell["cell_type"] for cell in solved]
+    assert len(exercises(path)) >= 5 and len(lesson) == len(solved)
     for mine, other in zip(lesson, solved, strict=True):
-        assert mine["metadata"] == other["metadata"]
-        tags = set(mine["metadata"].get("tags", []))
-        if tags & {"exercise", "title"}:
-            assert mine["source"] != other["source"]
-        else:
-            assert mine["source"] == other["source"]
-    assert not any("..." in source for source in tagged(solution(path), "exercise"))
+        assert (mine["cell_type"], mine["metadata"]) == (other["cell_type"], other["metadata"])
+        assert (mine["source"] != other["source"]) == bool(tags(mine) & {"exercise", "title"})
+    assert not any("..." in "".join(cell["source"]) for cell in solved if "exercise" in tags(cell))
 
 
 @names
 def test_lessons_open_and_close_as_they_should(path):
     texts = ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown"]
     assert all(part in texts[0] for part in ("**What you'll do.**", "**What you'll learn.**", "**What you need.**"))
-    assert any(f"{minutes} minutes" in texts[0] for minutes in (30, 35, 40, 45))
     assert all(part in texts[-1] for part in ("**On your own.**", "**Further reading.**", "What was measured"))
-    assert sum("redict" in text or "Before you" in text for text in texts) >= 2
-    (source,) = tagged(path, "parameters")
-    assert len(notebook_parameters(path)) == len(source.splitlines()) == source.count("  # ")
+    assert notebook_parameters(path)
 
 
 @names
 @pytest.mark.slow
-def test_solution_runs_and_every_picture_is_shown(path, tmp_path):
-    executed = run(solution(path), tmp_path)
-    shown = [
-        cell for cell in cells(executed) if any("image/png" in each.get("data", {}) for each in cell.get("outputs", []))
-    ]
-    drawing = ("ax = p", "plots.panels(")
-    assert len(shown) == sum(any(word in "".join(cell["source"]) for word in drawing) for cell in cells(executed))
+def test_solution_runs_from_any_folder_without_a_warning(path, tmp_path, monkeypatch):
+    executed = run(solution(path), tmp_path, monkeypatch)
     told = [each for cell in cells(executed) for each in cell.get("outputs", []) if each["output_type"] == "stream"]
-    assert all(each["name"] == "stdout" for each in told), "something warned"
-    assert sum("".join(each["text"]).startswith(("Right.", "You said")) for each in told) == len(exercises(path))
+    assert all(each["name"] == "stdout" for each in told), told
+    answers = [line for each in told for line in "".join(each["text"]).splitlines()]
+    assert sum(line.startswith(("Right.", "You said")) for line in answers) == len(exercises(path))
 
 
 @pytest.mark.slow
-def test_a_lesson_stops_at_its_first_empty_answer(tmp_path):
+def test_a_lesson_stops_at_its_first_empty_answer(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match=f"NotYet: `average` {EMPTY}"):
-        run(LESSONS[0], tmp_path)
+        run(LESSONS[0], tmp_path, monkeypatch)
 
 
-def run(path: Path, folder: Path) -> Path:
+def run(path: Path, folder: Path, monkeypatch) -> Path:
+    """Execute a notebook whose kernel starts in another folder than its own."""
+    import papermill
+
+    kept = papermill.execute_notebook
+    monkeypatch.setattr(
+        papermill, "execute_notebook", lambda *args, **options: kept(*args, **options | {"cwd": folder})
+    )
     folders = reproduce.Folders(path.parent, folder, folder, folder)
     assert reproduce.execute(Notebook(path=path, name=path.stem, title=path.stem), {}, folders) == ""
     return folder / f"{path.stem}.ipynb"
@@ -133,7 +132,17 @@ class Meek(Attack):
     until = 50
 
 
-class Deaf(aggregators.LearningAggregator):
+class Longer(Attack):
+    def forge(self, own, honest, generator):
+        return honest
+
+
+class Silent(Attack):
+    def forge(self, own, honest, generator):
+        return 0 * own
+
+
+class Still(aggregators.LearningAggregator):
     """Gives credits and never learns."""
 
     def reset(self, n, d, generator):
@@ -147,8 +156,8 @@ class Deaf(aggregators.LearningAggregator):
         return given @ gradients, given
 
 
-class Backwards(Deaf):
-    """Trusts whoever makes the loss rise."""
+class Backwards(Still):
+    """Gives credit to workers that make the loss rise."""
 
     sign, clears = 1.0, True
 
@@ -174,84 +183,14 @@ class Unforgetting(Forward):
     clears = False
 
 
-class Alone(Deaf):
+class Alone(Still):
     def decide(self, gradients):
         return gradients.mean(dim=0)
 
 
-MISTAKES = [
-    (averaging.check_average, lambda rows: rows.mean(dim=1), "dimension 0"),
-    (averaging.check_average, lambda rows: rows.sum(dim=0), "divide by their number"),
-    (averaging.check_average, lambda rows: rows.sum(dim=0) / 10, "n is not always 10"),
-    (averaging.check_average, lambda rows: rows.mean(dim=0) + 1, "off by"),
-    (averaging.check_average, lambda rows: rows.no_such_thing, "raised AttributeError"),
-    (averaging.check_average, 3, "must be a function"),
-    (averaging.check_average, once("five"), "must give a tensor"),
-    (averaging.check_average, lambda rows: rows.mean(dim=0) * float("nan"), "not finite"),
-    (averaging.check_standstill, 9, "pull against"),
-    (averaging.check_standstill, -10, "one too many"),
-    (averaging.check_standstill, -1, "0.8 times the honest mean"),
-    (averaging.check_standstill, "nine", "must be a number"),
-    (averaging.check_forge, lambda target, others: target, "counts for one vote"),
-    (averaging.check_forge, lambda target, others: target - others.sum(0), "n times as long"),
-    (averaging.check_forge, lambda target, others: 10 * target - others.mean(0), r"their \*sum\*"),
-    (averaging.check_forge, lambda target, others: len(others) * target - others.sum(0), "With the liar they are n"),
-    (averaging.check_forge, lambda target, others: 2 * target, "distance .* from the target. Remember"),
-    (averaging.check_forge_linear, lambda target, others, alpha: target - alpha[1:] @ others, "own weight"),
-    (averaging.check_forge_linear, lambda target, others, alpha: 10 * target - others.sum(0), "equal weights only"),
-    (averaging.check_attack, lambda own, honest, generator: own[0], r"a table \[1, d\]"),
-    (averaging.check_attack, lambda own, honest, generator: honest.mean(0)[None], "minus sign"),
-    (averaging.check_attack, lambda own, honest, generator: -own, "distance"),
-    (robust.check_median, lambda rows: rows.median(dim=0).values, "mean of both"),
-    (robust.check_median, lambda rows: rows.mean(dim=0), "That is the mean"),
-    (robust.check_displacement, lambda rule, good, bad: (rule(good) - good.mean(0)).norm(), "see the liars too"),
-    (robust.check_displacement, lambda rule, *rows: (rule(torch.cat(rows)) - rows[0].mean(0)).square().sum(), "root"),
-    (robust.check_displacement, lambda rule, good, bad: rule(torch.cat([good, bad])).norm(), "from the origin"),
-    (robust.check_breakdown_guess, {"mean": 2, "median": 6, "Krum": 6}, "single liar"),
-    (robust.check_breakdown_guess, {"mean": 1, "median": 5, "Krum": 6}, "fewer are not enough"),
-    (robust.check_breakdown_guess, {"mean": 1, "median": 7, "Krum": 6}, "fewer do"),
-    (robust.check_breakdown_guess, {"mean": 1, "median": 6, "Krum": 5}, "nearest neighbours"),
-    (robust.check_breakdown_guess, {"mean": 1}, "needs a number for 'median'"),
-    (robust.check_krum, lambda rows, f: rows.mean(dim=0), "one of the rows"),
-    (robust.check_krum, lambda rows, f: pick(rows, f, power=1), r"their \*squares\*"),
-    (robust.check_krum, lambda rows, f: pick(rows, f, itself=True), "counted itself"),
-    (robust.check_krum, lambda rows, f: pick(rows, f, more=2), "takes n - f - 2"),
-    (robust.check_krum, lambda rows, f: rows[0], r"you picked \(.*\)\.$"),
-    (robust.check_mean_around_median, lambda values, keep: values.mean(dim=0), "mean of all"),
-    (robust.check_mean_around_median, lambda rows, keep: robust._around(rows, rows.mean(0), keep), "a liar can move"),
-    (robust.check_mirror, lambda honest: honest, "do no harm"),
-    (robust.check_mirror, lambda honest: -honest.mean(0).expand_as(honest), "a spread"),
-    (robust.check_mirror, lambda honest: -2 * honest, "away from it"),
-    (credits.check_reward, lambda before, after: after - before, "good news"),
-    (credits.check_reward, lambda before, after: (before - after) / before, "without a division"),
-    (credits.check_credits, lambda scores: scores, "not be negative|add up to 1"),
-    (credits.check_credits, lambda scores: scores.exp() / scores.exp().sum(), "overflow"),
-    (credits.check_credits, lambda scores: torch.ones(len(scores)) / len(scores), "the softmax is"),
-    (credits.check_slopes, lambda rows, g, lr: lr * rows @ g, "The sign"),
-    (credits.check_slopes, lambda rows, g, lr: -rows @ g, "step size lr is missing"),
-    (credits.check_slopes, lambda rows, g, lr: rows * g, "One number a worker"),
-    (credits.check_agent, Deaf(), "credits are what they were"),
-    (credits.check_agent, Backwards(), "the wrong way round"),
-    (credits.check_agent, Unforgetting(), "`reset` must forget"),
-    (credits.check_agent, Alone(), "two things"),
-    (credits.check_agent, Deaf, "with the brackets"),
-    (credits.check_agent, aggregators.Mean(), "must build on LearningAggregator"),
-    (adversary.check_reverse, lambda own, honest, generator: -own, "at its own length"),
-    (adversary.check_reverse, lambda own, honest, generator: -3 * honest, "A row for each liar"),
-    (adversary.check_fool_krum, lambda own, honest, generator: -3 * own, "Your three rows differ"),
-    (adversary.check_fool_krum, lambda own, honest, generator: (-5 * honest.mean(0)).expand_as(own), "come closer"),
-    (adversary.check_fool_krum, lambda own, honest, generator: honest.mean(0).expand_as(own), "add a minus sign"),
-    (adversary.check_patience, Impatient(), "attacks already"),
-    (adversary.check_patience, Meek(), "still behaves"),
-    (adversary.check_patience, Meek, "with the brackets"),
-    (adversary.check_well_formed, lambda own, honest, generator: 0 * own, "all zero"),
-    (adversary.check_well_formed, lambda own, honest, generator: honest, "A row for each liar"),
-    (traces.check_precision_recall, lambda accused, guilty: (0.4, 0.5), "wrong way round"),
-    (traces.check_alarm, lambda loss, window: int(np.diff(np.log(loss)).argmin()), "expected"),
-    (traces.check_alarm, lambda loss, window: int((np.log(loss)[window:] - np.log(loss)[:-window]).argmax()), "start"),
-    (traces.check_alike, lambda moves: moves.T @ moves, "plain products"),
-    (traces.check_alike, lambda moves: np.corrcoef(moves.T), "about each worker's mean"),
-]  # fmt: skip
+class NoReturn(Still):
+    def decide(self, gradients):
+        super().decide(gradients)
 
 
 def pick(rows, f, *, power=2, itself=False, more=0):
@@ -262,22 +201,121 @@ def pick(rows, f, *, power=2, itself=False, more=0):
     return rows[distances.sort(dim=1).values[:, : len(rows) - f - 2 + more].sum(dim=1).argmin()]
 
 
+MISTAKES = [
+    (averaging.check_average, lambda rows: rows.mean(dim=1), "dimension 0"),
+    (averaging.check_average, lambda rows: rows.sum(dim=0), "divide by their number"),
+    (averaging.check_average, lambda rows: rows.sum(dim=0) / 10, "n is not always 10"),
+    (averaging.check_average, lambda rows: rows.mean(dim=0) + 1, "off by"),
+    (averaging.check_average, lambda rows: rows.no_such_thing, "AttributeError: .*no_such_thing"),
+    (averaging.check_average, lambda rows: None, "is the word `return` missing"),
+    (averaging.check_average, lambda rows: rows @ rows, "two shapes do not fit together"),
+    (averaging.check_average, lambda rows: rows.mean(dim=5), "there is no such dimension"),
+    (averaging.check_average, 3, "must be a function"),
+    (averaging.check_average, once("five"), "must give a tensor"),
+    (averaging.check_average, lambda rows: rows.mean(dim=0) * float("nan"), "not finite"),
+    (averaging.check_standstill, 9, "pull against"),
+    (averaging.check_standstill, -10, "one too many"),
+    (averaging.check_standstill, -1, "0.8 times the honest mean"),
+    (averaging.check_standstill, "nine", "must be a number"),
+    (averaging.check_forge, lambda target, others: target, "counts once"),
+    (averaging.check_forge, lambda target, others: target - others.sum(0), "n times as long"),
+    (averaging.check_forge, lambda target, others: 10 * target - others.mean(0), r"their \*sum\*"),
+    (averaging.check_forge, lambda target, others: len(others) * target - others.sum(0), "they are n"),
+    (averaging.check_forge, lambda target, others: 2 * target, "off by"),
+    (averaging.check_forge_linear, lambda target, others, alpha: target - alpha[1:] @ others, "own weight"),
+    (averaging.check_forge_linear, lambda target, others, alpha: 10 * target - others.sum(0), "equal weights only"),
+    (averaging.check_attack, lambda own, honest, generator: own[0], r"a table \[1, d\]"),
+    (averaging.check_attack, lambda own, honest, generator: honest.mean(0)[None], "minus sign"),
+    (averaging.check_attack, lambda own, honest, generator: -own, "off by"),
+    (robust.check_median, lambda rows: rows.median(dim=0).values, "torch.median takes one"),
+    (robust.check_median, lambda rows: rows.mean(dim=0), "That is the mean"),
+    (robust.check_displacement, lambda rule, good, bad: (rule(good) - good.mean(0)).norm(), "see the attackers too"),
+    (robust.check_displacement, lambda rule, *rows: (rule(torch.cat(rows)) - rows[0].mean(0)).square().sum(), "root"),
+    (robust.check_displacement, lambda rule, good, bad: rule(torch.cat([good, bad])).norm(), "from the origin"),
+    (robust.check_breakdown_guess, {"mean": 2, "median": 6, "Krum": 6}, "single attacker"),
+    (robust.check_breakdown_guess, {"mean": 1, "median": 5, "Krum": 6}, "fewer are not enough"),
+    (robust.check_breakdown_guess, {"mean": 1, "median": 7, "Krum": 6}, "fewer do"),
+    (robust.check_breakdown_guess, {"mean": 1, "median": 6, "Krum": 5}, "nearest neighbours"),
+    (robust.check_breakdown_guess, {"mean": 1}, "needs a number for 'median'"),
+    (robust.check_krum, lambda rows, f: rows.mean(dim=0), "one of the rows"),
+    (robust.check_krum, lambda rows, f: pick(rows, f, power=1), r"their \*squares\*"),
+    (robust.check_krum, lambda rows, f: pick(rows, f, itself=True), "counted itself"),
+    (robust.check_krum, lambda rows, f: pick(rows, f, more=2), "takes n - f - 2"),
+    (robust.check_krum, lambda rows, f: rows[0], r"you picked \(.*\)\.$"),
+    (robust.check_mean_around_median, lambda values, keep: values.mean(dim=0), "mean of all"),
+    (robust.check_mean_around_median, lambda rows, keep: robust._around(rows, rows.mean(0), keep), "can move"),
+    (robust.check_mirror, lambda honest: honest, "do no harm"),
+    (robust.check_mirror, lambda honest: -honest.mean(0).expand_as(honest), "a spread"),
+    (robust.check_mirror, lambda honest: -2 * honest, "away from it"),
+    (credits.check_reward, lambda before, after: after - before, "good news"),
+    (credits.check_reward, lambda before, after: (before - after) / before, "without a division"),
+    (credits.check_credits, lambda scores: scores, "not be negative and add up to 1"),
+    (credits.check_credits, lambda scores: scores.exp() / scores.exp().sum(), "overflow"),
+    (credits.check_credits, lambda scores: torch.ones(len(scores)) / len(scores), "the softmax is"),
+    (credits.check_slopes, lambda rows, g, lr: lr * rows @ g, "The sign"),
+    (credits.check_slopes, lambda rows, g, lr: -rows @ g, "step size lr is missing"),
+    (credits.check_slopes, lambda rows, g, lr: rows * g, "One number a worker"),
+    (credits.check_agent, Still(), "credits are what they were"),
+    (credits.check_agent, Backwards(), "the wrong way"),
+    (credits.check_agent, Unforgetting(), "`reset` must forget"),
+    (credits.check_agent, Alone(), "two things"),
+    (credits.check_agent, NoReturn(), "`agent.decide` gives None"),
+    (credits.check_agent, Still, "with the brackets"),
+    (credits.check_agent, aggregators.Mean(), "must build on LearningAggregator"),
+    (adversary.check_reverse, lambda own, honest, generator: -own, "the length is not"),
+    (adversary.check_reverse, lambda own, honest, generator: -3 * honest, "A row for each attacker"),
+    (adversary.check_fool_krum, lambda own, honest, generator: -3 * own, "Your three rows differ"),
+    (adversary.check_fool_krum, lambda own, honest, generator: (-5 * honest.mean(0)).expand_as(own), "come closer"),
+    (adversary.check_fool_krum, lambda own, honest, generator: honest.mean(0).expand_as(own), "add a minus sign"),
+    (adversary.check_patience, Impatient(), "attacks already"),
+    (adversary.check_patience, Meek(), "still behaves"),
+    (adversary.check_patience, Meek, "with the brackets"),
+    (adversary.check_well_formed, Silent(), "all zero"),
+    (adversary.check_well_formed, Longer(), "A row for each attacker"),
+    (traces.check_precision_recall, lambda accused, guilty: (0.4, 0.5), "wrong way round"),
+    (traces.check_alarm, lambda loss, window: int(np.diff(np.log(loss)).argmin()), "expected"),
+    (traces.check_alarm, lambda loss, window: int((np.log(loss)[window:] - np.log(loss)[:-window]).argmax()), "start"),
+    (traces.check_alike, lambda moves: moves.T @ moves, "plain products"),
+    (traces.check_alike, lambda moves: np.corrcoef(moves.T), "about each worker's mean"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(("check", "answer", "hint"), MISTAKES)
 def test_a_common_mistake_gets_its_own_hint(check, answer, hint):
     with pytest.raises(NotYet, match=hint):
         check(answer)
 
 
+def test_after_a_syntax_error_the_old_function_is_not_checked():
+    """The namespace still holds the answer of an earlier cell; a learner would read its praise as that of the new."""
+
+    def after(source, error=None):
+        cell = SimpleNamespace(raw_cell=source)
+        checking.note(SimpleNamespace(info=cell, error_before_exec=error, success=error is None))
+
+    def average(gradients):
+        return gradients.mean(dim=0)
+
+    after("def average(gradients)\n    return 1", SyntaxError("expected ':'", ("cell", 1, 22, "")))
+    with pytest.raises(NotYet, match=r"cannot read the cell of `average` \(expected ':', line 1\)"):
+        averaging.check_average(average)
+    after("print(1)")
+    with pytest.raises(NotYet, match="cannot read"):
+        averaging.check_average(average)
+    after("def average(gradients):\n    return gradients.mean(dim=0)")
+    averaging.check_average(average)
+
+
 def test_an_agent_that_learns_is_welcome(capsys):
     credits.check_agent(Forward())
-    assert capsys.readouterr().out.startswith("Right. Seven liars of ten hold")
+    assert capsys.readouterr().out.startswith("Right. Seven attackers of ten hold")
 
 
 def test_guesses_are_never_wrong_and_must_be_shares(capsys):
     averaging.guessed(0.95, 0.1, "my_guess")
-    assert "worth a minute's thought" in capsys.readouterr().out
     averaging.guessed(0.12, 0.1, "my_guess")
-    assert "well predicted" in capsys.readouterr().out
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert "worth a minute's thought" in first and "well predicted" in second
     with pytest.raises(NotYet, match=r"between 0 and 1, such as 0\.85; found 85"):
         averaging.guessed(85, 0.1, "my_guess")
 
@@ -291,9 +329,7 @@ def test_a_sealed_trace_does_not_tell(case):
     opened = traces.reveal(case)
     assert opened.byzantine[0].sum() == 3 and opened.byzantine[-1].sum() == 7
     assert not case.byzantine.any()
-    assert case.settings["roles"] == "sealed" and opened.settings["roles"] != "sealed"
     assert case.steps["byzantine_ratio"].isna().all() and case.steps["loss"].isna().all()
-    assert not opened.steps["byzantine_ratio"].isna().any()
     with pytest.raises(ValueError, match="sealed case 'D'"):
         traces.sealed("D")
 
@@ -301,9 +337,8 @@ def test_a_sealed_trace_does_not_tell(case):
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
-        (lambda credits: np.flatnonzero(credits[-1] < 0.5 / credits.shape[1]), "single rows jump|Nobody"),
-        (lambda credits: [], "Nobody"),
-        (lambda credits: np.flatnonzero(credits[-20:].mean(0) < 1 / credits.shape[1]), "under an equal share"),
+        (lambda credits: np.flatnonzero(credits[-1] < 0.5 / credits.shape[1]), "single rows jump"),
+        (lambda credits: np.flatnonzero(credits[-20:].mean(0) < 1 / credits.shape[1]), r"the line is \*half\*"),
         (lambda credits: np.flatnonzero(credits[-20:].mean(0) >= 0.5 / credits.shape[1]), "whom the agent trusts"),
         (lambda credits: credits[-20:].mean(0) < 0.5 / credits.shape[1], "found a mask"),
         (lambda credits: [0, 99], "numbers 0 to 4"),
@@ -314,25 +349,16 @@ def test_wrong_suspects_are_told_why(case, answer, hint):
         traces.check_suspects(answer, case)
 
 
-def test_readings_of_a_case_are_judged(case, capsys):
-    with pytest.raises(NotYet, match="look earlier"):
-        traces.check_turn(39, case)
-    with pytest.raises(NotYet, match="look later"):
-        traces.check_turn(3, case)
-    with pytest.raises(NotYet, match="the wrong way round"):
-        traces.check_gangs([0, 4, 7, 8], [2, 5, 9], case)
-    with pytest.raises(NotYet, match=r"\[2\] are in both"):
-        traces.check_gangs([2, 5, 9], [0, 2, 4, 7, 8], case)
-    with pytest.raises(NotYet, match="1 member"):
-        traces.check_gangs([2, 5], [0, 4, 7, 8], case)
-    traces.check_turn(20, case)
-    traces.check_gangs([2, 5, 9], (0, 4, 7, 8), case)
+def test_turn_and_groups_are_judged_by_the_truth(case, capsys):
+    traces.check_turn(22, case)
+    traces.check_groups([2, 5, 9], {0, 4, 7, 8}, case)
     assert capsys.readouterr().out.count("Right.") == 2
-
-
-def test_labels_of_lines_that_end_together_stand_side_by_side():
-    assert pictures._labels(np.array([0.0, -1.0, -0.05, -1.05])) == [(0.0, 0), (-1.0, 0), (0.0, 1), (-1.0, 1)]
-
-
-def test_the_hardest_agent_is_an_aggregator():
-    assert isinstance(adversary.hardest(), aggregators.LearningAggregator)
+    with pytest.raises(NotYet, match="look later"):
+        traces.check_turn(5, case)
+    for first, second, hint in (
+        ([0, 4, 7, 8], [2, 5, 9], "the wrong way round"),
+        ([2, 5, 9], [0, 4, 7], r"1 member\(s\) missing"),
+        ([2, 5, 9], [2, 0, 4, 7, 8], "in both groups"),
+    ):
+        with pytest.raises(NotYet, match=hint):
+            traces.check_groups(first, second, case)

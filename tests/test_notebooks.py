@@ -32,10 +32,23 @@ def faults(path: Path) -> list[str]:
             continue
         if cell["outputs"] or cell["execution_count"] is not None:
             found.append(f"cell {number} is stored with outputs")
-        around = [cells[index]["cell_type"] if 0 <= index < len(cells) else "" for index in (number - 1, number + 1)]
-        if around != ["markdown", "markdown"]:
-            found.append(f"cell {number} needs prose before it and after it")
-    return found
+    return found + [f"section '{title}' needs prose" for title, prose in sections(cells).items() if not prose]
+
+
+def sections(cells: list[dict]) -> dict[str, str]:
+    """Heading -> the prose of its section, for sections that have code."""
+    title, prose, with_code = "", {"": ""}, []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            with_code.append(title)
+            continue
+        for line in "".join(cell["source"]).splitlines():
+            if line.startswith("#"):
+                title = line.lstrip("# ")
+                prose[title] = ""
+            else:
+                prose[title] += line.strip()
+    return {title: prose[title] for title in dict.fromkeys(with_code)}
 
 
 def parameter_faults(path: Path) -> list[str]:
@@ -88,7 +101,7 @@ def test_faults_are_seen(project):
     assert faults(path) == parameter_faults(path) == []
     content = json.loads(path.read_text())
     content["cells"][3]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["2"]}]
-    del content["cells"][4]
+    content["cells"][2]["source"] = ["## A section without prose"]
     content["metadata"]["kernelspec"]["name"] = "julia"
     path.write_text(json.dumps(content))
     assert len(faults(path)) == 3

@@ -1,4 +1,4 @@
-"""Pictures of the lessons: submissions and answers in the plane. Data in, Axes out, in the house style."""
+"""Pictures of the lessons: submissions and answers in the plane, curves, credits. Data in, Axes out, house style."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gaa_core.style import BENIGN, BYZANTINE, rule_style, styled
 
 #: What the lessons call a rule -> whose colour and marker it has everywhere.
 _AS_RULE = {"mean": "Mean", "median": "CoordinateMedian", "Krum": "Krum", "Bulyan": "Bulyan"}
-
 _OPPOSITES = mpl.colors.LinearSegmentedColormap.from_list("opposites", [BYZANTINE, "#f7f7f7", BENIGN])
+_AXIS, _LEAST = {"color": "#777777", "linewidth": 0.8, "zorder": 0.5}, 1e-4  # axes; the least credit that is drawn
 
 
 @styled
@@ -23,7 +23,7 @@ def plane(
     honest: Tensor,
     *,
     ax: Axes,
-    liars: Tensor | None = None,
+    attackers: Tensor | None = None,
     answers: Mapping[str, Tensor] | None = None,
     arrows: bool = False,
     disguised: bool = False,
@@ -31,28 +31,23 @@ def plane(
     limits: tuple[float, float, float, float] | None = None,
     legend: bool = True,
 ) -> None:
-    """Submissions [h, 2] of honest workers and of liars [m, 2], and where rules put their answers, each [2].
+    """Submissions [h, 2] of honest workers and of attackers [m, 2], and where rules put their answers, each [2].
 
-    `arrows` draws every submission as a line from the origin: the step that it asks for. `disguised` hides who is who.
+    `arrows` draws every submission as a line from the origin: its step. `disguised` hides which worker is which.
     """
-    groups = [
-        ("submission", honest, "#444444", "s") if disguised else ("honest", honest, BENIGN, "o"),
-        ("liar", liars, BYZANTINE, "^"),
-    ]
+    groups = [("submission" if disguised else "honest", honest, "#444444" if disguised else BENIGN, "o")]
+    groups += [("attacker", attackers, BYZANTINE, "^")] if attackers is not None and len(attackers) else []
     for name, rows, colour, marker in groups:
-        if rows is None or not len(rows):
-            continue
         points = np.asarray(rows)
-        if arrows:
-            for x, y in points:
-                ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-", "color": colour, "alpha": 0.35})
+        ends = np.stack([np.zeros_like(points), points], axis=1)
+        ax.add_collection(mpl.collections.LineCollection(ends if arrows else [], color=colour, alpha=0.35))
         ax.scatter(*points.T, color=colour, marker=marker, s=30, alpha=0.85, label=name, linewidths=0)
     for name, where in (answers or {}).items():
         style = rule_style(_AS_RULE.get(name, name))
         ax.plot(*np.asarray(where), linestyle="none", marker=style["marker"], color=style["color"], markersize=9,
                 markeredgecolor="black", markeredgewidth=0.8, alpha=0.9, label=name, zorder=5)  # fmt: skip
-    ax.axhline(0, color="#777777", linewidth=0.8, zorder=0.5)
-    ax.axvline(0, color="#777777", linewidth=0.8, zorder=0.5)
+    ax.axhline(0, **_AXIS)
+    ax.axvline(0, **_AXIS)
     ax.set(xlabel="first coordinate", ylabel="second coordinate", title=title)
     if limits is not None:
         ax.set(xlim=limits[:2], ylim=limits[2:])
@@ -63,55 +58,39 @@ def plane(
 
 @styled
 def displacements(table: pd.DataFrame, *, ax: Axes, title: str = "") -> None:
-    """How far each rule (a column) ends from the honest mean against the number of liars, on a logarithmic scale."""
+    """How far each rule (a column) ends from the honest mean against the number of attackers, logarithmic."""
     for name in table:
         style = rule_style(_AS_RULE.get(name, name)) | {"markersize": 5, "linewidth": 1.6}
         ax.plot(table.index, table[name], label=name, **style)
-    ax.set(yscale="log", xlabel="liars among the workers", ylabel="distance from the honest mean", title=title)
+    ax.set(yscale="log", xlabel="attackers among the workers", ylabel="distance from the honest mean", title=title)
     ax.set_xticks(table.index)
     ax.legend(fontsize=8, handlelength=3)
 
 
 @styled
-def curve(
-    values: Mapping[str, np.ndarray], *, ax: Axes, ylabel: str, title: str = "", mark: float | None = None
-) -> None:
-    """One line per name against the step; `mark` is a step to point at."""
-    for (name, line), style in zip(values.items(), ("-", "--", "-."), strict=False):
-        ax.plot(np.asarray(line), label=name, linestyle=style, linewidth=1.5)
+def curve(values: np.ndarray, *, ax: Axes, ylabel: str, title: str = "", mark: float | None = None) -> None:
+    """A line against the step; `mark` is a step to point at."""
+    ax.plot(np.asarray(values), linewidth=1.5)
     if mark is not None:
         ax.axvline(mark, color="black", linewidth=1.2)
-        ax.annotate(f"step {mark:.0f}", (mark, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -10),
-                    textcoords="offset points", fontsize=8)  # fmt: skip
+        ax.text(mark, 0.97, f" step {mark:.0f}", transform=ax.get_xaxis_transform(), va="top", fontsize=8)
     ax.set(xlabel="step", ylabel=ylabel, title=title)
-    if len(values) > 1:
-        ax.legend(fontsize=8)
 
 
 @styled
 def credit_curves(credits: np.ndarray, *, ax: Axes, title: str = "", smooth: int = 5) -> None:
     """The credit of each worker [steps, n] on a logarithmic scale, its number at the end of its line."""
-    smoothed = pd.DataFrame(credits).rolling(smooth, min_periods=1).mean().clip(lower=1e-4)
-    colours = mpl.colormaps["viridis"](np.linspace(0, 0.8, smoothed.shape[1]))
-    for worker in smoothed:
+    smoothed = pd.DataFrame(credits).rolling(smooth, min_periods=1).mean().clip(lower=_LEAST)
+    steps, n = smoothed.shape
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.8, n))
+    for place, worker in enumerate(smoothed.iloc[-1].sort_values(ascending=False, kind="stable").index):
         line = ("-", "--", "-.", ":")[worker % 4]
-        ax.plot(smoothed.index, smoothed[worker], color=colours[worker], linestyle=line, linewidth=1.4)
-    for worker, (height, place) in enumerate(_labels(np.log10(smoothed.iloc[-1].to_numpy()))):
-        ax.annotate(str(worker), (smoothed.index[-1], 10**height), xytext=(5 + 9 * place, 0), fontsize=8,
+        ax.plot(smoothed[worker], color=colours[worker], linestyle=line, linewidth=1.4)
+        sideways = 5 + 9 * (place % 3)  # numbers of lines that end together stand side by side
+        ax.annotate(str(worker), (steps - 1, smoothed.iloc[-1][worker]), xytext=(sideways, 0), fontsize=8,
                     textcoords="offset points", color=colours[worker], fontweight="bold", va="center")  # fmt: skip
-    ax.axhline(1 / smoothed.shape[1], color="#666666", linestyle=":", linewidth=0.9)
-    ax.set(yscale="log", xlabel="step", ylabel="credit", title=title, xlim=(0, smoothed.index[-1]))
-
-
-def _labels(ends: np.ndarray, gap: float = 0.14) -> list[tuple[float, int]]:
-    """Height and place of each line's label, by the lines' `ends` [n]: those closer than `gap` stand side by side."""
-    found: list[tuple[float, int]] = [(0.0, 0)] * len(ends)
-    height, place = np.inf, 0
-    for line in np.argsort(-ends, kind="stable"):
-        place = place + 1 if height - ends[line] < gap else 0
-        height = height if place else float(ends[line])
-        found[line] = (height, place)
-    return found
+    ax.axhline(1 / n, color="#666666", linestyle=":", linewidth=0.9)
+    ax.set(yscale="log", xlabel="step", ylabel="credit", title=title, xlim=(0, steps - 1))
 
 
 @styled
