@@ -16,7 +16,7 @@ class FLAME(WeightedAggregator):
 
     Directions are clustered by HDBSCAN on cosine distances with clusters of at least n/2 + 1; norms are compared over
     all submissions, not only the kept. The source's noise, which is there against backdoors, is left out. When no
-    cluster holds a majority everybody is kept, only clipped. Takes no f; needs n >= 3; O(n^2 d). Source: Nguyen et al.
+    cluster holds a majority all are kept, only clipped. Takes no f; needs n >= 3; O(n^2 d). Source: Nguyen et al.
     2022, "FLAME: taming backdoors in federated learning".
     """
 

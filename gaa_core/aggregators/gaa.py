@@ -74,7 +74,7 @@ class GAA(LearningAggregator):
             submissions[~finite] = 0.0
         if self.norm_bound is not None:
             bound = self.norm_bound * state.qv_gradient.norm()
-            finite = finite & bound.isfinite()  # a model that has diverged has no yardstick: nobody is trusted
+            finite = finite & bound.isfinite()  # a model that has diverged has no usable length: all credits are 0
             bound_norms(submissions, bound.nan_to_num(0.0, 0.0))
         theta_mean, qv_loss = state.server.parameters.mean(), torch.tensor(state.server.qv_loss())
         credits = state.agent.act(gradient_features(submissions), theta_mean, qv_loss, finite).to(gradients.dtype)

@@ -17,7 +17,7 @@ class SignGuard(WeightedAggregator):
 
     Kept are the norms within `lower` and `upper` times their median, and the largest mean-shift cluster of the shares
     of positive, zero and negative signs on a random tenth of the coordinates (drawn from `seed` alone). When the two
-    leave nobody, the norms alone decide. Takes no f; O(nd + n^2). Source: Xu et al. 2022, "Byzantine-robust federated
+    leave none, the norms alone decide. Takes no f; O(nd + n^2). Source: Xu et al. 2022, "Byzantine-robust federated
     learning through collaborative malicious gradient filtering".
     """
 

@@ -87,5 +87,5 @@ class Attack:
 
 
 def truth(own: Tensor, honest: Tensor) -> Tensor:
-    """The gradients that omniscient attackers take for the truth: the honest ones, or their own where h is 0."""
+    """The gradients that omniscient attackers take for the truth: the benign gradients, or their own where h is 0."""
     return honest if len(honest) else own

@@ -1,4 +1,4 @@
-"""Directed deviation: every coordinate pushed just past the honest ones, away from where they go."""
+"""Directed deviation: every coordinate pushed just past the benign values, against their sign."""
 
 from dataclasses import dataclass
 

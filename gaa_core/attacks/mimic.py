@@ -1,4 +1,4 @@
-"""Mimic: everybody says what one honest worker says."""
+"""Mimic: all attackers submit what one benign worker submits."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Mimic(Attack):
     """A copy of one honest gradient, always of the same worker (Karimireddy et al., ICLR 2022).
 
     Harmless where workers are alike; where they are not, one of them is over-represented. The paper picks the worker
-    that varies most in a warm-up phase; here it is given: number `worker` of the honest ones, counted round.
+    that varies most in a warm-up phase; here it is given: number `worker` of the benign workers, modulo their number.
     Without an honest worker it is one of the attackers.
     """
 

@@ -1,8 +1,6 @@
-"""Attacks that try their factor out on the rule that the server declares, and submit the most harmful."""
+"""Attacks that try their factor on the rule that the server declares, and submit the most harmful."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,18 +11,23 @@ from gaa_core.attacks.base import Attack, truth
 
 Rule = Callable[[Tensor], Tensor]  # [n, d] -> [d]
 
-#: The factors that are tried when none are given: 0.1, 0.2, 0.4 ... 12.8.
-FACTORS = tuple(0.1 * 2**power for power in range(8))
+#: The factors that are tried when none are given: from 0.1 to 102.4, each the square root of 2 times the last. Harm
+#: has more than one peak (where a rule begins to leave attackers out), which steps of 2 miss.
+FACTORS = tuple(0.1 * 2 ** (power / 2) for power in range(21))
+
+#: Factors tried evenly between the neighbours of the best one.
+REFINEMENTS = 6
 
 
 @dataclass(frozen=True)
 class OptimizedALittleIsEnough(Attack):
-    """mean - z * std with the z of `factors` that moves `rule` farthest from the honest mean.
+    """mean - z * std with the z that moves `rule` farthest from the benign mean.
 
-    A line search against a declared rule, as Allouah et al. (AISTATS 2023) do for their evaluation;
-    `rule` sees what the server will see, attackers first. The `f` declared to the rule is the server's guess; how
-    many really attack is up to the roles. `rule=None` is the mean. Not for rules with a memory, which would learn
-    from the trials. Without an honest worker the attackers' own gradients give mean and std.
+    A line search against a declared rule, as Allouah et al. (AISTATS 2023) do for their evaluation: all of `factors`,
+    then once more between the neighbours of the best. `rule` sees what the server will see, attackers first. The `f`
+    declared to the rule is the server's guess; how many really attack is up to the roles. `rule=None` is the mean. Not
+    for rules with a memory, which would learn from the trials. Without a benign worker the attackers' own gradients
+    give mean and std.
     """
 
     source = "ours (the field's; Allouah et al. 2023, after Baruch et al. 2019)"
@@ -39,7 +42,7 @@ class OptimizedALittleIsEnough(Attack):
 
 @dataclass(frozen=True)
 class OptimizedInnerProductManipulation(Attack):
-    """-epsilon * honest mean with the epsilon of `factors` that moves `rule` farthest from the honest mean.
+    """-epsilon * benign mean with the epsilon that moves `rule` farthest from the benign mean.
 
     As OptimizedALittleIsEnough, after Xie et al. (UAI 2019).
     """
@@ -55,17 +58,21 @@ class OptimizedInnerProductManipulation(Attack):
 
 
 def most_harmful(
-    rule: Rule | None, start: Tensor, direction: Tensor, factors: Iterable[float], own: Tensor, honest: Tensor
+    rule: Rule | None, start: Tensor, direction: Tensor, factors: Sequence[float], own: Tensor, honest: Tensor
 ) -> Tensor:
-    """Of start + factor * direction, the vector [d] for which the rule's result is farthest from the honest mean.
+    """Of start + factor * direction, the vector [d] for which the rule's result is farthest from the benign mean.
 
-    Of equally harmful ones the first.
+    Of equally harmful ones the first tried.
     """
     goal = truth(own, honest).mean(dim=0)
-    candidates = [start + factor * direction for factor in factors]
-    harm = []
-    for candidate in candidates:
-        submissions = torch.cat([candidate.expand_as(own), honest])  # [n, d]
+
+    def harm(factor: float) -> float:
+        submissions = torch.cat([(start + factor * direction).expand_as(own), honest])  # [n, d]
         result = submissions.mean(dim=0) if rule is None else rule(submissions)
-        harm.append(float((result - goal).norm()))
-    return candidates[harm.index(max(harm))]
+        return float((result - goal).norm())
+
+    best = max(factors, key=harm)
+    low = max((factor for factor in factors if factor < best), default=0.0)
+    high = min((factor for factor in factors if factor > best), default=best)
+    between = [low + (high - low) * place / (REFINEMENTS + 1) for place in range(1, REFINEMENTS + 1)]
+    return start + max([best, *between], key=harm) * direction

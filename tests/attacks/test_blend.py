@@ -54,7 +54,7 @@ def test_it_waits_until_it_is_trusted():
     poor, rich = torch.tensor([0.2, 0.2, 0.3, 0.3]), torch.tensor([0.3, 0.2, 0.3, 0.2])
     assert torch.equal(forged(attack.informed(knowledge(credits=poor))), OWN)
     assert not torch.equal(forged(attack.informed(knowledge(credits=rich))), OWN)
-    assert torch.equal(forged(attack.informed(knowledge(credits=torch.zeros(4)))), OWN), "nobody is trusted"
+    assert torch.equal(forged(attack.informed(knowledge(credits=torch.zeros(4)))), OWN), "no worker has credit"
 
 
 @pytest.mark.parametrize("wrong", [{"length": 0.0}, {"duty": 0.0}, {"trust": 1.1}, {"period": 0}])
