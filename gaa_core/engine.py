@@ -123,7 +123,8 @@ def tamper(attack, computed: Tensor, byzantine: Tensor, generator: torch.Generat
     if attack is None or not byzantine.any():
         return computed
     forge = attack.forge if isinstance(attack, Attack) else attack
-    own, honest = computed[byzantine], computed[~byzantine]
+    local = isinstance(attack, Attack) and not attack.colludes  # looks at its own row alone
+    own, honest = computed[byzantine], computed[:0] if local else computed[~byzantine]
     forged = forge(own, honest, generator)
     if not isinstance(forged, Tensor) or forged.shape != own.shape:
         found = tuple(forged.shape) if isinstance(forged, Tensor) else type(forged).__name__

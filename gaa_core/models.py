@@ -77,6 +77,8 @@ class FlatModel:
 
     def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """Network outputs [batch, ...] at theta [d], in evaluation mode."""
+        if self.layers:
+            return self._through(theta, inputs)
         with self._mode(training=False):
             return functional_call(self.network, self._named(theta), (inputs,))
 
@@ -106,12 +108,14 @@ class FlatModel:
 
         A parameter that takes no part in the loss has gradient 0.
         """
+        out = theta.new_empty(self.d) if out is None else out
+        if self.layers:
+            return out, float(self._analytic(theta, inputs[None], targets[None], out[None]))
         leaves = [part.detach().requires_grad_() for part in self.parts(theta)]
         with torch.enable_grad(), self._mode(training):
             outputs = functional_call(self.network, dict(zip(self.names, leaves, strict=True)), (inputs,))
             loss = self.loss_function(outputs, targets)
         found = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-        out = theta.new_empty(self.d) if out is None else out
         torch.cat([part.reshape(-1) for part in found], out=out)
         return out, float(loss.detach())
 
@@ -210,25 +214,31 @@ class FlatModel:
         Writes the gradients [n, d] into `out` and returns the losses [n].
         """
         n, batch = inputs.shape[:2]
-        weights, taps = iter(self.parts(theta)), []
-        hidden = inputs.flatten(0, 1)  # [n * batch, ...]
-        if hidden.ndim == 4:
-            hidden = hidden.contiguous(memory_format=torch.channels_last)  # convolutions and pools are quicker so
+        taps: list[tuple[nn.Module, Tensor, Tensor]] = []  # layers with parameters, what went in and what came out
         with torch.enable_grad():
-            for layer in self.layers:
-                if isinstance(layer, nn.Linear | nn.Conv2d):
-                    given, weight = hidden.detach(), next(weights)
-                    bias = None if layer.bias is None else next(weights)
-                    hidden = _apply(layer, hidden, weight, bias)
-                    taps.append((layer, given, hidden if hidden.requires_grad else hidden.requires_grad_()))
-                else:
-                    hidden = layer(hidden)
+            hidden = self._through(theta, inputs.flatten(0, 1), taps)  # [n * batch, ...]
             losses = self._worker_losses(hidden.unflatten(0, (n, batch)), targets)  # [n]
             deltas = torch.autograd.grad(losses.sum(), [output for _, _, output in taps])
         rooms = iter(out.split(self.sizes, dim=1))
         for (layer, given, _), delta in zip(taps, deltas, strict=True):
             _layer_gradients(layer, given, delta, n, rooms)
         return losses.detach()
+
+    def _through(self, theta: Tensor, hidden: Tensor, taps: list | None = None) -> Tensor:
+        """The outputs of a plain sequence of layers; with `taps` a graph from the first output of a layer on."""
+        weights = iter(self.parts(theta))
+        if hidden.ndim == 4:
+            hidden = hidden.contiguous(memory_format=torch.channels_last)  # convolutions and pools are quicker so
+        for layer in self.layers:
+            if not isinstance(layer, nn.Linear | nn.Conv2d):
+                hidden = layer(hidden)
+                continue
+            given, weight = hidden, next(weights)
+            hidden = _apply(layer, given, weight, None if layer.bias is None else next(weights))
+            if taps is not None:
+                hidden = hidden if hidden.requires_grad else hidden.requires_grad_()
+                taps.append((layer, given.detach(), hidden))
+        return hidden
 
     def _worker_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:  # [n, batch, ...] -> [n]
         if self.loss_function is functional.cross_entropy and targets.ndim == 2:

@@ -100,9 +100,7 @@ def check(rule, attack, roles, settings: Settings, given: bool) -> None:
     if getattr(attack, "leak", "none") not in LEAKS:
         raise UnknownName(f"leak of {type(attack).__name__}", str(attack.leak), LEAKS)
     if not callable(roles):
-        raise GaaError(
-            f"roles must be a schedule (step) -> bool [n], as roles.static(n, f) is; found {roles!r}."
-        )
+        raise GaaError(f"roles must be a schedule (step) -> bool [n], as roles.static(n, f) is; found {roles!r}.")
     found = roles(0)
     if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (settings.n,):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
