@@ -74,7 +74,9 @@ class CaseData:
             targets = checks.targets(split.targets, len(self.classes), part)
             checks.finite(split.inputs, f"{part} inputs")
             object.__setattr__(self, part, replace(split, targets=targets))
-        checks.alike(self.train, self.test)
+        for part in ("test", "other"):
+            if getattr(self, part) is not None:
+                checks.alike(self.train, getattr(self, part), part)
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,31 @@ class CaseStudy:
     def network(self, data: CaseData) -> nn.Module:
         """A fresh network in the inputs' precision; the caller seeds it. Raises GaaError where it does not fit."""
         with precision(data.train.inputs.dtype):
-            network = self.model(data)
-        checks.fits(self, network, data)
+            network = checks.built(self.model, data, f"case '{self.name}'")
+        self._fits(network, data)
         return network
+
+    def _fits(self, network: nn.Module, data: CaseData) -> None:
+        """Try the network and the loss on two samples, so that what cannot be trained is refused before step 1."""
+        who, classes = f"case '{self.name}'", len(data.classes)
+        samples = data.train.take(checks.two_rows(data.train.targets))
+        outputs = checks.outputs(network, samples.inputs, who)
+        by_class = checks.kind(self.loss) in checks.CLASS_LOSSES
+        if classes == 0 and (self.metric is accuracy or (by_class and samples.targets.ndim < 2)):
+            raise GaaError(f"{who} has numbers as targets: give it a loss such as mse_loss, and a metric such as r2.")
+        if classes and (by_class or self.metric is accuracy) and (outputs.ndim != 2 or outputs.shape[1] < classes):
+            shape = list(outputs.shape[1:])
+            raise GaaError(f"The network of {who} needs {classes} outputs a sample, one a class; found {shape}.")
+        if self.metric is r2 and (data.test.targets == data.test.targets[0]).all():
+            raise GaaError(f"The metric r2 of {who} needs test targets that differ; found one value alone.")
+        checks.loss_of(self.loss, outputs, samples.targets, who)
+        if checks.broadcasts(self.loss, data.train.targets, outputs.shape[1:], who):
+            shapes = f"{list(outputs.shape[1:])} and {list(samples.targets.shape[1:])}"
+            raise GaaError(f"The loss of {who} needs outputs and targets of one shape; found {shapes} a sample.")
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         """The metric of a test set's outputs. A metric that fails, or gives no number, raises GaaError."""
         try:
-            return float(self.metric(outputs, targets))
+            return float(self.metric(outputs.detach(), targets))
         except Exception as error:
             raise GaaError(f"The metric of case '{self.name}' fails: {checks.first_line(error)}") from error

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gaa_core.errors import GaaError
 
 if TYPE_CHECKING:
-    from gaa_core.cases.base import CaseData, CaseStudy, Split
+    from gaa_core.cases.base import CaseData, Split
 
+CLASS_LOSSES = ("cross_entropy", "nll_loss", "multi_margin_loss", "CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
 PIXEL_DIMENSIONS = 3  # uint8 inputs [m, h, w] or [m, c, h, w] are images, of values up to 255
-TRIED = 2  # samples on which a network and a loss are tried
 
 
 def first_line(error: BaseException) -> str:
@@ -108,64 +109,80 @@ def finite(values: Tensor, what: str) -> None:
         raise GaaError(f"{what} must be finite; found NaN or infinity in {rows} of {len(bad)} rows of column {column}.")
 
 
-def alike(train: Split, test: Split) -> None:
-    """Refuse a test set whose samples are not shaped as the training samples are."""
+def alike(train: Split, split: Split, part: str) -> None:
+    """Refuse samples that are not shaped as the training samples are."""
     for name in ("inputs", "targets"):
-        one, other = getattr(train, name), getattr(test, name)
+        one, other = getattr(train, name), getattr(split, name)
         if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
             told = [f"{list(each.shape[1:])} {each.dtype}".replace("torch.", "") for each in (one, other)]
-            raise GaaError(f"Training and test {name} must be alike; found samples of {told[0]} and of {told[1]}.")
+            raise GaaError(f"train and {part} {name} must be alike; found samples of {told[0]} and of {told[1]}.")
 
 
-def fits(case: CaseStudy, network: nn.Module, data: CaseData) -> None:
-    """Try a network and the loss on two samples, so that what cannot be trained is refused before the first step."""
-    who = f"case '{case.name}'"
+def kind(loss: Callable) -> str:
+    """The name of a loss function or module, also within functools.partial."""
+    loss = getattr(loss, "func", loss)
+    return getattr(loss, "__name__", type(loss).__name__)
+
+
+def built(model: Callable[[CaseData], nn.Module], data: CaseData, who: str) -> nn.Module:
+    """A network on the processor, which has something to train."""
+    try:
+        network = model(data)
+    except GaaError:
+        raise
+    except Exception as error:
+        raise GaaError(f"The model of {who} cannot be built: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise GaaError(f"The model of {who} must give a torch.nn.Module; found {type(network).__name__}.")
-    samples, wanted = data.train.inputs[:TRIED], data.train.targets[:TRIED]
-    outputs = tried(network, samples, who)
-    if data.classes and case.loss is functional.cross_entropy:
-        needed = len(data.classes)
-        if outputs.ndim != 2 or outputs.shape[1] < needed:
-            shape = list(outputs.shape[1:])
-            raise GaaError(f"The network of {who} needs {needed} outputs a sample, one a class; found {shape}.")
-    if not loss_is_mean(case.loss, outputs, wanted, who):
-        shapes = f"outputs {list(outputs.shape[1:])} and targets {list(wanted.shape[1:])} a sample"
-        raise GaaError(f"The loss of {who} needs outputs and targets of one shape; found {shapes}.")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise GaaError(f"The network of {who} has no parameter to train: expected one with requires_grad.")
+    return network.cpu()
 
 
-def tried(network: nn.Module, samples: Tensor, who: str) -> Tensor:
+def outputs(network: nn.Module, samples: Tensor, who: str) -> Tensor:
     """The outputs of a network for some samples, in evaluation mode; its mode and torch's random state stay."""
     training = {module: module.training for module in network.modules()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            outputs = network.eval()(samples)
+            found = network.eval()(samples)
     except Exception as error:
-        kind = f"{list(samples.shape[1:])} {samples.dtype}".replace("torch.", "")
-        raise GaaError(f"The network of {who} cannot take samples of {kind}: {first_line(error)}") from error
+        told = f"{list(samples.shape[1:])} {samples.dtype}".replace("torch.", "")
+        raise GaaError(f"The network of {who} cannot take samples of {told}: {first_line(error)}") from error
     finally:
         for module, mode in training.items():
             module.training = mode
-    if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != len(samples):
-        found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise GaaError(f"The network of {who} must give a tensor with one row a sample; found {found}.")
-    return outputs
+    if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(samples):
+        told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise GaaError(f"The network of {who} must give a tensor with one row a sample; found {told}.")
+    return found
 
 
-def loss_is_mean(loss, outputs: Tensor, targets: Tensor, who: str) -> bool:
-    """Whether the loss runs without broadcasting a column over a row. A loss that fails raises."""
+def loss_of(loss: Callable, outputs: Tensor, targets: Tensor, who: str) -> Tensor:
+    """The loss of a batch, one number."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            whole = loss(outputs, targets)
-            if not isinstance(whole, Tensor) or whole.ndim:
-                found = list(whole.shape) if isinstance(whole, Tensor) else type(whole).__name__
-                raise GaaError(f"The loss of {who} must be one number, a tensor of shape []; found {found}.")
-            if outputs.shape == targets.shape or outputs.numel() != targets.numel():
-                return True
-            one_by_one = [loss(outputs[row : row + 1], targets[row : row + 1]) for row in range(len(targets))]
-    except GaaError:
-        raise
+            warnings.simplefilter("ignore")  # of broadcasting, which is refused in other words
+            found = loss(outputs, targets)
     except Exception as error:
         raise GaaError(f"The loss of {who} fails on its outputs and targets: {first_line(error)}") from error
-    return bool(torch.isclose(whole, torch.stack(one_by_one).mean(), rtol=1e-3, equal_nan=True))
+    if not isinstance(found, Tensor) or found.ndim:
+        told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise GaaError(f"The loss of {who} must be one number, a tensor of shape []; found {told}.")
+    return found
+
+
+def two_rows(targets: Tensor) -> Tensor:
+    """Two samples' positions, of unlike targets where there are such."""
+    unlike = (targets != targets[0]).reshape(len(targets), -1).any(1).nonzero().flatten()
+    return torch.tensor([0, int(unlike[0]) if len(unlike) else len(targets) - 1])
+
+
+def broadcasts(loss: Callable, targets: Tensor, shape: Sequence[int], who: str) -> bool:
+    """Whether the loss pairs every output with every target, as [m, 1] and [m] do: no mean over samples then."""
+    rows = targets[two_rows(targets)]
+    if rows.shape[1:] == torch.Size(shape) or rows[0].numel() != math.prod(shape):
+        return False
+    guesses = torch.linspace(0.2, 0.8, rows.numel(), dtype=rows.dtype).reshape(2, *shape)
+    together = loss_of(loss, guesses, rows, who)
+    alone = torch.stack([loss_of(loss, guesses[row : row + 1], rows[row : row + 1], who) for row in range(2)])
+    return not torch.isclose(together, alone.mean(), rtol=1e-3, equal_nan=True)
