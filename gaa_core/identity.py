@@ -230,7 +230,7 @@ class _Walk:
             self.add(value, place)
 
     def _module(self, module: types.ModuleType, names, place: str) -> None:
-        if _is_library(module.__name__):
+        if is_library(module.__name__):
             self.token("module", module.__name__, _version(module.__name__))
             return
         if id(module) in self.open:
@@ -301,7 +301,7 @@ def _is_generated(member: object) -> bool:
 def _of_library(value) -> bool:
     """Whether a function or class is what its library calls by this name; what a library made on the way is not."""
     module = getattr(value, "__module__", None)
-    if not isinstance(module, str) or not _is_library(module):
+    if not isinstance(module, str) or not is_library(module):
         return False
     found = sys.modules.get(module)
     for name in value.__qualname__.split("."):
@@ -310,13 +310,14 @@ def _of_library(value) -> bool:
 
 
 @functools.cache
-def _is_library(module: str) -> bool:
+def is_library(module: str) -> bool:
+    """Whether a module, by name, is Python's or an installed package's; this package's own modules are not."""
     top = module.partition(".")[0]
     if top in ("gaa_core", "__main__", "__mp_main__"):
         return False
     if top in sys.stdlib_module_names:
         return True
-    file = getattr(sys.modules.get(module), "__file__", None)
+    file = getattr(sys.modules.get(module), "__file__", None) or getattr(sys.modules.get(top), "__file__", None)
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
     return file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
 

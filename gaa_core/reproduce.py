@@ -19,9 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaa_core import __version__, datasets, gallery, progress, report
+from gaa_core import __version__, datasets, gallery, report
 from gaa_core.errors import DataError, GaaError, UnknownName
 from gaa_core.plan import PROFILES, Notebook, choose, notebook_parameters, read_plan
+
+#: Set while notebooks run as a batch (see `sweep.track`); the name is here to spare the import of torch.
+BATCH = "GAA_BATCH"
 
 #: The machinery, whose changes alter no figure.
 _NOT_IN_DIGEST = {"__main__.py", "reproduce.py", "forecast.py", "plan.py", "readme.py", "gallery.py"}
@@ -86,7 +89,7 @@ def reproduce(
     for source in ("GAA_DATA", "GAA_CACHE"):  # a relative path would mean another folder in the kernel
         if os.environ.get(source):
             os.environ[source] = str(Path(os.environ[source]).expanduser().resolve())
-    os.environ[progress.BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
+    os.environ[BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
     if dry_run:
         return _preview(chosen, folders, force, say)
     with _alone(folders.results):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from gaa_core.errors import DataError
+from gaa_core.errors import DataError, GaaError
 
 #: Written last, by rename: a folder without it was never finished and is refused by every reader.
 RECORD = "record.json"
+
+#: All that a saved run consists of.
+FILES = ("config.json", "metrics.npz", "credits.npz", RECORD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,21 +91,32 @@ class Trace:
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write settings, tables and, last, the record that makes the folder count as done. Replaces an older run."""
-        folder = Path(folder)
+        """Write settings, tables and, last, the record that makes the folder count as done; returns the folder.
+
+        Replaces an older run in one exchange. Any other folder that holds something is refused by `check_place`.
+        """
+        folder = check_place(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        pending = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".pending", dir=folder.parent))
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".pending", dir=folder.parent))
+        new, old = beside / "new", beside / "old"
+        new.mkdir()
         try:
-            _write_json(pending / "config.json", self.settings)
-            np.savez_compressed(pending / "metrics.npz", **{name: self.steps[name].to_numpy() for name in self.steps})
-            np.savez_compressed(pending / "credits.npz", credits=self.credits, byzantine=self.byzantine, **self.extras)
-            _write_json(pending / RECORD, self.summary())
+            _write_json(new / "config.json", plain(self.settings, "settings"))
+            np.savez_compressed(new / "metrics.npz", **{name: self.steps[name].to_numpy() for name in self.steps})
+            np.savez_compressed(new / "credits.npz", credits=self.credits, byzantine=self.byzantine, **self.extras)
+            _write_json(new / RECORD, self.summary())
             if folder.exists():
-                shutil.rmtree(folder)
-            pending.chmod(0o755)
-            pending.replace(folder)
+                folder.replace(old)
+            new.replace(folder)
         finally:
-            shutil.rmtree(pending, ignore_errors=True)
+            if old.exists() and not folder.exists():
+                old.replace(folder)
+            for each in (new, old):
+                for name in FILES:
+                    (each / name).unlink(missing_ok=True)
+            for each in (new, old, beside):
+                with contextlib.suppress(OSError):  # not there, or somebody put a file into it meanwhile
+                    each.rmdir()
         return folder
 
     @classmethod
@@ -123,6 +137,54 @@ class Trace:
         return cls(settings, steps, arrays.pop("credits"), arrays.pop("byzantine"), arrays)
 
 
+def check_place(folder: str | Path) -> Path:
+    """The absolute path of a folder that a run may be saved to: new, empty, or a saved run and nothing else.
+
+    Raises GaaError for every other, so that no file of somebody else is lost.
+    """
+    folder = Path(folder).expanduser().resolve()
+    if not folder.exists():
+        return folder
+    if not folder.is_dir():
+        raise GaaError(f"{folder} is a file: a run is saved in a folder of its own.")
+    found = {path.name for path in folder.iterdir()}
+    strangers = sorted(found - set(FILES))
+    if strangers:
+        raise GaaError(f"{folder} holds '{strangers[0]}', which is no part of a saved run: name a new folder.")
+    if found and not {"rule", "case"} <= _settings(folder).keys():
+        raise GaaError(f"{folder} is not empty and not a saved run of this package: name a new folder.")
+    return folder
+
+
+def _settings(folder: Path) -> dict:
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def plain(value: object, name: str = "value") -> object:
+    """`value` as JSON keeps it: scalars and arrays of numpy and torch become numbers and lists, paths become text.
+
+    Raises GaaError, which names the part, for what cannot be saved.
+    """
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)  # torch.__version__ is a kind of str, np.float64 one of float
+    if isinstance(value, Mapping):
+        return {str(key): plain(part, f"{name}.{key}") for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part, f"{name}[{at}]") for at, part in enumerate(value)]
+    if callable(getattr(value, "tolist", None)):
+        return plain(value.tolist(), name)
+    if value is None or isinstance(value, Path):
+        return None if value is None else str(value)
+    raise GaaError(
+        f"{name} is a {type(value).__name__}, which cannot be saved: expected numbers, text or lists of them."
+    )
+
+
 def read_record(folder: Path) -> dict | None:
     """The summary of a finished run, or None where there is none."""
     try:
@@ -139,7 +201,7 @@ def _read_arrays(path: Path, without: Collection[str] = ()) -> dict[str, np.ndar
 
 
 def _write_json(path: Path, value: dict) -> None:
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())

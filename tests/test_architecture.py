@@ -19,7 +19,7 @@ LAYERS = {
         "simulator": "conformance simulator guard options recorder",
         "parts of a run": "engine server analysis report style plots table_plots trace_plots league_plots speed_plots",
         "rules": "aggregators attacks cases roles agent qv partition",
-        "ground": "kernels models datasets trace identity checkpoint registry seeding files progress errors",
+        "ground": "kernels models datasets trace identity checkpoint registry seeding files errors",
     }.items()
 }
 FLOORS = [name for names in LAYERS.values() for name in names]
