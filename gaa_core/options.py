@@ -19,6 +19,7 @@ from gaa_core.aggregators.base import Aggregator
 from gaa_core.attacks.base import LEAKS, Attack
 from gaa_core.cases.base import CaseStudy, Settings
 from gaa_core.errors import GaaError, UnknownName
+from gaa_core.trace import plain
 
 #: The most of a run's time that looks at the test set may take by default, and the bounds of their number.
 LOOKING_SHARE, FEWEST_LOOKS, MOST_LOOKS = 0.1, 5, 25
@@ -123,7 +124,7 @@ def describe(simulation, asked: types.SimpleNamespace, method: str) -> dict:
     rare = ("optimizer", "scheduler", "weight_decay", "worker_momentum", "local_steps", "participation", "compress")
     usual = {name: each.default for name, each in inspect.signature(gaa_core.run).parameters.items()}
     chosen = {name: getattr(asked, name) for name in (*rare, "engine")}
-    return {
+    described = {
         "case": case.name,
         "title": case.title,
         "data": data.source,
@@ -147,6 +148,7 @@ def describe(simulation, asked: types.SimpleNamespace, method: str) -> dict:
             "python": platform.python_version(),
         },
     }
+    return plain(described, "settings")  # before training: what cannot be saved is refused here
 
 
 def label(part: object) -> str:
