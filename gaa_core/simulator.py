@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gaa_core import checkpoint as checkpoints
 from gaa_core import kernels, seeding
-from gaa_core.aggregators.base import Aggregator, LearningAggregator
+from gaa_core.aggregators.base import Aggregator, LearningAggregator, decide
 from gaa_core.attacks.base import Attack, Knowledge
 from gaa_core.cases.base import CaseStudy, Split
 from gaa_core.engine import Engine, LocalEngine, Training
@@ -180,7 +180,7 @@ class Simulation:
         if self.learns:
             self.rule.observe(server)
         qv_loss = server.qv_loss()
-        update, credits = self.decide(submissions, answers.asked())  # [d], [n] or None
+        update, credits = decide(self.rule, submissions, answers.asked())  # [d], [n] or None
         server.update(update)
         seconds = time.perf_counter() - start
         row = {
@@ -197,30 +197,6 @@ class Simulation:
         }
         self.recorder.add(**row)
         return row
-
-    def decide(self, submissions: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The update [d] and the credits [n] of this step (None for rules without).
-
-        Plain callables get the finite rows only. Of workers that were not `asked` (bool [n]), rules without a memory
-        see nothing; rules that learn see rows of NaN.
-        """
-        if isinstance(self.rule, LearningAggregator) or (asked is None and isinstance(self.rule, Aggregator)):
-            return self.rule.decide(submissions)
-        if isinstance(self.rule, Aggregator):
-            update, weights = self.rule.decide(submissions[asked])
-            if weights is None:
-                return update, None
-            credits = weights.new_zeros(len(submissions))
-            credits[asked] = weights
-            return update, credits
-        kept = submissions[kernels.finite_rows(submissions)]
-        update = self.rule(kept) if len(kept) else submissions.new_zeros(submissions.shape[1])
-        if not isinstance(update, Tensor) or update.shape != submissions.shape[1:]:
-            found = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
-            raise GaaError(
-                f"The rule {self.rule!r} must return a tensor of shape {tuple(submissions.shape[1:])}; found {found}."
-            )
-        return update.detach().to(submissions), None
 
     def evaluate(self) -> float:
         """The case's metric on the test set at the current parameters; for classes the accuracy, in [0, 1]."""

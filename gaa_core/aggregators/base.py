@@ -241,28 +241,32 @@ class LearningAggregator(Aggregator):
             object.__setattr__(self, name, checkpoint.unpack(packed, getattr(self, name)))
 
 
-def decide(rule: Callable[[Tensor], Tensor], gradients: Tensor) -> tuple[Tensor, Tensor | None]:
+def decide(
+    rule: Callable[[Tensor], Tensor], gradients: Tensor, asked: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
     """The update [d] and the weights [n] (or None) of any rule, checked: what runs call.
 
-    A plain callable, a lambda or an nn.Module, is given a copy of the finite rows, so that it cannot change the
-    submissions. Raises GaaError when the update is not a finite tensor [d] of the submissions' dtype and device, or
-    when a rule changed the submissions in place. Where no row is finite the update is zero.
+    Of workers that were not `asked` (bool [n]), rules without a memory are given nothing, and rules that learn rows of
+    NaN. A plain callable, a lambda or an nn.Module, is given a copy of the finite rows, so that it cannot change the
+    submissions; where no row is finite the update is zero. Raises GaaError when the update is not a finite tensor of
+    real numbers [d] (other dtypes and devices are converted), or when a rule changed the submissions in place.
     """
+    if asked is not None and not isinstance(rule, LearningAggregator):
+        update, weights = decide(rule, gradients[asked])
+        return update, None if weights is None else weights.new_zeros(len(gradients)).masked_scatter(asked, weights)
     if isinstance(rule, Aggregator):
         before = None if gradients.is_inference() else gradients._version
         update, weights = rule.decide(gradients)
         if before is not None and gradients._version != before:
             raise GaaError(f"The rule {rule!r} must not change the submissions in place: let it work on a clone.")
-    else:
-        kept = gradients.detach()[kernels.finite_rows(gradients)]
-        update, weights = (rule(kept) if len(kept) else gradients.new_zeros(gradients.shape[1])), None
-    expected = f"a tensor of shape {tuple(gradients.shape[1:])}, {gradients.dtype} on {gradients.device}"
-    if not isinstance(update, Tensor):
-        raise GaaError(f"The rule {rule!r} must return {expected}; found {type(update).__name__}.")
-    form = (update.shape, update.dtype, update.device)
-    if form != (gradients.shape[1:], gradients.dtype, gradients.device):
-        found = f"shape {tuple(update.shape)}, {update.dtype} on {update.device}"
-        raise GaaError(f"The rule {rule!r} must return {expected}; found {found}.")
-    if not isinstance(rule, Aggregator) and not update.isfinite().all():
+        return update, weights
+    kept = gradients.detach()[kernels.finite_rows(gradients)]
+    update = rule(kept) if len(kept) else gradients.new_zeros(gradients.shape[1])
+    if not isinstance(update, Tensor) or update.shape != gradients.shape[1:] or not update.is_floating_point():
+        found = f"{tuple(update.shape)} of {update.dtype}" if isinstance(update, Tensor) else type(update).__name__
+        raise GaaError(
+            f"The rule {rule!r} must return a real tensor of shape {tuple(gradients.shape[1:])}; found {found}."
+        )
+    if not update.isfinite().all():
         raise GaaError(f"The rule {rule!r} must return finite numbers for finite submissions; found NaN or infinity.")
-    return update.detach(), weights
+    return update.detach().to(gradients), None

@@ -13,7 +13,7 @@ PERTURBATIONS = ("std", "unit", "sign")
 
 @dataclass(frozen=True)
 class MinMax(Attack):
-    """mean + gamma * p with the largest gamma for which no benign submission is farther away than the farthest honest pair.
+    """mean + gamma * p with the largest gamma that is no farther from a benign gradient than two of these are apart.
 
     max_i |v - v_i| <= max_ij |v_i - v_j| (Shejwalkar and Houmansadr, NDSS 2021). The paper searches
     gamma by halving; each constraint is a quadratic in gamma, and the least of their greater roots is exact. `along`

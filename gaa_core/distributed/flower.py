@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gaa_core import kernels, seeding
-from gaa_core.aggregators.base import Aggregator, LearningAggregator
+from gaa_core.aggregators.base import Aggregator, LearningAggregator, decide
 from gaa_core.cases.base import Split
 from gaa_core.errors import GaaError
 from gaa_core.models import FlatModel
@@ -84,7 +84,7 @@ class GAAStrategy(FedAvg):
                 self._read(reply, submissions[row])
         if isinstance(self.rule, LearningAggregator):
             self.rule.observe(self.server)
-        update, credits = self._decide(submissions)
+        update, credits = decide(self.rule, submissions)
         self.missing.append(~kernels.finite_rows(submissions).numpy())
         self.credits.append(np.full(self.n, np.nan) if credits is None else credits.numpy())
         told = [] if credits is None else enumerate(credits.tolist())
@@ -118,12 +118,6 @@ class GAAStrategy(FedAvg):
         values = {name: arrays[name].numpy() for name in self.layout}
         if all(values[name].shape == known.shape for name, known in self.layout.items()):
             row.copy_(self.theta - torch.from_numpy(_flatten(values)))
-
-    def _decide(self, submissions: Tensor) -> tuple[Tensor, Tensor | None]:
-        if isinstance(self.rule, Aggregator):
-            return self.rule.decide(submissions)
-        kept = submissions[kernels.finite_rows(submissions)]
-        return (self.rule(kept) if len(kept) else submissions.new_zeros(submissions.shape[1])), None
 
     def _record(self, theta: Tensor) -> ArrayRecord:
         parts = theta.numpy().astype(np.float32)

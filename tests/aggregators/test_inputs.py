@@ -83,13 +83,22 @@ def test_a_callable_works_on_a_copy_and_without_a_tape():
     assert torch.equal(update, ROWS.median(dim=0).values)
     assert not decide(Middle(), rows)[0].requires_grad
     assert torch.equal(decide(sorts_in_place, rows * torch.nan)[0], torch.zeros(3))
+    assert decide(lambda rows: rows.double().mean(dim=0), rows)[0].dtype == torch.float32
+
+
+def test_workers_that_were_not_asked_have_no_weight():
+    asked = torch.tensor([True, False, True, True, False])
+    update, weights = decide(a.Mean(), ROWS, asked)
+    torch.testing.assert_close(update, ROWS[asked].mean(dim=0))
+    assert (weights > 0).tolist() == asked.tolist()
+    torch.testing.assert_close(decide(lambda rows: rows.mean(dim=0), ROWS, asked)[0], update)
 
 
 @pytest.mark.parametrize(
     ("rule", "found"),
     [
-        (lambda rows: rows, r"found shape \(5, 3\)"),
-        (lambda rows: rows.double().mean(dim=0), "torch.float64"),
+        (lambda rows: rows, r"found \(5, 3\)"),
+        (lambda rows: rows[0].long(), "torch.int64"),
         (lambda rows: rows.mean(dim=0).numpy(), "found ndarray"),
         (lambda rows: None, "found NoneType"),
         (lambda rows: rows[0] / 0.0, "found NaN or infinity"),
