@@ -1,6 +1,8 @@
-"""The house style: one look for all pictures, one colour a rule everywhere, and how a figure is saved.
+"""The house style: one look for all pictures, one colour and marker a rule everywhere, and how a figure is saved.
 
-Nothing is set globally: the style applies inside functions that are `styled`, and in `panels`.
+Nothing is set globally: the style applies inside functions that are `styled`, in `panels` and in `paper`. Settings that
+a user has changed from matplotlib's defaults stay as the user set them. Figures are one column or one text wide, with
+type of 8 points at that size.
 """
 
 from __future__ import annotations
@@ -14,66 +16,72 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gaa_core import report
+from gaa_core import files, report
+from gaa_core.errors import UnknownName
+
+#: Inches: a column and the whole text of a two-column paper (USENIX: 3.33 and 7).
+WIDTHS = {"column": 3.3, "text": 7.0}
+POINTS = 8
+MOST_PIXELS = 1600
 
 STYLE = {
-    **sns.axes_style("ticks", {"axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.7}),
-    **sns.plotting_context("paper", font_scale=1.05),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "legend.frameon": False,
-    "figure.dpi": 110,
-    "savefig.dpi": 160,
-    "font.family": "DejaVu Sans",
+    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize", "figure.titlesize"), POINTS),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), POINTS),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.6},
+    **{"axes.titlelocation": "left", "axes.titleweight": "bold", "axes.linewidth": 0.7},
+    **{"lines.linewidth": 1.3, "lines.markersize": 4, "xtick.major.width": 0.7, "ytick.major.width": 0.7},
+    **{"figure.dpi": 120, "savefig.dpi": 200, "pdf.fonttype": 42, "ps.fonttype": 42},
 }
-
-#: Name of a rule as in its repr -> (colour, line style, marker). Colours keep apart for the colour-blind; styles help
-#: in grey.
-RULE_STYLES: dict[str, tuple[str, str | tuple, str]] = {
-    "GAA": ("#0072b2", "-", "o"),
-    "GAA(norm_bound": ("#56b4e9", "-", "s"),
-    "GAAPlus": ("#d55e00", "-", "*"),
-    "Oracle": ("#000000", ":", "P"),
-    "ServerOnly": ("#7f7f7f", ":", "X"),
-    "Mean": ("#8c8c8c", "--", "v"),
-    "LinearGAR": ("#b8a88a", "--", "<"),
-    "Krum": ("#cc3311", "--", "^"),
-    "MultiKrum": ("#ee7733", "-.", "^"),
-    "Bulyan": ("#aa3377", "-.", "D"),
-    "BruteForce": ("#998800", "--", ">"),
-    "GeoMed": ("#228833", "--", "h"),
-    "GeometricMedian": ("#009e73", "-.", "H"),
-    "CoordinateMedian": ("#ddaa33", "--", "d"),
-    "TrimmedMean": ("#cc79a7", "-.", "p"),
-}
-_OTHERS = ("#6a3d9a", "#b15928", "#1b9e77", "#e7298a", "#66a61e", "#a6761d", "#7570b3", "#1f78b4", "#33a02c", "#fb9a99")
 
 BENIGN, BYZANTINE = "#0072b2", "#d55e00"
 
-ROLE_MAP = mpl.colors.LinearSegmentedColormap.from_list("roles", ["#f2f2f2", BYZANTINE])
+#: Name of a rule as in its repr -> (colour, marker). Rules that share a figure differ by 15 in CIEDE2000 at least, for
+#: deuteranopes too; others share colours, never colour and marker.
+RULE_STYLES: dict[str, tuple[str, str]] = {
+    "GAA": ("#332288", "o"),
+    "GAA(norm_bound": ("#9786dc", "s"),
+    "GAAPlus": ("#016a49", "*"),
+    "Oracle": ("#000000", "P"),
+    "ServerOnly": ("#a8009f", "X"),
+    "Mean": ("#a8a9a9", "v"),
+    "Krum": ("#edb63f", "^"),
+    "CoordinateMedian": ("#19918d", "d"),
+    "GeoMed": ("#7c3c04", "h"),
+    "Bulyan": ("#e30070", "D"),
+    "FLTrust": ("#f4343b", "p"),
+    "TrimmedMean": ("#814ba8", "<"),
+    "GeometricMedian": ("#000d2d", "H"),
+    "NearestNeighbourMixing": ("#6e80ff", ">"),
+    "CenteredClipping": ("#c77200", "8"),
+    "BruteForce": ("#2d565e", "s"),
+    "MultiKrum": ("#9a8f1f", "v"),
+}
+_PALETTE = [colour for colour, _ in RULE_STYLES.values()]
+#: Rules that share no figure with many others take the same colours again, with other markers.
+_MORE = "LinearGAR MDA CGE CAF DnC FLAME FedGreed MeanAroundMedian MoNNA SMEA SignGuard Zeno ZenoPlusPlus ByGARS"
+RULE_STYLES |= {name: (_PALETTE[5 + place % 11], "1234x_+|"[place % 8]) for place, name in enumerate(_MORE.split())}
+_REFERENCES = ("Oracle", "ServerOnly")
+_LINES = ("-", "--", "-.", (0, (1, 1)))
 
 
-def rule_style(rule: str) -> dict:
-    """Line properties of a rule by its repr: colour, line style, marker; the same in every figure."""
-    name = rule.split("(")[0]
-    key = "GAA(norm_bound" if rule.startswith(("GAA(norm_bound", "GAA, bounded")) else name
-    if key in RULE_STYLES:
-        colour, line, marker = RULE_STYLES[key]
-    else:
-        place = sum(name.encode())
-        colour, line, marker = _OTHERS[place % len(_OTHERS)], ("-", "--", "-.")[place % 3], "osvD^P"[place % 6]
-    return {"color": colour, "linestyle": line, "marker": marker}
+def rule_style(rule: str, variant: int = 0) -> dict:
+    """Line properties of a rule by its repr: colour, marker and line style, the same in every figure.
+
+    References are dotted. `variant` counts the lines of one rule in one picture, which differ in their line style.
+    """
+    name = "GAA(norm_bound" if rule_name(rule) == "GAA, bounded" else rule.split("(")[0].split(" ")[0]
+    colour, marker = RULE_STYLES.get(name) or (_PALETTE[sum(name.encode()) % len(_PALETTE)], ".")  # a rule of a user's
+    line = ":" if name in _REFERENCES and not variant else _LINES[variant % len(_LINES)]
+    return {"color": colour, "marker": marker, "linestyle": line}
 
 
 def rule_name(rule: str) -> str:
-    """A rule's repr as a legend shows it: `Mean()` is `Mean`, the norm-bounded agent is `GAA, bounded`."""
-    if rule.startswith("GAA(norm_bound"):
+    """A rule's repr as legends and tables show it: `Mean()` is `Mean`, the norm-bounded agent is `GAA, bounded`."""
+    if rule.startswith(("GAA(norm_bound", "GAA, bounded")):
         return "GAA, bounded"
     return rule.removesuffix("()")
 
@@ -85,7 +93,7 @@ def house_style(**more) -> Iterator[None]:
     Matplotlib's own rc_context puts everything back. The first figure of a notebook loads its backend and makes it
     interactive; undone, no later figure would be shown.
     """
-    wanted = STYLE | more
+    wanted = {name: value for name, value in STYLE.items() if mpl.rcParams[name] == mpl.rcParamsDefault[name]} | more
     before = {name: mpl.rcParams[name] for name in wanted}
     mpl.rcParams.update(wanted)
     try:
@@ -94,14 +102,21 @@ def house_style(**more) -> Iterator[None]:
         mpl.rcParams.update(before)
 
 
+def paper(width: str = "column", height: float = 2.2):
+    """The house style for figures of one's own: `with plots.paper("text"): ...`; "column" is 3.3 inches, "text" 7."""
+    if width not in WIDTHS:
+        raise UnknownName("width of a figure", str(width), WIDTHS)
+    return house_style(**{"figure.figsize": (WIDTHS[width], height), "figure.constrained_layout.use": True})
+
+
 def styled(draw):
-    """Run a drawing function in the house style, and on fresh axes when it is given none."""
+    """Run a drawing function in the house style, and on fresh axes of one column when it is given none."""
 
     @functools.wraps(draw)
     def wrapper(data, *, ax: Axes | None = None, **options):
         with house_style():
             if ax is None:
-                _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
+                _, ax = plt.subplots(figsize=(WIDTHS["column"], 2.4), layout="constrained")
             draw(data, ax=ax, **options)
             return ax
 
@@ -109,60 +124,78 @@ def styled(draw):
 
 
 def panels(
-    count: int, *, columns: int | None = None, width: float = 4.6, height: float = 3.2, **options
+    count: int, *, columns: int | None = None, width: str | float = "", height: float = 2.0, **options
 ) -> tuple[Figure, np.ndarray]:
-    """A figure with `count` axes, at most `columns` (default 3) a row; the axes as a flat array."""
+    """A figure with `count` axes, at most `columns` (default 3) a row; the axes as a flat array.
+
+    `width` is "column" or "text", or the inches of a panel, from which the nearest of the two follows; without it one
+    panel gets a column and several the text. `height` is that of a row in inches.
+    """
     columns = min(count, columns or 3)
     rows = math.ceil(count / columns)
+    if isinstance(width, str):
+        total = WIDTHS[width or ("column" if count == 1 else "text")]
+    else:
+        total = min(WIDTHS.values(), key=lambda known: abs(known - columns * width))
+        height = height * total / (columns * width)
     with house_style():
         fig, axes = plt.subplots(
-            rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False, **options
+            rows, columns, figsize=(total, height * rows), layout="constrained", squeeze=False, **options
         )
     for empty in axes.flat[count:]:
         empty.remove()
     return fig, axes.ravel()[:count]
 
 
-def outside_legend(ax: Axes) -> None:
-    """A legend right of the axes, where it hides nothing."""
-    with mpl.rc_context(STYLE):
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8, handlelength=2.6)
+def outside_legend(ax: Axes, entry: float = 1.1) -> None:
+    """A legend below the axes, in columns of `entry` inches."""
+    if not ax.get_legend_handles_labels()[0]:
+        return
+    columns = max(1, int(ax.get_window_extent().width / ax.figure.dpi / entry))
+    with house_style():
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=columns, handlelength=2.0, columnspacing=1.0)
 
 
-def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
-    """One legend under all panels, each entry once, in as many columns as the figure is wide."""
+def shared_legend(fig: Figure, axes: Sequence[Axes], entry: float = 1.3) -> None:
+    """One legend under all panels, each entry once, in columns of `entry` inches."""
     entries: dict[str, object] = {}
     for ax in axes:
         for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)
     with house_style():
-        fig.legend(
-            entries.values(),
-            entries.keys(),
-            loc="outside lower center",
-            ncols=max(2, int(fig.get_figwidth() / 1.35)),
-            fontsize=8,
-            handlelength=2.6,
-        )
+        columns = max(2, int(fig.get_figwidth() / entry))
+        fig.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, handlelength=2.4)
 
 
 def save(
     fig: Figure,
     name: str,
     *,
-    folder: str | Path,
-    caption: str,
-    alt: str,
-    data_source: str,
+    folder: str | Path = ".",
+    caption: str = "",
+    alt: str = "",
+    data_source: str = "",
     claim: str | Iterable[str] = (),
     notebook: str = "",
 ) -> Path:
-    """Write `<folder>/<name>.png` and its description beside it, both whole or not at all; the path of the picture."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    pending = folder / f".{name}.pending.png"
-    with house_style():
-        fig.savefig(pending, metadata={"Software": None})  # no version inside: equal pictures are equal files
-    path = pending.replace(folder / f"{name}.png")
-    report.write_sidecar(path, caption=caption, alt=alt, data_source=data_source, claim=claim, notebook=notebook)
-    return path
+    """Write `<folder>/<name>.png`, the same as PDF, and the description beside them; the path of the picture.
+
+    A name that ends in .png, .pdf or .svg writes that file alone, and needs no words. Fonts are embedded as TrueType.
+    """
+    path = Path(folder) / name
+    alone = path.suffix in (".png", ".pdf", ".svg")
+    pictures = [path] if alone else [path.with_name(f"{path.name}.pdf"), path.with_name(f"{path.name}.png")]
+    for picture in pictures:
+        _write(fig, picture)
+    if not alone:
+        words = {"caption": caption, "alt": alt, "data_source": data_source, "claim": claim, "notebook": notebook}
+        report.write_sidecar(pictures[-1], **words)
+    return pictures[-1]
+
+
+def _write(fig: Figure, path: Path) -> None:
+    """One picture, whole or not at all; no date or version inside, so that equal pictures are equal files."""
+    unset = {".png": ("Software",), ".pdf": ("CreationDate", "Creator", "Producer"), ".svg": ("Date", "Creator")}
+    with house_style(), files.draft(path) as pending:
+        dpi = min(mpl.rcParams["savefig.dpi"], MOST_PIXELS / max(fig.get_size_inches()))
+        fig.savefig(pending, dpi=dpi, metadata=dict.fromkeys(unset[path.suffix]))

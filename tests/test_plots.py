@@ -1,5 +1,6 @@
-"""Pictures: one style a rule everywhere, axes in and out, nothing set globally, files whole or not at all."""
+"""Pictures: one style a rule everywhere, colours that can be told apart, unlike runs never averaged, whole files."""
 
+import itertools
 import json
 
 import matplotlib as mpl
@@ -7,27 +8,27 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from gaa_core import plots, roles
-from gaa_core.aggregators import REGISTRY
+from gaa_core import plots, roles, studies
+from gaa_core.errors import GaaError, UnknownName
 from gaa_core.trace import Trace
 
 
-def trace(rule="GAA()", steps=40, n=10, credits=True, seed=0):
+def trace(rule="GAA()", steps=40, n=10, credits=True, seed=0, schedule=None, **settings):
     random = np.random.default_rng(seed)
-    byzantine = roles.randomized(n, 7, period=5, seed=seed).table(steps).numpy()
+    schedule = schedule or roles.randomized(n, 7, period=5, seed=seed)
+    byzantine = schedule.table(steps).numpy()
     table = pd.DataFrame(
         {
             "step": range(steps),
             "qv_loss": np.linspace(2, 1, steps),
             "accuracy": np.where(np.arange(steps) % 10 == 9, random.random(steps), np.nan),
             "byzantine_ratio": byzantine.mean(axis=1),
-            "seconds": 0.01,
-            "nonfinite": 0,
         }
     )
     given = random.dirichlet(np.ones(n), steps) if credits else np.full((steps, n), np.nan)
-    settings = {"rule": rule, "title": "MNIST", "attack": "GradientReversion(scale=1.0)", "roles": "randomized(...)"}
+    settings = {"rule": rule, "attack": "none", "roles": repr(schedule), "seed": seed, "lr": 0.1, **settings}
     return Trace(settings, table, given.astype(np.float32), byzantine)
 
 
@@ -37,12 +38,94 @@ def _close_figures():
     plt.close("all")
 
 
-def test_every_registered_rule_has_one_style_and_the_named_ones_differ():
-    assert all(set(plots.rule_style(cls.__name__)) == {"color", "linestyle", "marker"} for cls in REGISTRY.values())
-    named = [tuple(style) for style in plots.RULE_STYLES.values()]
-    assert len({(colour, str(line)) for colour, line, _ in named}) == len(named)
+# Colours
+
+#: Machado et al. 2009, deuteranopia at severity 1, on linear RGB.
+DEUTERANOPE = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.119192, 0.9503041]]
+)
+DAYLIGHT = np.array([0.95047, 1.0, 1.08883])
+
+#: Which rules are drawn together: the field's standard figure, the paper's Table 1, the case studies.
+MEDIANS = "Mean CoordinateMedian TrimmedMean GeometricMedian Krum GAA GAAPlus"
+FIGURES = [
+    f"{MEDIANS} NearestNeighbourMixing CenteredClipping Oracle",
+    f"{MEDIANS} BruteForce GeoMed MultiKrum Bulyan GAA(norm_bound",
+    "Mean Krum CoordinateMedian GeoMed Bulyan FLTrust GAA GAA(norm_bound GAAPlus ServerOnly Oracle",
+]
+
+
+def lab(colour, blind):
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(DEUTERANOPE @ linear, 0, 1) if blind else linear
+    t = TO_XYZ @ seen / DAYLIGHT
+    f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
+    return 116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])
+
+
+def ciede2000(one, other):
+    """Sharma, Wu and Dalal 2005."""
+    (l1, a1, b1), (l2, a2, b2) = one, other
+    mean = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
+    grey = 1 + 0.5 * (1 - np.sqrt(mean**7 / (mean**7 + 25**7)))
+    c1, c2 = np.hypot(grey * a1, b1), np.hypot(grey * a2, b2)
+    h1, h2 = (np.degrees(np.arctan2(b, grey * a)) % 360 for a, b in ((a1, b1), (a2, b2)))
+    turn = (h2 - h1 + 180) % 360 - 180 if c1 * c2 else 0.0
+    hue = h1 + h2 if not c1 * c2 else (h1 + turn / 2) % 360
+    lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2
+    t = 1 - 0.17 * np.cos(np.radians(hue - 30)) + 0.24 * np.cos(np.radians(2 * hue))
+    t += 0.32 * np.cos(np.radians(3 * hue + 6)) - 0.2 * np.cos(np.radians(4 * hue - 63))
+    light = (l2 - l1) / (1 + 0.015 * (lightness - 50) ** 2 / np.sqrt(20 + (lightness - 50) ** 2))
+    dull = (c2 - c1) / (1 + 0.045 * chroma)
+    tint = 2 * np.sqrt(c1 * c2) * np.sin(np.radians(turn / 2)) / (1 + 0.015 * chroma * t)
+    angle = 60 * np.exp(-(((hue - 275) / 25) ** 2))
+    rotation = -2 * np.sqrt(chroma**7 / (chroma**7 + 25**7)) * np.sin(np.radians(angle))
+    return np.sqrt(light**2 + dull**2 + tint**2 + rotation * dull * tint)
+
+
+def apart(one, other):
+    return min(ciede2000(lab(one, blind), lab(other, blind)) for blind in (False, True))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "distance"),
+    [
+        ((50, 2.6772, -79.7751), (50, 0, -82.7485), 2.0425),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+        ((2.0776, 0.0795, -1.1350), (0.9033, -0.0636, -0.5514), 0.9082),
+        ((50, 2.5, 0), (73, 25, -18), 27.1492),
+    ],
+)
+def test_the_colour_distance_is_that_of_its_paper(one, other, distance):
+    assert ciede2000(one, other) == pytest.approx(distance, abs=1e-4)
+
+
+@pytest.mark.parametrize("names", [*(line.split() for line in FIGURES), [repr(rule) for rule in studies.shortlist(10)]])
+def test_rules_that_share_a_figure_can_be_told_apart(names):
+    colours = {name: plots.rule_style(name)["color"] for name in names}
+    near = {pair for pair in itertools.combinations(names, 2) if apart(*(colours[name] for name in pair)) < 15}
+    assert not near
+
+
+@pytest.mark.parametrize("agent", studies.AGENTS, ids=repr)
+def test_no_agent_wears_the_colour_of_a_role(agent):
+    colour = plots.rule_style(repr(agent))["color"]
+    assert min(apart(colour, plots.BENIGN), apart(colour, plots.BYZANTINE)) >= 15
+
+
+def test_every_rule_has_a_colour_and_marker_of_its_own():
+    assert len(set(plots.RULE_STYLES.values())) == len(plots.RULE_STYLES)
+    assert "." not in {marker for _, marker in plots.RULE_STYLES.values()}, "that is for rules of users"
+    assert plots.rule_style("Mine(f=2)")["marker"] == "."
     assert plots.rule_style("Krum(f=3)") == plots.rule_style("Krum(f=1)")
     assert plots.rule_style("GAA(norm_bound=2.0, policy_lr=0.05)") != plots.rule_style("GAA()")
+
+
+# Traces
 
 
 def test_drawing_returns_the_axes_it_was_given_and_leaves_the_settings_alone():
@@ -51,59 +134,142 @@ def test_drawing_returns_the_axes_it_was_given_and_leaves_the_settings_alone():
     traces = [trace(), trace(seed=1), trace("Mean()", credits=False)]
     assert plots.accuracy(traces, ax=axes[0]) is axes[0]
     assert plots.credits(traces[0], ax=axes[1]) is axes[1]
-    assert plots.byzantine_credit(traces[:1], ax=axes[2]) is axes[2]
-    assert plots.schedule(roles.static(10, 3), ax=axes[3], steps=20) is axes[3]
+    assert plots.schedule(roles.static(10, 3), ax=axes[2], steps=20) is axes[2]
+    assert plots.lines(pd.DataFrame({"a": [1, 2]}), ax=axes[3], xlabel="x", ylabel="y") is axes[3]
+    plots.story(traces)
     fig.canvas.draw()
     assert dict(mpl.rcParams) == before
 
 
-def test_several_seeds_are_one_line_with_a_band_and_one_legend_entry():
+def test_several_seeds_are_one_line_with_a_band():
     ax = plots.accuracy([trace(), trace(seed=1), trace("Mean()")])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["GAA", "Mean"]
     assert len(ax.collections) == 1
 
 
-def test_a_rule_without_credits_cannot_be_drawn_as_credits():
-    with pytest.raises(ValueError, match=r"Mean\(\) has no weights"):
+def test_unlike_runs_are_never_averaged():
+    """Two step sizes used to become one line, as did attacked and clean runs."""
+    traces = [trace(), trace(seed=1), trace(lr=0.5), trace(attack="Push()")]
+    ax = plots.accuracy(traces)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "GAA, none, 0.1",
+        "GAA, none, 0.5",
+        "GAA, Push, 0.1",
+    ]
+    assert len({line.get_linestyle() for line in ax.lines}) == 3
+    with pytest.raises(GaaError, match="differ in attack"):
+        plots.accuracy(traces, by=("rule", "lr"))
+    with pytest.raises(UnknownName, match="'lr'"):
+        plots.accuracy(traces, by=("rule", "lrr"))
+    ax = plots.accuracy(traces[:3], by=("lr",), labels={0.1: "small", 0.5: "large"}, ends=True)
+    assert {text.get_text() for text in ax.texts} == {"small", "large"}
+
+
+def test_credits_are_drawn_as_doublings_of_a_fair_share():
+    one = trace(steps=4)
+    one.credits[:] = np.array([0.8, 0.1, *[0.0125] * 8], dtype=np.float32)
+    one.credits[3] = np.nan
+    one.steps.loc[3, "qv_loss"] = np.inf
+    ax = plots.credits(one)
+    drawn = ax.collections[0].get_array().reshape(10, 4)
+    np.testing.assert_allclose(drawn[:3, 0], [3.0, 0.0, -3.0], atol=1e-4)
+    assert drawn.mask[:, 3].all() and not drawn.mask[:, :3].any()
+    assert "model diverged at step 3" in [text.get_text() for text in ax.texts]
+    assert "no credit given" in [text.get_text() for text in ax.get_legend().get_texts()]
+    with pytest.raises(GaaError, match=r"Mean\(\) has no weights"):
         plots.credits(trace("Mean()", credits=False))
 
 
-def test_credit_lines_have_a_panel_per_worker_and_shade_the_spells():
-    one = trace()
-    fig = plots.credit_lines(one)
-    assert len(fig.axes) == one.credits.shape[1]
-    spells = np.diff(np.concatenate([[0], one.byzantine[:, 0].astype(int)])).clip(min=0).sum()
-    assert len(fig.axes[0].patches) == spells
-    assert not fig.axes[9].patches
+def test_spells_are_outlined_and_too_many_of_them_as_one():
+    ax = plots.credits(trace(schedule=roles.pretense(10, 7, until=10)))
+    (outline,) = (each for each in ax.collections if each.get_label() == "Byzantine")
+    ends = {tuple(sorted(map(tuple, line))) for line in np.asarray(outline.get_segments())}
+    assert ends == {((10, 0), (10, 7)), ((40, 0), (40, 7)), ((10, 0), (40, 0)), ((10, 7), (40, 7))}
+    many = plots.credits(trace(steps=200, schedule=roles.randomized(10, 7)))
+    (outline,) = (each for each in many.collections if "some of" in str(each.get_label()))
+    assert len(outline.get_segments()) == 4
 
 
-def test_final_accuracy_and_gaps_draw_every_rule():
-    rows = [
-        {"rule": rule, "ratio": ratio, "accuracy": 0.9 - ratio * place, "seed": seed}
-        for place, rule in enumerate(["Mean()", "GAA()"])
-        for ratio in (0.1, 0.5)
-        for seed in range(3)  # three equal values, whose mean may lie a rounding error beside them
-    ]
-    ax = plots.final_accuracy(pd.DataFrame(rows), reference=0.9)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no attack, Mean", "Mean", "GAA"]
-    table = pd.DataFrame({"a": [1.0, np.nan], "b": [0.2, 30.0]}, index=["Mean()", "Krum(f=3)"])
-    assert "-" in [text.get_text() for text in plots.gap_heatmap(table).texts]
+def test_missing_submissions_are_marked_by_reason():
+    one = trace(steps=6, n=4, schedule=roles.none(4))
+    one.extras["absences"] = np.zeros((6, 4), dtype=np.int8)
+    one.extras["absences"][2, 1], one.extras["absences"][3:5, 1] = 1, 2
+    one.settings["absences"] = ["present", "died", "restarting"]
+    ax = plots.credits(one)
+    plots.absences(one, ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["died", "restarting"]
+
+
+# Tables
+
+
+def rows(rules=("Mean()", "GAA()"), ratios=(0.1, 0.5, 0.9), seeds=3):
+    return pd.DataFrame(
+        {"rule": rule, "ratio": ratio, "accuracy": 0.9 - ratio * place / 2, "seed": seed}
+        for place, rule in enumerate(rules)
+        for ratio in ratios
+        for seed in range(seeds)  # equal values, whose mean may lie a rounding error beside them
+    )
+
+
+def test_final_accuracies_are_lines_over_many_values_and_bars_over_few():
+    ax = plots.by_share(rows(), reference=0.9)
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"no attack, Mean", "Mean", "GAA"}
+    assert not ax.patches
+    few = plots.by_share(rows(ratios=(0.1, 0.5)), reference=0.9)
+    assert len(few.patches) == 4 and [text.get_text() for text in few.get_xticklabels()] == ["10%", "50%"]
+
+
+def test_heat_maps_write_every_value():
+    table = pd.DataFrame({"a": [1.0, np.nan], "b": [-0.02, 30.0]}, index=["Mean()", "Krum(f=3)"])
+    assert [text.get_text() for text in plots.heatmap(table).texts] == ["1.0", "0.0", "-", "30.0"]
+
+
+def test_the_claims_matrix_has_a_cell_for_what_was_measured():
+    cells = pd.DataFrame(
+        {"case": ["MNIST", "CMS"], "claim": ["C2", "C3"], "agent": ["GAA", "GAAPlus"], "gap": [0.3, 50.0],
+         "holds": [4, 0], "settings": [4, 2]}
+    )  # fmt: skip
+    axes = plots.claims_matrix(cells).axes
+    assert [[text.get_text() for text in ax.texts] for ax in axes] == [["0.3\n4 of 4"], ["50.0\n0 of 2"]]
+
+
+# Files
 
 
 def test_saving_describes_the_figure_and_repeats_to_the_byte(tmp_path):
-    description = {"caption": "A caption.", "alt": "A picture.", "data_source": "made up", "claim": "C2"}
+    words = {"caption": "A caption.", "alt": "A picture.", "data_source": "made up", "claim": "C2"}
     for name in ("one", "two"):
-        fig, axes = plots.panels(1)
+        fig, axes = plots.panels(2, height=9)
         plots.accuracy(trace(), ax=axes[0])
-        plots.save(fig, name, folder=tmp_path, notebook="01_mnist", **description)
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+        plots.save(fig, name, folder=tmp_path, notebook="01_mnist", **words)
+    for kind in ("png", "pdf"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
     assert json.loads((tmp_path / "one.json").read_text())["data_source"] == "made up"
-    assert {path.name for path in tmp_path.iterdir()} == {"one.png", "two.png", "one.json", "two.json"}
+    assert len(list(tmp_path.iterdir())) == 6
+    with Image.open(tmp_path / "one.png") as picture:
+        assert max(picture.size) == plots.MOST_PIXELS
+    assert b"/CIDFontType2" in (tmp_path / "one.pdf").read_bytes(), "TrueType, as publishers ask"
+
+
+def test_a_name_with_an_ending_is_that_file_alone(tmp_path):
+    ax = plots.accuracy(trace())
+    assert plots.save(ax.figure, "x.pdf", folder=tmp_path) == tmp_path / "x.pdf"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pdf"]
+
+
+def test_figures_are_a_column_or_a_text_wide_and_users_settings_stay():
+    assert [plots.panels(count)[0].get_figwidth() for count in (1, 3)] == [3.3, 7.0]
+    with mpl.rc_context({"font.size": 13.0}), plots.paper("text"):
+        assert mpl.rcParams["font.size"] == 13.0 and mpl.rcParams["axes.labelsize"] == 8
+        assert plt.figure().get_figwidth() == 7.0
+    with pytest.raises(UnknownName, match="column"):
+        plots.paper("colum")
 
 
 def test_drawing_leaves_a_notebook_s_backend_as_it_is():
     """The first figure of a notebook makes matplotlib interactive; undone, no later figure would be shown."""
-    before, grid = mpl.is_interactive(), mpl.rcParams["axes.grid"]
+    before = mpl.is_interactive()
 
     def first_figure(number):
         mpl.interactive(True)
@@ -112,6 +278,5 @@ def test_drawing_leaves_a_notebook_s_backend_as_it_is():
     try:
         plots.bars({"a": 1.0}, ax=plots.panels(1)[1][0], fmt=first_figure)
         assert mpl.is_interactive()
-        assert mpl.rcParams["axes.grid"] == grid
     finally:
         mpl.interactive(before)

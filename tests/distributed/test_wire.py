@@ -5,9 +5,7 @@ import pytest
 
 from gaa_core.distributed import Fault
 from gaa_core.distributed.wire import SLACK, Wire
-from gaa_core.engine import ABSENCES
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.trace_plots import _ABSENCE_STYLES
 
 WIRE = Wire(1000)
 ROW = np.linspace(-3, 3, 1000, dtype=np.float32)
@@ -114,8 +112,3 @@ def test_smuggled_bytes_are_seen_only_in_the_store():
     header, body = Fault("smuggle", worker=0).after(*WIRE.pack(7, ROW, 0.5))
     assert WIRE.refuse_header(header, 7, 6) == ""
     assert WIRE.refuse_size(body.nbytes)
-
-
-def test_every_reason_has_a_mark_of_its_own():
-    assert set(_ABSENCE_STYLES) == set(ABSENCES[1:])
-    assert len(set(_ABSENCE_STYLES.values())) == len(_ABSENCE_STYLES)
