@@ -6,11 +6,9 @@ import gzip
 import shutil
 import tarfile
 import tempfile
-import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import IO
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from gaa_core import files
 from gaa_core.datasets.official import DEFAULT, OFFICIAL, DataSet, Download
@@ -20,8 +18,7 @@ from gaa_core.errors import DataError, UnknownName
 RECORD = "checksums.json"  # checksums of first downloads, where the publisher states none
 RETRIES = 3  # of a download that breaks off, with a pause of some seconds between them
 CHUNK = 2**16  # bytes read at a time
-LARGEST = 1_000 * 2**20  # bytes of the members taken out of one archive
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, RuntimeError)
+BROKEN = (shutil.ReadError, tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, RuntimeError)
 
 
 def fetch(
@@ -59,26 +56,30 @@ def fetch(
 
 def _install(unit: DataSet, cache: Path, progress: bool, timeout: float) -> None:
     """Downloads, checks and unpacks beside the cache's data, and moves the whole into its place in one step."""
+    import pooch
+
     downloads = cache / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
-    paths = [_download(each, cache, progress, timeout) for each in unit.downloads]
+    paths = {each.url: _download(each, cache, progress, timeout) for each in unit.downloads}
     with tempfile.TemporaryDirectory(prefix="staging-", dir=downloads, ignore_cleanup_errors=True) as folder:
         staging = Path(folder) / "unit"
         staging.mkdir()
         source = staging / Path(unit.unit).name if unit.one_file else staging
         try:
-            for each, path in zip(unit.downloads, paths, strict=True):
-                _unpack(each, path, staging)
+            for each in unit.downloads:
+                _unpack(each, paths[each.url], staging)
             unit.check(source)
         except (DataError, *BROKEN) as error:
-            for path in paths:
+            for path in paths.values():
                 path.unlink()
-            urls, reason = ", ".join(each.url for each in unit.downloads), str(error).rstrip(".")
-            raise DataError(f"{urls}: the download is discarded, for it is not what was expected: {reason}.") from error
-        _remember(unit, paths, cache)
+            reason = f"the download is discarded, for it is not what was expected: {str(error).rstrip('.')}."
+            raise DataError(f"{', '.join(paths)}: {reason}") from error
+        new = {each.url: f"sha256:{pooch.file_hash(paths[each.url])}" for each in unit.downloads if not each.checksum}
+        if new:
+            files.write_json(cache / RECORD, _record(cache) | new)
         (cache / unit.unit).parent.mkdir(parents=True, exist_ok=True)
         source.replace(cache / unit.unit)
-    for path in paths:
+    for path in paths.values():
         path.unlink()
 
 
@@ -105,59 +106,22 @@ def _download(each: Download, cache: Path, progress: bool, timeout: float) -> Pa
 
 
 def _unpack(each: Download, archive: Path, folder: Path) -> None:
-    """Writes the wanted members under names of our own, so that none can leave the folder."""
-    left, missing = LARGEST, set(each.members.values())
-    for member, size, stream in _READERS[each.packing](archive):
-        path = PurePosixPath(member.replace("\\", "/"))
-        ending = next((end for end in each.members if f"/{path}".endswith(end)), None)
-        if ending is None or "__MACOSX" in path.parts or path.name.startswith("._"):
-            continue
-        target, left = each.members[ending], left - size
-        if target not in missing:
-            raise DataError(f"{archive} should have one member for {target}; found '{member}' as well")
-        if left < 0:
-            raise DataError(f"{archive} should have at most {LARGEST:,} unpacked bytes; found more")
-        missing.remove(target)
-        with stream() as source, (folder / target).open("wb") as out:
-            shutil.copyfileobj(source, out)
-    if missing:
-        raise DataError(f"{archive} should have {', '.join(sorted(missing))} in it; found no such member")
-
-
-def _plain(path: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
-    yield "", path.stat().st_size, lambda: path.open("rb")
-
-
-def _tar(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if member.isfile():  # no link, no device
-                yield member.name, member.size, lambda member=member: tar.extractfile(member)
-
-
-def _zip(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
-    with zipfile.ZipFile(archive) as packed:
-        for member in packed.infolist():
-            if not member.is_dir():  # no more than `file_size` bytes of it are ever read
-                yield member.filename, member.file_size, lambda member=member: packed.open(member)
-
-
-_READERS = {"": _plain, "tar": _tar, "zip": _zip}
+    """Puts the wanted files into `folder`. What the archive holds beside them, or would put elsewhere, is left."""
+    options = {"filter": "data"} if each.packing == "gztar" else {}
+    with tempfile.TemporaryDirectory(dir=folder.parent) as all_of_it:
+        if each.packing:
+            shutil.unpack_archive(archive, all_of_it, each.packing, **options)
+        else:
+            shutil.copy(archive, all_of_it)
+        for name, pattern in each.files.items():
+            found = [path for path in Path(all_of_it).rglob(pattern) if path.is_file() and not path.is_symlink()]
+            found = [path for path in found if "__MACOSX" not in path.parts]
+            if len(found) != 1:
+                raise DataError(f"expected one file {pattern} in it; found {len(found)}")
+            found[0].replace(folder / name)
 
 
 def _record(cache: Path) -> dict[str, str]:
+    """Address -> checksum of the first download."""
     path = cache / RECORD
     return files.read_json(path) if path.is_file() else {}
-
-
-def _remember(unit: DataSet, paths: Iterable[Path], cache: Path) -> None:
-    """Records the checksums of downloads for which none is published."""
-    import pooch
-
-    new = {
-        each.url: f"sha256:{pooch.file_hash(path)}"
-        for each, path in zip(unit.downloads, paths, strict=True)
-        if not each.checksum
-    }
-    if new:
-        files.write_json(cache / RECORD, _record(cache) | new)

@@ -7,6 +7,7 @@ a later download that differs is refused. The Yelp archives are Zhang, Zhao and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,11 @@ MNIST_MD5 = {  # of the unpacked files; a .gz wrapper may differ
 
 @dataclass(frozen=True)
 class Download:
-    """One file at one address, and which of its members are installed under which name ("" ends every name)."""
+    """One file at one address, and what is installed of it."""
 
     url: str
-    members: Mapping[str, str]  # end of a member's name in the archive -> file name in the unit
-    packing: str = ""  # "tar", "zip", or "" for a file that is installed as it is
+    files: Mapping[str, str]  # name in the unit -> name in the archive, or a pattern that one file matches
+    packing: str = ""  # "gztar", "zip", or "" for a file that is installed as it is
     checksum: str = ""  # "md5:..." or "sha256:..." of the download itself; "" where none is known
 
 
@@ -42,53 +43,58 @@ class DataSet:
     one_file: bool = False  # the unit is a file and not a folder
 
 
-def _mnist(name: str) -> Download:
-    url = f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz"  # the mirror that the PyTorch project keeps
-    return Download(url, {"": f"{name}.gz"})
-
-
 def _is_mnist(folder: Path) -> None:
     for name, md5 in MNIST_MD5.items():
         idx.read(folder, name, md5)
 
 
-def _has_reviews(train: int, test: int, stars: int) -> Callable[[Path], None]:
-    def check(folder: Path) -> None:
-        for name, expected in (("train.csv", train), ("test.csv", test)):
-            found = len(reviews.reviews(folder / name, stars)[1])
-            if found != expected:
-                raise DataError(f"{folder / name}: expected {expected:,} reviews; found {found:,}.")
-
-    return check
+def _has_reviews(stars: int, train: int, test: int, folder: Path) -> None:
+    for name, expected in (("train.csv", train), ("test.csv", test)):
+        found = len(reviews.reviews(folder / name, stars)[1])
+        if found != expected:
+            raise DataError(f"{folder / name}: expected {expected:,} reviews; found {found:,}.")
 
 
-def _is_table(key: str, rows: int, counts: Mapping[str, int]) -> Callable[[Path], None]:
-    """Checks a Medicare table by its number of rows and of each sex, as published."""
-
-    def check(file: Path) -> None:
-        table = medicare.read(file, medicare.TABLES[key])
-        sexes = table["BENE_SEX_IDENT_CD"].value_counts()
-        found = {"": len(table), **{code: int(sexes.get(code, 0)) for code in counts}}
-        if found != {"": rows, **counts}:
-            raise DataError(f"{file}: expected {rows:,} rows, by sex {dict(counts)}; found {found}.")
-
-    return check
+def _has_rows(table: medicare.Table, rows: int, males: int | None, file: Path) -> None:
+    """Compares a Medicare table with the numbers of rows and of males that are published."""
+    sexes = medicare.read(file, table)[medicare.SEX.name]
+    found = len(sexes), int((sexes == "1").sum())
+    if found != (rows, found[1] if males is None else males):
+        raise DataError(f"{file}: expected {rows:,} rows, of males {males}; found {found[0]:,} and {found[1]:,}.")
 
 
+def _of(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the mirror that the PyTorch project keeps
+_FAST_AI = "https://s3.amazonaws.com/fast-ai-nlp/"
 _CMS = "https://www.cms.gov/Research-Statistics-Data-and-Systems/Statistics-Trends-and-Reports/BSAPUFS/Downloads/"
-_REVIEWS = {"/train.csv": "train.csv", "/test.csv": "test.csv"}
-_BATCHES = ("batches.meta", "test_batch", *(f"data_batch_{number}" for number in range(1, 6)))
-_SENTENCES = ("yelp_labelled.txt", "amazon_cells_labelled.txt", "imdb_labelled.txt")
+
+
+def _reviews(name: str, stars: int, train: int, test: int) -> DataSet:
+    download = Download(f"{_FAST_AI}{name}.tgz", _of("train.csv", "test.csv"), "gztar")
+    return DataSet(name, (download,), functools.partial(_has_reviews, stars, train, test))
+
+
+def _medicare(address: str, name: str, table: medicare.Table, rows: int, males: int | None = None) -> DataSet:
+    download = Download(f"{_CMS}{address}.zip", {f"{name}.csv": "*.csv"}, "zip")
+    return DataSet(f"cms/{name}.csv", (download,), functools.partial(_has_rows, table, rows, males), one_file=True)
+
 
 OFFICIAL = {
-    "mnist": DataSet("MNIST/raw", tuple(_mnist(name) for name in MNIST_MD5), check=_is_mnist),
+    "mnist": DataSet(
+        "MNIST/raw",
+        tuple(Download(f"{_MIRROR}{name}.gz", {f"{name}.gz": "*"}) for name in MNIST_MD5),
+        check=_is_mnist,
+    ),
     "cifar10": DataSet(
         "cifar-10-batches-py",
         (
             Download(
                 "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-                {f"/{name}": name for name in _BATCHES},
-                "tar",
+                _of("batches.meta", "test_batch", *(f"data_batch_{number}" for number in range(1, 6))),
+                "gztar",
                 checksum="md5:c58f30108f718f92721af3b95e74349a",
             ),
         ),
@@ -98,33 +104,17 @@ OFFICIAL = {
         (
             Download(
                 "https://archive.ics.uci.edu/static/public/331/sentiment+labelled+sentences.zip",
-                {f"/{name}": name for name in _SENTENCES},
+                _of("yelp_labelled.txt", "amazon_cells_labelled.txt", "imdb_labelled.txt"),
                 "zip",
                 checksum="sha256:afc26626d710899948693e1a61405dce197f57ffa719fa1130d346b4cc095343",
             ),
         ),
     ),
-    "yelp_polarity": DataSet(
-        "yelp_review_polarity_csv",
-        (Download("https://s3.amazonaws.com/fast-ai-nlp/yelp_review_polarity_csv.tgz", _REVIEWS, "tar"),),
-        check=_has_reviews(560_000, 38_000, stars=2),
-    ),
-    "yelp_full": DataSet(
-        "yelp_review_full_csv",
-        (Download("https://s3.amazonaws.com/fast-ai-nlp/yelp_review_full_csv.tgz", _REVIEWS, "tar"),),
-        check=_has_reviews(650_000, 50_000, stars=5),
-    ),
-    "cms": DataSet(
-        "cms/2010_Chronic_Conditions_PUF.csv",
-        (Download(_CMS + "2010_ChronicConditions_PUF.zip", {".csv": "2010_Chronic_Conditions_PUF.csv"}, "zip"),),
-        check=_is_table("chronic", 22_003, {}),
-        one_file=True,
-    ),
-    "cms_inpatient": DataSet(
-        "cms/2008_BSA_Inpatient_Claims_PUF.csv",
-        (Download(_CMS + "2008_BSA_Inpatient_Claims_PUF.zip", {".csv": "2008_BSA_Inpatient_Claims_PUF.csv"}, "zip"),),
-        check=_is_table("inpatient", 588_415, {"1": 258_217, "2": 330_198}),
-        one_file=True,
+    "yelp_polarity": _reviews("yelp_review_polarity_csv", 2, 560_000, 38_000),
+    "yelp_full": _reviews("yelp_review_full_csv", 5, 650_000, 50_000),
+    "cms": _medicare("2010_ChronicConditions_PUF", "2010_Chronic_Conditions_PUF", medicare.CHRONIC, 22_003),
+    "cms_inpatient": _medicare(
+        *("2008_BSA_Inpatient_Claims_PUF", "2008_BSA_Inpatient_Claims_PUF"), medicare.INPATIENT, 588_415, males=258_217
     ),
 }
 DEFAULT = ("mnist", "cifar10", "yelp", "cms")  # the four cases; the rest by name

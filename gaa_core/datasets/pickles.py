@@ -1,6 +1,4 @@
-"""Pickles that hold numpy arrays and plain containers, and nothing else: a pickle is a program, so it is kept to few
-words.
-"""
+"""Pickles that hold numpy arrays and plain containers, and nothing else: any other pickle is a program."""
 
 from __future__ import annotations
 
@@ -22,18 +20,11 @@ def _encode(text: str, codec: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-_ARRAYS = np._core.multiarray
-_ADMITTED = {  # as numpy 1 and numpy 2 spell them
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _encode,
-    **{
-        (f"numpy.{core}.multiarray", name): getattr(_ARRAYS, name)
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    },
-    **{(f"numpy.{core}.numeric", "_frombuffer"): np._core.numeric._frombuffer for core in ("core", "_core")},
-}
+_ADMITTED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("_codecs", "encode"): _encode}
+for _core in ("core", "_core"):  # as numpy 1 and numpy 2 spell it
+    _ADMITTED[f"numpy.{_core}.numeric", "_frombuffer"] = np._core.numeric._frombuffer
+    for _name in ("_reconstruct", "scalar"):
+        _ADMITTED[f"numpy.{_core}.multiarray", _name] = getattr(np._core.multiarray, _name)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -50,13 +41,11 @@ def read(path: Path) -> Any:
     """What a pickle of arrays, containers, numbers and texts holds; texts of Python 2 come as bytes."""
     if not path.is_file():
         raise DataError(f"{path} is missing: expected a pickled batch.")
-    size = path.stat().st_size
-    if size > _LARGEST:
+    if (size := path.stat().st_size) > _LARGEST:
         raise DataError(f"{path} has {size:,} bytes: expected at most {_LARGEST:,}.")
     try:
         with path.open("rb") as stream:
             return _Unpickler(stream, encoding="bytes").load()
     except Exception as error:  # a hostile or broken pickle can raise anything; nothing of it has been run
-        raise DataError(
-            f"{path} is corrupt or not a pickle of plain arrays: {error or type(error).__name__}."
-        ) from error
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path} is corrupt or not a pickle of plain arrays: {reason}.") from error
