@@ -1,4 +1,4 @@
-"""RayEngine: every worker a process of its own, on this machine or on many. Whoever does not answer properly is absent.
+"""RayEngine: every worker a process of its own, on this machine or on many. One that gives no proper answer is absent.
 
 The parameter server is the process that calls `run`. A step is: theta is put into the object store once, every worker
 is asked, and each answer is a small header, which is checked, then a body, whose real size is checked before it is
@@ -8,6 +8,7 @@ timeout. Ray moves Python objects, so who may join a cluster is a matter of its 
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -18,11 +19,8 @@ from torch import Tensor
 from gaa_core.attacks.base import Attack
 from gaa_core.cases.base import Split
 from gaa_core.distributed.cluster import connect, import_ray
-from gaa_core.distributed.faults import Fault
-from gaa_core.distributed.ray_round import Round
-from gaa_core.distributed.ray_worker import Work, Worker
-from gaa_core.distributed.seats import Seat
-from gaa_core.distributed.wire import Wire
+from gaa_core.distributed.ray_round import Round, Seat
+from gaa_core.distributed.ray_worker import Wire, Work, Worker, fingerprint
 from gaa_core.engine import ABSENCES, Answers
 from gaa_core.errors import GaaError
 from gaa_core.models import FlatModel
@@ -34,16 +32,19 @@ class RayEngine:
 
     `workers` is their number (None: the run's n). `address` None starts a cluster on this machine, with `cpus` (None:
     all) and an object store of `object_store_bytes`; "auto" or "host:port" joins one; a process that is connected to
-    Ray already stays so. A worker that has not answered `timeout_s` after the step began is absent from it; a worker
+    Ray already stays so. A worker that has not answered `timeout_s` after the step began is absent from it. A worker
     that is absent for any reason is started anew, at once the first time, then ever later while it does no better, and
     rejoins at the step that runs when it is ready. `start_s` is how long the first start may take. `transport`
-    "float16" halves the bytes (each submission is scaled to its largest number first). Attackers that look at others
-    get their submissions through a channel among workers that `collusion=False` closes: then each forges from its own
-    gradient alone. `faults` are for tests and lessons.
+    "float16" sends fewer bytes than "full" does in the model's own dtype (each submission is scaled to its largest
+    number first). Attackers that look at others get their submissions through a channel among workers, which
+    `collusion=False` closes: then each forges from its own gradient alone.
+
+    Workers get their samples from the server, whatever data their machine has, and a worker whose samples or torch
+    version differ ends the run. So does, when it is over, a run in which no submission was ever accepted (GaaError).
 
     After a run `absences` counts what happened, by reason, and `complaint` is the last error that a worker raised. The
     processes stay for the next run of the same engine; `close()` or a `with` block dismisses them, and stops a cluster
-    of its own.
+    that was started here.
     """
 
     actor: ClassVar[type] = Worker  # what runs in each process
@@ -51,9 +52,8 @@ class RayEngine:
     workers: int | None = None
     address: str | None = None
     timeout_s: float = 30.0
-    transport: str = "float32"
+    transport: str = "full"
     collusion: bool = True
-    faults: tuple[Fault, ...] = ()
     cpus: int | None = None
     object_store_bytes: int = 200_000_000
     start_s: float = 180.0
@@ -64,8 +64,7 @@ class RayEngine:
     _connection: str = field(default="", init=False, repr=False)
 
     def __post_init__(self):
-        Wire(1, self.transport)
-        self.faults = tuple(self.faults)
+        Wire(1, transport=self.transport)
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise GaaError(f"RayEngine needs workers to be a whole number of at least 1; found {self.workers!r}.")
         if not (self.timeout_s > 0 and self.start_s > 0):
@@ -77,27 +76,36 @@ class RayEngine:
         """Connect, share out the samples and wait for all workers. They compute one by one: `method` is not asked."""
         if self.workers is not None and self.workers != len(shards):
             raise GaaError(f"{self!r} has {self.workers} workers, and the run n={len(shards)}: they must be equal.")
+        dtype = model.initial().dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise GaaError(f"RayEngine needs a network in float32 or float64; found {dtype}.")
         self._owner = connect(self.address, self.cpus, self.object_store_bytes) or self._owner
         ray = import_ray()
         context = ray.get_runtime_context()
         connection = f"{context.gcs_address} {context.get_job_id()}"
-        if connection != self._connection:  # whoever sat here was on another cluster, or with a process before this one
+        if connection != self._connection:  # earlier processes were on another cluster, or called by another process
             self.seats, self._connection = [], connection
         self.absences, self.complaint = dict.fromkeys(ABSENCES[1:], 0), ""
-        self._wire, self._buffer = Wire(model.d, self.transport), torch.full((len(shards), model.d), torch.nan)
-        work = ray.put(Work(model.network, model.loss_function, batch_size, seed, self._wire, self.faults))
+        self._wire = Wire(model.d, str(dtype).removeprefix("torch."), self.transport)
+        self._buffer = torch.full((len(shards), model.d), torch.nan, dtype=dtype)
+        self._asked, self._accepted, self._outer = False, False, sys.exception()
+        work = ray.put(self.work(model, batch_size, seed))
         actor = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=0)(self.actor)
         while len(self.seats) > len(shards):
             self.seats.pop().leave()
         while len(self.seats) < len(shards):
             self.seats.append(Seat(actor))
-        for number, (samples, shard) in enumerate(_put_samples(train, shards)):
-            self.seats[number].assign(number, work, samples, shard)
+        for number, (data, samples, shard) in enumerate(_put_samples(train, shards)):
+            self.seats[number].assign(data, number, work, samples, shard)
         self._wait_for_all(time.monotonic() + self.start_s)
         return self
 
+    def work(self, model: FlatModel, batch_size: int, seed: int) -> Work:
+        """What all workers of a run are told."""
+        return Work(model, batch_size, seed, self._wire, torch.get_default_dtype())
+
     def ask(self, theta: Tensor, step: int, attack: Attack | None, byzantine: Tensor) -> Answers:
-        """Everybody's submission at theta, or NaN and the reason; at most `timeout_s`."""
+        """All submissions at theta, or NaN and the reason; at most `timeout_s`."""
         current = Round(self.seats, self._wire, self._buffer, step, self.timeout_s)
         together = self.collusion and bool(byzantine.any()) and not _forges_alone(attack)
         sent = import_ray().put((theta.detach().cpu().numpy(), attack, byzantine.numpy(), together))
@@ -105,6 +113,7 @@ class RayEngine:
         self.complaint = current.complaint or self.complaint
         for number in answers.absences[answers.absences > 0].tolist():
             self.absences[ABSENCES[number]] += 1
+        self._asked, self._accepted = True, self._accepted or bool((answers.absences == 0).any())
         answers.submissions = answers.submissions.to(theta.device)
         return answers
 
@@ -117,7 +126,13 @@ class RayEngine:
         return [seat.node for seat in self.seats]
 
     def end(self) -> None:
-        """The run is over. The workers stay for the next run of this engine."""
+        """The run is over; the workers stay for the next run of this engine. GaaError where none was ever accepted."""
+        failing = sys.exception() is not self._outer  # the run ends with an error of its own
+        if self._asked and not self._accepted and not failing:
+            counts = {reason: count for reason, count in self.absences.items() if count}
+            raise GaaError(
+                f"No worker ever answered properly, so the parameters never moved: {counts}. {self.complaint}".rstrip()
+            )
 
     def close(self) -> None:
         """Dismiss the workers, and stop the cluster if it was started here."""
@@ -145,25 +160,32 @@ class RayEngine:
                 ray.wait(arriving, timeout=max(0.0, min(1.0, deadline - time.monotonic())))
             missing = [seat for seat in missing if not seat.is_ready()]
         if missing:
+            why = next((f" One of them: {seat.complaint}" for seat in missing if seat.complaint), "")
             self.close()
-            raise GaaError(f"{len(missing)} of the workers did not start within start_s={self.start_s} s.")
+            raise GaaError(f"{len(missing)} of the workers did not start within start_s={self.start_s} s.{why}")
 
 
 def _forges_alone(attack: object) -> bool:
-    """Whether Byzantine workers need nobody else's submission to forge their own."""
+    """Whether Byzantine workers forge their own submissions without seeing those of others."""
     return attack is None or (
         isinstance(attack, Attack) and (not attack.colludes or type(attack).forge is Attack.forge)
     )
 
 
-def _put_samples(train: Split, shards: list[Tensor]) -> list[tuple[object, object]]:
-    """For each worker its samples in the object store and its index into them: one copy for all where they share them
-    (iid), else to each its own alone.
+def _put_samples(train: Split, shards: list[Tensor]) -> list[tuple[str, object, object]]:
+    """For each worker the fingerprint of its data, its samples in the object store, and its index into them: one copy
+    for all where they share them (iid), else to each its own alone.
     """
     ray = import_ray()
-    inputs, targets = train.inputs.cpu(), train.targets.cpu()
-    if all(torch.equal(shard, shards[0]) for shard in shards):
-        samples, shard = ray.put((inputs.numpy(), targets.numpy())), ray.put(shards[0].cpu().numpy())
-        return [(samples, shard)] * len(shards)
-    own = [(inputs[shard.cpu()].numpy(), targets[shard.cpu()].numpy()) for shard in shards]
-    return [(ray.put(samples), ray.put(torch.arange(len(samples[1])).numpy())) for samples in own]
+    try:
+        inputs, targets = train.inputs.cpu().numpy(), train.targets.cpu().numpy()
+    except TypeError as error:
+        raise GaaError(f"RayEngine cannot send samples of {train.inputs.dtype}, {train.targets.dtype}.") from error
+    shards = [shard.cpu().numpy() for shard in shards]
+
+    def put(inputs, targets, shard) -> tuple[str, object, object]:
+        return fingerprint(inputs, targets, shard), ray.put((inputs, targets)), ray.put(shard)
+
+    if all((shard.shape == shards[0].shape) and (shard == shards[0]).all() for shard in shards):
+        return [put(inputs, targets, shards[0])] * len(shards)
+    return [put(inputs[shard], targets[shard], torch.arange(len(shard)).numpy()) for shard in shards]

@@ -1,22 +1,94 @@
-"""One step on Ray: ask everybody, check what comes, give up at the deadline."""
+"""The server's side of one step on Ray: ask all workers, check what comes, give up at the deadline, start anew."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.distributed.cluster import import_ray
-from gaa_core.distributed.seats import Seat
+from gaa_core.distributed.ray_worker import Header, Wire
 from gaa_core.engine import Answers, absence
 from gaa_core.errors import GaaError
 
-if TYPE_CHECKING:
-    from gaa_core.distributed.wire import Header, Wire
+#: Seconds before the second, third... restart in a row; the first is at once, and those after the last take the last.
+_PATIENCE = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+
+
+class Seat:
+    """A worker's place at the server. `actor.remote()` starts a process for it, which takes seconds; it is not waited
+    for. A process that fails is replaced.
+    """
+
+    def __init__(self, actor: object):
+        self._class = actor
+        self.actor = None  # the present handle, or None
+        self.pid: int | None = None  # of the present process, once it is ready
+        self.node = ""  # the address of its machine
+        self.complaint = ""  # why the last process did not get ready
+        self.arriving = None  # resolves when the process that was called is ready
+        self._not_before = 0.0
+
+    def assign(self, data: str, *arguments: object) -> None:
+        """A new run: the process here loads these (number, work, samples, shard), and so do those that replace it.
+
+        `data` is the fingerprint of what it must have.
+        """
+        self.number, self._data, self._arguments = arguments[0], data, arguments
+        self.answered = -2  # the last step that was answered properly; -2 is before any
+        self.failures = 0  # since then
+        self._not_before = 0.0
+        if self.actor is None:
+            self._call()
+        else:
+            self.arriving = self.actor.load.remote(*arguments)
+
+    def _call(self) -> None:
+        self.actor = self._class.remote()
+        self.arriving = self.actor.load.remote(*self._arguments)
+
+    def is_ready(self) -> bool:
+        """Whether a process is here and can be asked. Calls a new one when it is time to."""
+        ray = import_ray()
+        if self.actor is None:
+            if time.monotonic() >= self._not_before:
+                self._call()
+            return False
+        if self.arriving is None:
+            return True
+        if not ray.wait([self.arriving], timeout=0)[0]:
+            return False
+        try:
+            self.pid, self.node, data = ray.get(self.arriving)
+        except Exception as error:  # it died on the way, or with its node, or could not load
+            self.complaint = str(error).strip().splitlines()[-1]
+            self.fail()
+            return False
+        if data != self._data:
+            raise GaaError(f"The worker on {self.node} has other samples or another torch version than the server.")
+        self.arriving = None
+        return True
+
+    def succeed(self, step: int) -> None:
+        """It answered."""
+        self.answered, self.failures = step, 0
+
+    def fail(self) -> None:
+        """It did not: it is dismissed, and another is called, the later the more often this has happened."""
+        self.leave()
+        self._not_before = time.monotonic() + _PATIENCE[min(self.failures, len(_PATIENCE) - 1)]
+        self.failures += 1
+        if self._not_before <= time.monotonic():
+            self._call()
+
+    def leave(self) -> None:
+        """Dismiss the process."""
+        if self.actor is not None:
+            import_ray().kill(self.actor, no_restart=True)
+        self.actor = self.arriving = self.pid = None
 
 
 @dataclass
@@ -26,15 +98,15 @@ class _Awaited:
     seat: Seat
     header_ref: object
     body_ref: object
-    plotting: bool  # what comes is for the other attackers, not for the server
+    channelled: bool  # what comes is for the other attackers, not for the server
     header: Header | None = None
 
 
 class Round:
-    """The answers to one broadcast `sent`. The rows of `liars` (bool [n]) are forged together, in a second exchange.
+    """The answers to one broadcast. The rows of `colluding` (bool [n]) are forged together, in a second exchange.
 
-    Attackers wait for each other and for the honest until half of the time is over; whoever of them has nothing by then
-    is absent. `buffer` [n, d] takes the submissions.
+    Attackers wait for each other and for the benign workers until half of the time is over; those that have nothing by
+    then are absent. `buffer` [n, d] takes the submissions.
     """
 
     def __init__(self, seats: list[Seat], wire: Wire, buffer: Tensor, step: int, seconds: float):
@@ -48,20 +120,20 @@ class Round:
         self.channel: dict[int, tuple[Header, object]] = {}  # what attackers get to see
         self.ray = import_ray()
 
-    def answers(self, sent: object, liars: Tensor) -> Answers:
-        """Ask, wait, and say what came."""
-        self.sent, self.liars = sent, liars.tolist()
-        plot = any(self.liars)
+    def answers(self, sent: object, colluding: Tensor) -> Answers:
+        """Ask, wait, and return what came."""
+        self.sent, self.colluding = sent, colluding.tolist()
+        exchange = any(self.colluding)
         for seat in self._ready_seats():
             refs = seat.actor.submit.options(num_returns=2).remote(self.step, sent)
-            self._expect(seat, refs, plotting=self.liars[seat.number])
-        while (self.waiting or plot) and time.monotonic() < self.deadline:
-            if plot and (time.monotonic() >= self.halfway or not self._computing()):
-                self._plot()
-                plot = False
-            if not self.waiting:  # there was nobody left to plot
+            self._expect(seat, refs, channelled=self.colluding[seat.number])
+        while (self.waiting or exchange) and self._left() > 0:
+            if exchange and (time.monotonic() >= self.halfway or all(each.header for each in self.waiting.values())):
+                self._exchange()
+                exchange = False
+            if not self.waiting:  # no attacker was left
                 break
-            until = self.halfway if plot else self.deadline
+            until = self.halfway if exchange else self.deadline
             arrived, _ = self.ray.wait(list(self.waiting), timeout=max(0.0, until - time.monotonic()))
             for ref in arrived:
                 self._receive(self.waiting.pop(ref))
@@ -69,37 +141,36 @@ class Round:
             self._refuse(awaited.seat, "timeout")
         return self._close()
 
+    def _left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
     def _ready_seats(self) -> list[Seat]:
         """Those that can be asked now; when there is none, those that can first."""
-        ready = [seat for seat in self.seats if seat.is_ready()]
-        while not ready and time.monotonic() < self.deadline:
+        while True:
+            ready = [seat for seat in self.seats if seat.is_ready()]
+            left = min(0.2, self._left())
+            if ready or not left:
+                return ready
             arriving = [seat.arriving for seat in self.seats if seat.arriving is not None]
-            left = max(0.0, min(0.2, self.deadline - time.monotonic()))
             if arriving:
                 self.ray.wait(arriving, timeout=left)
             else:  # all were dismissed more than once, and it is not yet time to call others
                 time.sleep(left)
-            ready = [seat for seat in self.seats if seat.is_ready()]
-        return ready
 
-    def _expect(self, seat: Seat, refs: list, plotting: bool) -> None:
+    def _expect(self, seat: Seat, refs: list, channelled: bool) -> None:
         header_ref, body_ref = refs
-        self.waiting[header_ref] = _Awaited(seat, header_ref, body_ref, plotting)
+        self.waiting[header_ref] = _Awaited(seat, header_ref, body_ref, channelled)
 
-    def _computing(self) -> bool:
-        return any(each.header is None for each in self.waiting.values())
-
-    def _plot(self) -> None:
+    def _exchange(self) -> None:
         """The second exchange: every attacker that is there gets what all have, and forges its share of it."""
         for ref, awaited in list(self.waiting.items()):
-            if awaited.plotting:
+            if awaited.channelled:
                 self._refuse(self.waiting.pop(ref).seat, "timeout")
         numbers = sorted(self.channel)
         headers, bodies = [self.channel[i][0] for i in numbers], [self.channel[i][1] for i in numbers]
-        for number in filter(lambda i: self.liars[i], numbers):
-            seat = self.seats[number]
-            call = seat.actor.conspire.options(num_returns=2)
-            self._expect(seat, call.remote(self.step, self.sent, numbers, headers, *bodies), plotting=False)
+        for number in filter(lambda i: self.colluding[i], numbers):
+            call = self.seats[number].actor.conspire.options(num_returns=2)
+            self._expect(self.seats[number], call.remote(self.step, self.sent, numbers, headers, *bodies), False)
 
     def _receive(self, awaited: _Awaited) -> None:
         errors = self.ray.exceptions
@@ -118,20 +189,19 @@ class Round:
 
     def _open(self, awaited: _Awaited) -> str:
         """Check a header and the size of what it announces; nothing large has been fetched yet."""
-        refs = [awaited.header_ref, awaited.body_ref]
-        left = max(1, int(1000 * (self.deadline - time.monotonic())))
-        found = self.ray.experimental.get_object_locations(refs, timeout_ms=left)
+        refs, left = [awaited.header_ref, awaited.body_ref], max(0.001, self._left())
+        found = self.ray.experimental.get_object_locations(refs, timeout_ms=max(1, int(1000 * left)))
         if found.get(awaited.header_ref, {}).get("node_ids"):  # a header comes with the reply, never through the store
             return "size"
-        header = self.ray.get(awaited.header_ref, timeout=left / 1000)
+        header = self.ray.get(awaited.header_ref, timeout=left)
         reason = self.wire.refuse_header(header, self.step, awaited.seat.answered)
         if not reason and self.wire.refuse_size(found.get(awaited.body_ref, {}).get("object_size")):
             reason = "size"
         if reason:
             return reason
-        if any(self.liars) and self.channel.get(awaited.seat.number) is None:
-            self.channel[awaited.seat.number] = (header, awaited.body_ref)
-        if awaited.plotting:
+        if any(self.colluding):
+            self.channel.setdefault(awaited.seat.number, (header, awaited.body_ref))
+        if awaited.channelled:
             return ""
         awaited.header = header
         if self.ray.wait([awaited.body_ref], timeout=0)[0]:  # on this machine already
@@ -141,8 +211,7 @@ class Round:
 
     def _read(self, awaited: _Awaited) -> str:
         """Copy an admitted body into its row of the buffer."""
-        left = max(0.001, self.deadline - time.monotonic())
-        body = self.ray.get(awaited.body_ref, timeout=left)  # a view of shared memory
+        body = self.ray.get(awaited.body_ref, timeout=max(0.001, self._left()))  # a view of shared memory
         reason = self.wire.refuse_body(body)
         if reason:
             return reason

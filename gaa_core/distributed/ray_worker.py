@@ -1,10 +1,14 @@
-"""One worker on Ray: a process with its own shard, which computes, tampers if it is Byzantine, and answers."""
+"""One worker on Ray: a process with its own shard, which computes, tampers if it is Byzantine, and answers.
+
+An answer is a small header that says what is coming, then the numbers. The server checks both before it uses them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +18,91 @@ from torch import Tensor
 from gaa_core import seeding
 from gaa_core.cases.base import Split
 from gaa_core.distributed.cluster import import_ray
-from gaa_core.distributed.faults import Fault
-from gaa_core.distributed.wire import Header, Wire
 from gaa_core.engine import LocalEngine, tamper
+from gaa_core.errors import UnknownName
 from gaa_core.models import FlatModel
+
+#: How submissions travel: in the model's dtype, or in float16, scaled so that the largest number is 1.
+TRANSPORTS = ("full", "float16")
+
+#: Bytes that an object may have beside its numbers: Ray's own description of it. A header has no more than these.
+SLACK = 4096
+
+Header = tuple[int, str, tuple[int, ...], int, float, float]  # step, dtype, shape, bytes, scale, loss
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How one submission of `d` numbers in the model's `dtype` travels. Raises UnknownName for another transport."""
+
+    d: int
+    dtype: str = "float32"
+    transport: str = "full"
+
+    def __post_init__(self):
+        if self.transport not in TRANSPORTS:
+            raise UnknownName("transport", str(self.transport), TRANSPORTS)
+
+    @property
+    def sent(self) -> str:
+        """The dtype on the way."""
+        return self.dtype if self.transport == "full" else self.transport
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one submission."""
+        return self.d * np.dtype(self.sent).itemsize
+
+    def pack(self, step: int, row: np.ndarray, loss: float) -> tuple[Header, np.ndarray]:
+        """Header and body of a submission [d]."""
+        scale = 1.0
+        if self.transport == "float16":
+            peak = float(np.abs(row).max())
+            scale = peak if 0 < peak < math.inf else 1.0
+            with np.errstate(over="ignore", invalid="ignore"):
+                row = (row / scale).astype(np.float16)
+        return (step, str(row.dtype), row.shape, row.nbytes, scale, loss), row
+
+    def unpack(self, header: Header, body: np.ndarray, out: np.ndarray) -> None:
+        """The submission in the model's dtype, into `out` [d]."""
+        np.copyto(out, body)  # the one copy: out of shared memory into the server's buffer
+        if self.transport == "float16":
+            out *= header[4]
+
+    def refuse_header(self, header: object, step: int, answered: int) -> str:
+        """Why a header is not that of an answer for `step` from a worker that last answered step `answered`, or ""."""
+        kinds = (int, str, tuple, int, float, float)
+        if not isinstance(header, tuple) or tuple(map(type, header)) != kinds or not 0 < header[4] < math.inf:
+            return "error"
+        said, dtype, shape, nbytes = header[:4]
+        if said != step:
+            return "twice" if said <= answered else "late" if said < step else "error"
+        if dtype != self.sent:
+            return "dtype"
+        if nbytes > self.nbytes:
+            return "size"
+        return "" if shape == (self.d,) and nbytes == self.nbytes else "shape"
+
+    def refuse_size(self, real: int | None) -> bool:
+        """Whether an object with this many bytes in the store must not be fetched. Unknown is too many."""
+        return real is None or real > self.nbytes + SLACK
+
+    def refuse_body(self, body: object) -> str:
+        """Why a fetched body is not what its header said, or ""."""
+        if not isinstance(body, np.ndarray) or body.shape != (self.d,):
+            return "shape"
+        return "" if body.dtype == self.sent else "dtype"
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
     """What is the same for all workers of a run."""
 
-    network: torch.nn.Module
-    loss: Callable[[Tensor, Tensor], Tensor]
+    model: FlatModel
     batch_size: int
     seed: int
     wire: Wire
-    faults: tuple[Fault, ...] = ()
+    default_dtype: torch.dtype = torch.float32  # of the server's process: attacks and losses may create tensors
 
 
 class Worker:
@@ -40,33 +113,29 @@ class Worker:
 
     def load(
         self, number: int, work: Work, samples: tuple[np.ndarray, np.ndarray], shard: np.ndarray
-    ) -> tuple[int, str]:
-        """Become worker `number` of a run. Its process id, and the address of the node that it is on: it is there."""
+    ) -> tuple[int, str, str]:
+        """Become worker `number` of a run: its process id, the address of its node, the fingerprint of its data."""
         torch.set_num_threads(1)
-        self.number, self.seed, self.wire, self.faults = number, work.seed, work.wire, work.faults
-        train, model = Split(*map(from_shared, samples)), FlatModel(work.network, work.loss)
-        shards = [from_shared(shard)]
-        self.local = LocalEngine(model, train, shards, work.batch_size, work.seed, "loop", first=number)
+        torch.set_default_dtype(work.default_dtype)
+        self.number, self.seed, self.wire = number, work.seed, work.wire
+        train, shards = Split(*map(from_shared, samples)), [from_shared(shard)]
+        self.local = LocalEngine(work.model, train, shards, work.batch_size, work.seed, "loop", first=number)
         self.loss = float("nan")
-        return os.getpid(), import_ray().util.get_node_ip_address()
+        return os.getpid(), import_ray().util.get_node_ip_address(), fingerprint(*samples, shard)
 
     def submit(self, step: int, sent: tuple) -> tuple[object, np.ndarray]:
         """Header and body for this step: its gradient; if Byzantine, what an attack that needs no others makes of it.
 
-        `sent` is what the server broadcast: theta [d], the attack, bool [n] who is Byzantine, and whether attackers
-        forge together: then what a Byzantine worker computed waits for `conspire`.
+        `sent` is what the server broadcast: theta [d], the attack, bool [n] which workers are Byzantine, and whether
+        attackers forge together: then what a Byzantine worker computed waits for `conspire`.
         """
         theta, attack, byzantine, together = sent
-        fault = next((fault for fault in self.faults if fault.strikes(self.number, step)), None)
-        if fault is not None:
-            fault.before()
         mine = torch.tensor([bool(byzantine[self.number])])
         gradient, losses = self.local.gradients(from_shared(theta), step, attack, mine)  # [1, d], [1]
         self.loss = float(losses[0])
         if not together:
             gradient = tamper(attack, gradient, mine, seeding.generator(self.seed, "attack", step, self.number))
-        header, body = self.wire.pack(step, gradient[0].numpy(), self.loss)
-        return (header, body) if fault is None else fault.after(header, body)
+        return self.wire.pack(step, gradient[0].numpy(), self.loss)
 
     def conspire(
         self, step: int, sent: tuple, numbers: list[int], headers: list[Header], *bodies: np.ndarray
@@ -76,16 +145,25 @@ class Worker:
         `numbers` are the workers, in order, whose gradients came through the collusion channel; its own is among them.
         """
         _, attack, byzantine, _ = sent
-        rows = np.empty((len(bodies), self.wire.d), dtype=np.float32)
+        rows = np.empty((len(bodies), self.wire.d), dtype=self.wire.dtype)
         for row, header, body in zip(rows, headers, bodies, strict=True):
             self.wire.unpack(header, body, row)
-        liars = torch.from_numpy(np.asarray(byzantine)[numbers])
-        forged = tamper(attack, torch.from_numpy(rows), liars, seeding.generator(self.seed, "attack", step))
+        colluding = torch.from_numpy(np.asarray(byzantine)[numbers])
+        forged = tamper(attack, torch.from_numpy(rows), colluding, seeding.generator(self.seed, "attack", step))
         return self.wire.pack(step, forged[numbers.index(self.number)].numpy(), self.loss)
 
 
 def from_shared(array: np.ndarray) -> Tensor:
-    """A tensor on the same memory. Ray's shared memory is read-only, which torch warns of; nobody here writes to it."""
+    """A tensor on the same memory. Ray's shared memory is read-only, which torch warns of; it is never written to."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """Digest of samples and of the torch version that reads them: equal on two machines, or their runs differ."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

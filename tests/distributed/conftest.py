@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
-from gaa_core.distributed import LocalCluster, RayEngine
+sys.path.append(str(Path(__file__).parents[2] / "notebooks/cluster"))  # what the notebook on clusters uses, too
 
 
 @pytest.fixture(scope="session")
@@ -14,28 +17,32 @@ def cluster():
     """Two nodes; a test that kills one starts another."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install 'gaa-core[distributed]'")
-    cluster = LocalCluster(nodes=2)
-    with cluster:
+    from local_cluster import LocalCluster, ray_processes
+
+    with LocalCluster(nodes=2) as cluster:
         yield cluster
-        started = [process for node in cluster.nodes for process in node.everybody()]
-    assert [process for process in started if process.is_running()] == []
+        started = ray_processes()
+    assert len(started) > 4
+    assert psutil.wait_procs(list(started), timeout=20)[1] == []
 
 
 @pytest.fixture(scope="session")
-def engine(cluster):
-    """Five workers that many tests share; Ray processes take seconds to start."""
-    with RayEngine(workers=5, address=cluster.address, timeout_s=30.0) as engine:
+def _engine(cluster):
+    from failing_workers import FaultyEngine
+
+    with FaultyEngine(workers=5, address=cluster.address) as engine:
         yield engine
 
 
 @pytest.fixture
-def faulty(engine):
-    """A function that puts faults into the workers of the next run, for the time of a test."""
-    before = engine.faults, engine.timeout_s
+def engine(_engine, monkeypatch):
+    """Five workers that many tests share, since Ray processes take seconds to start: `engine(*faults, **settings)`
+    gives the engine with these for the time of a test.
+    """
 
-    def change(*faults, timeout_s: float = 30.0):
-        engine.faults, engine.timeout_s = faults, timeout_s
-        return engine
+    def changed(*faults, **settings):
+        for name, value in {"faults": faults, **settings}.items():
+            monkeypatch.setattr(_engine, name, value)
+        return _engine
 
-    yield change
-    engine.faults, engine.timeout_s = before
+    return changed

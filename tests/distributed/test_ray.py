@@ -8,30 +8,26 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
+import torch
+from failing_workers import Fault, FaultyEngine, IdleEngine, measure_rounds
 
 from gaa_core import roles, run
 from gaa_core.aggregators import GAA, FLTrust, Krum, Mean
-from gaa_core.attacks import (
-    ALittleIsEnough,
-    GradientReversion,
-    LabelFlip,
-    MimicThenTurn,
-    NonFinite,
-    RandomFault,
-)
-from gaa_core.cases import MNIST
-from gaa_core.distributed import Fault, RayEngine
+from gaa_core.attacks import ALittleIsEnough, GradientReversion, LabelFlip, MimicThenTurn, NonFinite, RandomFault
+from gaa_core.cases import CMS, MNIST
+from gaa_core.distributed import RayEngine
+from gaa_core.distributed.ray_worker import SLACK, fingerprint
 from gaa_core.engine import ABSENCES
 from gaa_core.errors import GaaError
 
 pytestmark = pytest.mark.slow
 
 SMALL = {"steps": 12, "batch_size": 16, "lr": 0.05}
-NOBODY = roles.static(5, 0)
 
 
 def reasons(trace, worker: int) -> list[str]:
@@ -39,18 +35,13 @@ def reasons(trace, worker: int) -> list[str]:
     return [trace.settings["absences"][code] for code in trace.extras["absences"][:, worker]]
 
 
-def test_importing_the_package_does_not_import_ray():
-    code = "import sys, gaa_core.sweep as _, gaa_core.distributed as d; d.RayEngine(4); sys.exit('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
 @pytest.mark.parametrize(
     ("rule", "attack", "schedule"),
     [
-        (GAA(), None, NOBODY),
+        (GAA(), None, None),
         (GAA(), GradientReversion(), roles.static(5, 2)),
-        (GAA(norm_bound=2.0), RandomFault(std=1.0), roles.resampled(5, 0.5)),  # draws numbers together
-        (Krum(f=1), ALittleIsEnough(), roles.static(5, 1)),  # looks at the honest
+        (GAA(norm_bound=2.0), RandomFault(std=1.0), roles.randomized(5, 3)),  # draws numbers together
+        (Krum(f=1), ALittleIsEnough(), roles.static(5, 1)),  # looks at the benign workers
         (FLTrust(), MimicThenTurn(until=6), roles.static(5, 2)),  # remembers
         (Mean(), LabelFlip(), roles.static(5, 1)),  # changes its batches
     ],
@@ -58,7 +49,7 @@ def test_importing_the_package_does_not_import_ray():
 )
 def test_without_faults_the_trace_is_the_local_engine_s(engine, rule, attack, schedule):
     options = {**SMALL, "attack": attack, "roles": schedule}
-    real = run(MNIST, rule, engine=engine, **options)
+    real = run(MNIST, rule, engine=engine(), **options)
     for method, tolerance in (("loop", 1e-7), ("vmap", 2e-5)):
         local = run(MNIST, rule, n=5, method=method, **options)
         for column in ("loss", "qv_loss", "accuracy"):
@@ -70,98 +61,124 @@ def test_without_faults_the_trace_is_the_local_engine_s(engine, rule, attack, sc
 
 def test_workers_with_shards_of_their_own_draw_the_same_batches(engine):
     options = {**SMALL, "partition": "dirichlet"}
-    real, local = run(MNIST, Mean(), engine=engine, **options), run(MNIST, Mean(), n=5, method="loop", **options)
+    real, local = run(MNIST, Mean(), engine=engine(), **options), run(MNIST, Mean(), n=5, method="loop", **options)
     np.testing.assert_allclose(real.steps["loss"], local.steps["loss"], rtol=1e-7)
 
 
+def in_dtype(dtype: torch.dtype):
+    """CMS in another dtype, as numerical work and torch.set_default_dtype(torch.float64) ask for."""
+    data = CMS.load()
+    splits = {
+        name: replace(getattr(data, name), inputs=getattr(data, name).inputs.to(dtype)) for name in ("train", "test")
+    }
+    return replace(
+        CMS, load=lambda: replace(data, **splits), model=lambda data: CMS.model(data).to(dtype), similar=None
+    )
+
+
+def test_a_float64_network_trains_as_on_the_local_engine(engine):
+    case, options = in_dtype(torch.float64), {**SMALL, "attack": ALittleIsEnough(), "roles": roles.static(5, 2)}
+    real = run(case, Mean(), engine=engine(), **options)
+    local = run(case, Mean(), n=5, method="loop", **options)
+    np.testing.assert_array_equal(real.steps["qv_loss"], local.steps["qv_loss"])
+    assert (real.steps["missing"] == 0).all()
+
+
+def test_a_dtype_that_rules_do_not_take_is_refused_before_the_first_step(engine):
+    with pytest.raises(GaaError, match=r"float32 or float64; found torch\.bfloat16"):
+        run(in_dtype(torch.bfloat16), Mean(), engine=engine(), **SMALL)
+
+
+def test_a_run_in_which_no_submission_was_accepted_ends_with_an_error(engine):
+    with pytest.raises(GaaError, match=r"No worker ever answered properly.*'shape': "):
+        run(
+            MNIST,
+            Mean(),
+            engine=engine(*(Fault("shape", i) for i in range(5)), timeout_s=15.0),
+            **{**SMALL, "steps": 2},
+        )
+
+
+def test_a_worker_with_other_samples_ends_the_run(engine, monkeypatch):
+    monkeypatch.setattr("gaa_core.distributed.ray.fingerprint", lambda *arrays: fingerprint(*arrays)[::-1])
+    with pytest.raises(GaaError, match="has other samples or another torch version than the server"):
+        run(MNIST, Mean(), engine=engine(), **SMALL)
+
+
 def test_a_closed_channel_leaves_attackers_to_themselves(engine):
-    engine.collusion = False
-    try:
-        options = {**SMALL, "attack": ALittleIsEnough(), "roles": roles.static(5, 2)}
-        alone = run(MNIST, Mean(), engine=engine, **options)
-    finally:
-        engine.collusion = True
-    together = run(MNIST, Mean(), engine=engine, **options)
+    options = {**SMALL, "attack": ALittleIsEnough(), "roles": roles.static(5, 2)}
+    alone = run(MNIST, Mean(), engine=engine(collusion=False), **options)
+    together = run(MNIST, Mean(), engine=engine(collusion=True), **options)
     assert (alone.steps["missing"] == 0).all()
     assert not np.allclose(alone.steps["qv_loss"], together.steps["qv_loss"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("rule", [Mean(), GAA()], ids=repr)
-def test_every_fault_is_an_absence_with_its_reason(faulty, rule):
-    faults = [Fault(kind, worker, steps=(3,)) for worker, kind in enumerate(("die", "stale", "shape", "smuggle"))]
-    if isinstance(rule, GAA):
-        faults = [Fault(kind, worker, steps=(3,)) for worker, kind in enumerate(("nan", "dtype", "huge", "babble"))]
-    trace = run(MNIST, rule, engine=faulty(*faults), **{**SMALL, "steps": 6})
-    expected = ["nonfinite", "dtype", "size", "error"] if isinstance(rule, GAA) else ["died", "twice", "shape", "size"]
+@pytest.mark.parametrize(
+    ("rule", "kinds"),
+    [
+        (Mean(), {"die": "died", "stale": "twice", "shape": "shape", "smuggle": "size"}),
+        (GAA(), {"nan": "nonfinite", "dtype": "dtype", "huge": "size", "babble": "error"}),
+    ],
+    ids=repr,
+)
+def test_every_fault_is_an_absence_with_its_reason(engine, rule, kinds):
+    faults = [Fault(kind, worker, steps=(3,)) for worker, kind in enumerate(kinds)]
+    trace = run(MNIST, rule, engine=engine(*faults), **{**SMALL, "steps": 6})
     codes = trace.extras["absences"]
     assert (codes[:3] == 0).all()
-    assert [ABSENCES[code] for code in codes[3]] == [*expected, "present"]
+    assert [ABSENCES[code] for code in codes[3]] == [*kinds.values(), "present"]
     assert trace.steps["missing"][3] == trace.steps["nonfinite"][3] == 4
     np.testing.assert_allclose(trace.credits[3], [0, 0, 0, 0, 1], atol=1e-6)  # the others share
     assert {reason for worker in range(4) for reason in reasons(trace, worker)[4:]} <= {"restarting", "present"}
     assert (codes[:, 4] == 0).all()
 
 
-def test_a_missing_worker_is_what_a_non_finite_one_is(faulty):
+@pytest.mark.parametrize("rule", [GAA(), Krum(f=1)], ids=repr)
+def test_a_missing_worker_is_what_a_non_finite_one_is(engine, rule):
     """Credit 0, the others renormalised, one of `f` used up: exactly the rule of the finite mask."""
-    missing = Fault("nan", worker=0)
-    for rule in (GAA(), Krum(f=1)):
-        trace = run(MNIST, rule, engine=faulty(missing), **SMALL)
-        local = run(
-            MNIST, rule, n=5, attack=NonFinite(), roles=roles.static(5, 1), method="loop", **SMALL
-        )  # worker 0 again, at every step
-        np.testing.assert_allclose(trace.steps["qv_loss"], local.steps["qv_loss"], rtol=1e-6)
-        np.testing.assert_allclose(trace.credits, local.credits, atol=1e-6)
-        assert (trace.steps["missing"] == 1).all()
+    trace = run(MNIST, rule, engine=engine(Fault("nan", worker=0)), **SMALL)
+    local = run(MNIST, rule, n=5, attack=NonFinite(), roles=roles.static(5, 1), method="loop", **SMALL)
+    np.testing.assert_allclose(trace.steps["qv_loss"], local.steps["qv_loss"], rtol=1e-6)
+    np.testing.assert_allclose(trace.credits, local.credits, atol=1e-6)
+    assert (trace.steps["missing"] == 1).all()
 
 
-def test_a_first_answer_for_an_earlier_step_is_late(faulty):
-    trace = run(MNIST, Mean(), engine=faulty(Fault("stale", worker=2, steps=(0,))), **{**SMALL, "steps": 2})
+def test_a_first_answer_for_an_earlier_step_is_late(engine):
+    trace = run(MNIST, Mean(), engine=engine(Fault("stale", worker=2, steps=(0,))), **{**SMALL, "steps": 2})
     assert reasons(trace, 2)[0] == "late"
 
 
-def test_an_oversized_answer_never_reaches_the_server(faulty):
-    engine = faulty(Fault("huge", 0, steps=(1,)), Fault("smuggle", 1, steps=(1,)))  # 10 MB each in place of 0.1
-    run(MNIST, Mean(), engine=engine, **{**SMALL, "steps": 1})
+def test_an_oversized_answer_never_reaches_the_server(engine):
+    faults = Fault("huge", 0, steps=(1,)), Fault("smuggle", 1, steps=(1,))  # 10 MB each in place of 0.1
+    run(MNIST, Mean(), engine=engine(*faults), **{**SMALL, "steps": 1})
     before = psutil.Process().memory_info()
-    trace = run(MNIST, Mean(), engine=engine, **{**SMALL, "steps": 2})
+    trace = run(MNIST, Mean(), engine=engine(*faults), **{**SMALL, "steps": 2})
     after = psutil.Process().memory_info()
     assert trace.steps["missing"].tolist() == [0, 2]
     assert after.rss - after.shared - (before.rss - before.shared) < 8e6
 
 
-def test_an_attack_that_raises_is_told_and_not_counted_as_a_fault_of_all(faulty):
-    engine = faulty()
-    attack = GradientReversion(scale="ten")
-    with pytest.raises(GaaError, match=r"Every worker raised an error at step 0"):
-        run(MNIST, Mean(), engine=engine, attack=attack, roles=roles.static(5, 5), **SMALL)
+def test_an_attack_that_raises_is_told_and_not_counted_as_a_fault_of_all(engine):
+    attack = lambda own, benign, generator: own / "ten"  # noqa: E731
+    with pytest.raises(GaaError, match=r"Every worker raised an error at step 0.*TypeError"):
+        run(MNIST, Mean(), engine=engine(), attack=attack, roles=roles.static(5, 5), **SMALL)
 
 
 def test_half_the_bytes_cost_little_accuracy(engine):
     options = {"steps": 60, "batch_size": 32, "lr": 0.05}
-    whole = run(MNIST, GAA(), engine=engine, **options)
-    engine.transport = "float16"
-    try:
-        half = run(MNIST, GAA(), engine=engine, **options)
-    finally:
-        engine.transport = "float32"
+    whole = run(MNIST, GAA(), engine=engine(), **options)
+    half = run(MNIST, GAA(), engine=engine(transport="float16"), **options)
     assert (half.steps["missing"] == 0).all()
     assert half.accuracy == pytest.approx(whole.accuracy, abs=0.01)
 
 
 def test_a_number_of_workers_that_is_not_n_is_refused(engine):
     with pytest.raises(GaaError, match="must be equal"):
-        run(MNIST, Mean(), n=4, engine=engine, **SMALL)
-
-
-@pytest.mark.parametrize("options", [{"workers": 0}, {"timeout_s": 0}, {"transport": "pigeon"}])
-def test_engines_that_cannot_be_are_refused(options):
-    with pytest.raises(GaaError):
-        RayEngine(**options)
+        run(MNIST, Mean(), n=4, engine=engine(), **SMALL)
 
 
 class Killer:
-    """Ten times, at a random step: kill -9 of the process of worker 0, once it is back and has answered."""
+    """`times` times, at a random step: kill -9 of the process of worker 0, once it is back and has answered."""
 
     def __init__(self, engine: RayEngine, times: int):
         self.engine, self.left, self.killed = engine, times, []
@@ -180,42 +197,21 @@ class Killer:
             self.due = steps + self.draw.randint(2, 30)
 
 
-def test_ten_kills_one_hang_and_garbage_at_every_step(faulty):
-    options = {"batch_size": 32, "lr": 0.05, "steps": 400}
-    hang = Fault("hang", 1, steps=(50,), seconds=5.0)
-    engine = faulty(hang, Fault("shape", 2), timeout_s=4.0)
-    killer = Killer(engine, times=10)
-    trace = run(MNIST, GAA(norm_bound=2.0), engine=engine, progress=killer, **options)
+def test_kills_one_hang_and_garbage_at_every_step(engine):
+    options = {"batch_size": 32, "lr": 0.05, "steps": 250}
+    real = engine(Fault("hang", 1, steps=(50,), seconds=5.0), Fault("shape", 2), timeout_s=4.0)
+    killer = Killer(real, times=5)
+    trace = run(MNIST, GAA(norm_bound=2.0), engine=real, progress=killer, **options)
     absent = run(MNIST, GAA(norm_bound=2.0), n=5, attack=NonFinite(), roles=roles.static(5, 3), **options)
-    assert len(set(killer.killed)) == 10
-    assert reasons(trace, 0).count("died") == 10
+    assert len(set(killer.killed)) == reasons(trace, 0).count("died") == 5
     assert reasons(trace, 1)[50] == "timeout"
     assert "present" not in reasons(trace, 2)
     assert reasons(trace, 0)[-1] == reasons(trace, 1)[-1] == "present"
-    assert trace.steps["seconds"].max() <= 4.0 + 1.0
+    assert trace.steps["seconds"].max() <= 2 * 4.0  # the server's own work aside, no step outlasts the timeout
     assert trace.accuracy >= absent.accuracy - 0.01
 
 
-def test_a_run_can_go_on_on_real_workers(engine, tmp_path):
-    options = {**SMALL, "steps": 20, "attack": RandomFault(std=1.0), "roles": roles.static(5, 2)}
-
-    class Crash(Exception):
-        pass
-
-    def crash(steps):
-        if steps == 13:
-            raise Crash
-
-    path = tmp_path / "run.pt"
-    with pytest.raises(Crash):
-        run(MNIST, GAA(), engine=engine, checkpoint=path, checkpoint_every=6, progress=crash, **options)
-    resumed = run(MNIST, GAA(), engine=engine, checkpoint=path, resume=True, **options)
-    whole = run(MNIST, GAA(), n=5, method="loop", **options)
-    np.testing.assert_allclose(resumed.steps["qv_loss"], whole.steps["qv_loss"], rtol=1e-6)
-    np.testing.assert_allclose(resumed.credits, whole.credits, atol=1e-6)
-
-
-SCRIPT = """
+OWN_CLUSTER = """
 import json, psutil
 from gaa_core import run
 from gaa_core.aggregators import Mean
@@ -224,7 +220,6 @@ from gaa_core.distributed import RayEngine
 engine = RayEngine(workers=2, cpus=1, object_store_bytes=100_000_000)
 trace = run(MNIST, Mean(), engine=engine, steps=3, batch_size=8)
 children = [process.pid for process in psutil.Process().children(recursive=True)]
-{end}
 print(json.dumps([trace.accuracy, children]))
 """
 
@@ -233,7 +228,7 @@ def test_a_cluster_of_one_s_own_is_gone_with_its_process(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    done = subprocess.run([sys.executable, "-c", SCRIPT.format(end="")], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", OWN_CLUSTER], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     accuracy, children = json.loads(done.stdout.splitlines()[-1])
     assert 0 <= accuracy <= 1
@@ -266,27 +261,38 @@ def test_a_client_without_the_token_is_refused(cluster, token, tmp_path):
     assert "Authentication token is missing or incorrect" in done.stderr
 
 
-def test_a_run_across_two_nodes_survives_the_death_of_one(cluster, faulty):
-    engine = faulty(timeout_s=10.0)
-    when = {}
+def test_a_run_across_two_nodes_survives_the_death_of_one(cluster):
+    before = []  # a fresh engine: Ray spreads four first processes over both nodes, but later ones as it likes
 
     def kill(steps):
         if steps == 20:
-            when["before"] = engine.nodes()
-            cluster.kill_raylet(1)
+            before.extend(engine.nodes())
+            cluster.kill_node(1)
         if steps == 60:  # give Ray the time to notice, and the workers the time to start elsewhere
             deadline = time.monotonic() + 120
             while any(not seat.is_ready() for seat in engine.seats) and time.monotonic() < deadline:
                 time.sleep(0.1)
 
-    try:
-        trace = run(MNIST, GAA(), engine=engine, progress=kill, steps=80, batch_size=16, lr=0.05)
-    finally:
-        cluster.replace_node(1)
-    assert len(set(when["before"])) == 2, "the workers were on both nodes"
-    lost = [worker for worker, node in enumerate(when["before"]) if node == "127.0.0.3"]
-    assert 0 < len(lost) < 5
+    with FaultyEngine(workers=4, address=cluster.address, timeout_s=10.0) as engine:
+        try:
+            trace = run(MNIST, GAA(), engine=engine, progress=kill, steps=80, batch_size=16, lr=0.05)
+        finally:
+            cluster.restart_node(1)
+    lost = [worker for worker, node in enumerate(before) if node == "127.0.0.3"]
+    assert 0 < len(lost) < 4, "the workers were on both nodes"
     assert all("present" not in reasons(trace, worker)[20] for worker in lost)
-    assert (trace.extras["absences"][-1] == 0).all(), "everybody is back"
+    assert (trace.extras["absences"][-1] == 0).all(), "all are back"
     assert np.isfinite(trace.steps["qv_loss"]).all()
-    assert trace.steps["seconds"].max() <= 11.0
+    assert trace.steps["seconds"].max() <= 2 * 10.0
+
+
+def test_a_round_moves_the_bytes_of_a_submission(cluster):
+    import ray
+
+    with IdleEngine(workers=2, address=cluster.address, timeout_s=60.0) as engine:
+        assert (measure_rounds(engine, 2, 300_000, rounds=5) > 0).all()
+        refs = engine.seats[0].actor.submit.options(num_returns=2).remote(9, None)
+        ray.get(refs[0])
+        size = ray.experimental.get_object_locations(refs)[refs[1]]["object_size"]
+    assert 1.2e6 <= size <= 1.2e6 + SLACK
+    assert engine._buffer.isfinite().all()
