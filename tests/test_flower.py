@@ -105,8 +105,8 @@ def test_client_updates_are_submissions(python, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_example_federation_runs_under_flower_s_simulation(python, tmp_path):
-    done = call(python, tmp_path, "-m", "gaa_core.distributed.flower_app", "3")
+def test_the_example_federation_runs_under_flower_s_simulation(python, tmp_path, repository):
+    done = call(python, tmp_path, str(repository / "notebooks/cluster/flower_app.py"), "3")
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["accuracy"] > 0.6  # whichever row Flower's random node ids give the liar

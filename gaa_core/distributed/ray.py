@@ -8,7 +8,6 @@ timeout. Ray moves Python objects, so who may join a cluster is a matter of its 
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -39,8 +38,8 @@ class RayEngine:
     number first). Attackers that look at others get their submissions through a channel among workers, which
     `collusion=False` closes: then each forges from its own gradient alone.
 
-    Workers get their samples from the server, whatever data their machine has, and a worker whose samples or torch
-    version differ ends the run. So does, when it is over, a run in which no submission was ever accepted (GaaError).
+    Workers get their samples from the server, whatever data their machine has; a worker whose samples or torch version
+    differ ends the run (GaaError).
 
     After a run `absences` counts what happened, by reason, and `complaint` is the last error that a worker raised. The
     processes stay for the next run of the same engine; `close()` or a `with` block dismisses them, and stops a cluster
@@ -76,9 +75,6 @@ class RayEngine:
         """Connect, share out the samples and wait for all workers. They compute one by one: `method` is not asked."""
         if self.workers is not None and self.workers != len(shards):
             raise GaaError(f"{self!r} has {self.workers} workers, and the run n={len(shards)}: they must be equal.")
-        dtype = model.initial().dtype
-        if dtype not in (torch.float32, torch.float64):
-            raise GaaError(f"RayEngine needs a network in float32 or float64; found {dtype}.")
         self._owner = connect(self.address, self.cpus, self.object_store_bytes) or self._owner
         ray = import_ray()
         context = ray.get_runtime_context()
@@ -86,9 +82,8 @@ class RayEngine:
         if connection != self._connection:  # earlier processes were on another cluster, or called by another process
             self.seats, self._connection = [], connection
         self.absences, self.complaint = dict.fromkeys(ABSENCES[1:], 0), ""
-        self._wire = Wire(model.d, str(dtype).removeprefix("torch."), self.transport)
-        self._buffer = torch.full((len(shards), model.d), torch.nan, dtype=dtype)
-        self._asked, self._accepted, self._outer = False, False, sys.exception()
+        self._wire = Wire(model.d, str(model.dtype).removeprefix("torch."), self.transport)
+        self._buffer = torch.full((len(shards), model.d), torch.nan, dtype=model.dtype)
         work = ray.put(self.work(model, batch_size, seed))
         actor = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=0)(self.actor)
         while len(self.seats) > len(shards):
@@ -113,7 +108,6 @@ class RayEngine:
         self.complaint = current.complaint or self.complaint
         for number in answers.absences[answers.absences > 0].tolist():
             self.absences[ABSENCES[number]] += 1
-        self._asked, self._accepted = True, self._accepted or bool((answers.absences == 0).any())
         answers.submissions = answers.submissions.to(theta.device)
         return answers
 
@@ -126,13 +120,7 @@ class RayEngine:
         return [seat.node for seat in self.seats]
 
     def end(self) -> None:
-        """The run is over; the workers stay for the next run of this engine. GaaError where none was ever accepted."""
-        failing = sys.exception() is not self._outer  # the run ends with an error of its own
-        if self._asked and not self._accepted and not failing:
-            counts = {reason: count for reason, count in self.absences.items() if count}
-            raise GaaError(
-                f"No worker ever answered properly, so the parameters never moved: {counts}. {self.complaint}".rstrip()
-            )
+        """The run is over. The workers stay for the next run of this engine."""
 
     def close(self) -> None:
         """Dismiss the workers, and stop the cluster if it was started here."""

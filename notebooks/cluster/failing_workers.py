@@ -134,7 +134,7 @@ class IdleEngine(FaultyEngine):
 def measure_rounds(engine: IdleEngine, n: int, d: int, rounds: int = 30) -> np.ndarray:
     """Seconds of each of `rounds` rounds (broadcast theta, submit, gather) of n workers with d numbers each."""
     theta, byzantine = torch.zeros(d), torch.zeros(n, dtype=torch.bool)
-    model = SimpleNamespace(d=d, initial=lambda: theta[:1])
+    model = SimpleNamespace(d=d, dtype=theta.dtype)
     sample = Split(torch.zeros(1, 1), torch.zeros(1, dtype=torch.long))
     engine.begin(model, sample, [torch.zeros(1, dtype=torch.long)] * n, 1, 0, "loop")
     seconds = np.empty(rounds)

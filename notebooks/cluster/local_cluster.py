@@ -9,12 +9,13 @@ import secrets
 import psutil
 
 from gaa_core.distributed.cluster import import_ray
+from gaa_core.errors import GaaError
 
 #: Ray replaces 127.0.0.1 by the machine's outer address; any other 127.x is this machine alone (Linux).
 _HOST = "127.0.0.{}"
 
 #: How often a node is tried to be started: Ray gives its parts 30 s to appear, too little for a loaded machine.
-_ATTEMPTS = 3
+_ATTEMPTS = 6
 
 
 class LocalCluster:
@@ -51,10 +52,14 @@ class LocalCluster:
 
     def _add(self, number: int) -> object:
         address = _HOST.format(2 + number)
-        for _ in range(_ATTEMPTS - 1):
-            with contextlib.suppress(Exception):  # what Ray raises differs by the part that was late
+        for _ in range(_ATTEMPTS):
+            before = ray_processes()
+            try:
                 return self._cluster.add_node(node_ip_address=address, include_dashboard=False, **self.options)
-        return self._cluster.add_node(node_ip_address=address, include_dashboard=False, **self.options)
+            except Exception as error:  # what Ray raises differs by the part that was late
+                reason = f"{type(error).__name__}: {error}"
+                _kill(ray_processes() - before)
+        raise GaaError(f"The Ray node at {address} did not start in {_ATTEMPTS} attempts ({reason}).")
 
     def kill_node(self, number: int) -> None:
         """Kill -9 every process of a node, as if its machine had lost power; its workers go with it."""
@@ -68,11 +73,7 @@ class LocalCluster:
         """Disconnect this process, end every node, and what attempts to start one have left."""
         import_ray().shutdown()
         self._cluster.shutdown()
-        left = ray_processes() - self._children
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(list(left), timeout=20)
+        _kill(ray_processes() - self._children)
         for name, value in self._before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
@@ -85,3 +86,10 @@ def ray_processes() -> set[psutil.Process]:
             command = " ".join(each.cmdline())
             found |= {each} if "/ray/" in command or command.startswith("ray::") else set()
     return found
+
+
+def _kill(processes: set[psutil.Process]) -> None:
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(list(processes), timeout=20)

@@ -19,8 +19,8 @@ from gaa_core.simulator import Simulation
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'gaa-core[distributed]'")
 sys.path.append(str(Path(__file__).parents[2] / "notebooks/cluster"))  # what the notebook on clusters uses, too
 
-from failing_workers import IdleEngine, measure_rounds  # noqa: E402
-from local_cluster import LocalCluster  # noqa: E402
+from failing_workers import IdleEngine, measure_rounds
+from local_cluster import LocalCluster
 
 
 @pytest.fixture(scope="module")

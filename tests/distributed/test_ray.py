@@ -84,13 +84,8 @@ def test_a_float64_network_trains_as_on_the_local_engine(engine):
     assert (real.steps["missing"] == 0).all()
 
 
-def test_a_dtype_that_rules_do_not_take_is_refused_before_the_first_step(engine):
-    with pytest.raises(GaaError, match=r"float32 or float64; found torch\.bfloat16"):
-        run(in_dtype(torch.bfloat16), Mean(), engine=engine(), **SMALL)
-
-
 def test_a_run_in_which_no_submission_was_accepted_ends_with_an_error(engine):
-    with pytest.raises(GaaError, match=r"No worker ever answered properly.*'shape': "):
+    with pytest.raises(GaaError, match="No submission was accepted in 2 steps"):
         run(
             MNIST,
             Mean(),
