@@ -1,4 +1,4 @@
-"""How the field trains: momentum of workers, optimizers of the server, local steps, absent workers, a hook, the model."""
+"""How the field trains: worker momentum, server optimizers, local steps, absent workers, a hook, the model."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_run_with_an_optimizer_and_momentum_goes_on_to_the_same_trace(tmp_path
         return torch.optim.Adam(parameters, 1e-3)
 
     slower.__name__ = "adam"  # the settings of the two runs are the same, their code is not
-    with pytest.raises(GaaError, match="another rule, attack, roles or case"):
+    with pytest.raises(GaaError, match="other code of its rule"):
         run(CMS, GAA(), **(options | {"optimizer": slower}), checkpoint=tmp_path / "run.pt", resume=True)
 
 
