@@ -15,7 +15,7 @@ LAYERS = {
     layer: names.split()
     for layer, names in {
         "command line": "__main__ reproduce gallery readme plan forecast",
-        "studies": "studies sweep league widgets distributed growth bench",
+        "studies": "engines flower studies sweep league widgets distributed growth bench",
         "simulator": "conformance simulator guard options recorder",
         "parts of a run": "engine server analysis report style plots league_plots speed_plots",
         "rules": "aggregators attacks cases roles agent qv partition",

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gaa_core import kernels
 from gaa_core.agent import Agent, gradient_features
 from gaa_core.aggregators.base import LearningAggregator, Server
 from gaa_core.errors import GaaError
-
-#: Numbers whose norms are taken at once: few enough that what is in between takes no memory to speak of.
-_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,8 +114,7 @@ class _Memory:
 
 def bound_norms(gradients: Tensor, bound: Tensor) -> None:
     """Scale rows of [n, d] that are longer than `bound` down to it, in place. Safe for rows whose square overflows."""
-    for rows in gradients.split(max(1, _AT_ONCE // gradients.shape[1])):
-        peaks = rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)  # [n, 1]
-        norms = (rows / peaks).norm(dim=1, keepdim=True)  # in units of the peak
-        factors = (bound / peaks / norms).clamp_max(1.0)
-        rows.mul_(factors)
+    lengths = kernels.norms(gradients).clamp_min(torch.finfo(torch.float64).tiny)
+    factors = (bound.double() / lengths).clamp_max(1.0)
+    if (factors < 1).any():
+        gradients.mul_(factors.to(gradients.dtype)[:, None])
