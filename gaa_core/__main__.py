@@ -302,12 +302,11 @@ def _gallery(options: argparse.Namespace) -> int:
 def _league_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="quick", help="smoke, quick (the default; minutes) or paper (hours)")
     parser.add_argument("--part", nargs="+", action="extend", default=[], metavar="NAME", help="parts of the profile")
-    parser.add_argument("--rules", nargs="+", action="extend", default=[], metavar="NAME", help="only these rules")
+    parser.add_argument("--rules", nargs="+", action="extend", default=[], metavar="NAME", help="instead of its rules")
+    parser.add_argument("--attacks", nargs="+", action="extend", default=[], metavar="NAME", help="or sampled:200")
+    parser.add_argument("--from", type=int, dest="first", default=10_000, help="number of the first sampled attack")
     parser.add_argument("--cases", nargs="+", action="extend", default=[], metavar="NAME", help="such as mnist cms")
     parser.add_argument("--seeds", type=int, help="repetitions of every cell")
-    parser.add_argument("--search", metavar="RULE", help="instead: search for the attack that harms this rule most")
-    parser.add_argument("--generations", type=int, default=10, help="of the search")
-    parser.add_argument("--children", type=int, default=6, help="new attacks a generation")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="instead of figures/<profile>")
     parser.add_argument("--results", type=Path, metavar="DIR", help="instead of results")
@@ -315,31 +314,24 @@ def _league_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _league(options: argparse.Namespace) -> int:
-    """All rules against all attacks, roles and shares: the ranking, league.csv and its pictures. Resumable."""
-    from gaa_core import league, reproduce
+    """All rules against all attacks, roles and shares: the ranking and league.csv. Resumable."""
+    from gaa_core import files, league, reproduce
 
     root = reproduce.project_root()
-    results = options.results or root / "results"
-    if options.search:
-        hunt = league.hunting(options.search, options.cases or ["cms"])
-        sizes = {name: getattr(options, name) for name in ("generations", "children", "jobs")}
-        found = league.search(hunt, results=results, **sizes)
-        print(found.history.nlargest(10, "gap").round(2).to_string(index=False))
-        print(f"{found.gap:.1f} points below the oracle: {found.attack!r}")
-        return 0
-    wished = {name: getattr(options, name) for name in ("rules", "cases", "seeds")}
-    chosen = [league.narrowed(part, **wished) for part in league.parts(options.profile, options.part)]
+    where = {"results": options.results or root / "results", "jobs": options.jobs}
+    wished = {name: getattr(options, name) for name in ("rules", "first", "cases", "seeds")}
+    sampled = len(options.attacks) == 1 and options.attacks[0].startswith("sampled")
+    attacks = options.attacks[0] if sampled else options.attacks
+    chosen = league.parts(options.profile, names=options.part, attacks=attacks, **wished)
     if options.dry_run:
-        print(league.outlook(chosen, results=results, jobs=options.jobs))
+        print(league.outlook(*chosen, **where).to_string(index=False))
         return 0
-    table = league.play(chosen, results=results, jobs=options.jobs)
-    if table.empty:
-        raise GaaError("No rule and case of these are in the chosen parts of the league: there is nothing to play.")
+    table = league.play(*chosen, **where)
+    name = "league_sampled.csv" if sampled else "league.csv"
     folder = options.figures or root / "figures" / options.profile
-    path = league.write_table(table, folder)
-    league.draw(table, folder)
+    path = files.write(folder / name, table.to_csv(index=False, float_format="%.6g"))
     print(league.ranking(table))
-    print(f"Runs: {path}\nPictures: {folder}")
+    print(f"Runs: {path}")
     return 0
 
 

@@ -17,7 +17,7 @@ LAYERS = {
         "command line": "__main__ reproduce gallery readme plan forecast",
         "studies": "engines flower studies sweep league widgets distributed growth bench",
         "simulator": "conformance simulator guard options recorder",
-        "parts of a run": "engine server analysis report style plots league_plots speed_plots",
+        "parts of a run": "engine server analysis report style plots speed_plots",
         "rules": "aggregators attacks cases roles agent qv partition",
         "ground": "kernels models datasets trace identity checkpoint registry seeding files errors",
     }.items()

@@ -60,7 +60,7 @@ def test_standings_by_hand():
     assert first["p95"] == pytest.approx(10 + 0.9 * 30)  # the 95th percentile of three lies 0.9 of the way to the last
     assert first["worst"] == pytest.approx(40) and first["worst_cell"] == "mnist, n=10, c, static, 70%"
     assert first["best"] == pytest.approx(2 / 3)
-    assert first["low"] < first["mean"] < first["high"]
+    assert first["low"] < first["mean"] < first["high"], "least and greatest seed"
     assert first["margin"] == pytest.approx(0.0)
 
 
@@ -70,8 +70,8 @@ def test_a_rule_that_cannot_run_is_never_best_and_keeps_its_reason():
     assert table.loc["cannot", "best"] == pytest.approx(1 / 3), "of all cells, not only of those that it played"
     cells = analysis.cells(TABLE).set_index(["rule", "attack_name"])
     assert "at least 13" in cells.loc[("cannot", "b"), "reason"] and np.isnan(cells.loc[("cannot", "b"), "gap"])
-    nobody = analysis.standings(runs({"first": {"a": [0.9]}, "never": {"a": None}}))
-    assert nobody.loc["never", "cells"] == 0 and np.isnan(float(nobody.loc["never", "mean"]))
+    refused = analysis.standings(runs({"first": {"a": [0.9]}, "never": {"a": None}}))
+    assert refused.loc["never", "cells"] == 0 and np.isnan(float(refused.loc["never", "mean"]))
 
 
 def test_half_a_cell_is_no_cell():

@@ -1,180 +1,153 @@
-"""Play the league: runs in, a tidy table and its pictures out."""
+"""Play the league: parts in, a tidy table of runs out. Runs are kept and done once, by `sweep`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from gaa_core import analysis, league_plots, plots, report
-from gaa_core.league.grid import ORACLE, SERVER_ONLY, SETTINGS, Game, Part, games, minutes
-from gaa_core.league.rules import Entrant
-from gaa_core.sweep import pending, sweep
+from gaa_core import analysis
+from gaa_core.aggregators import Oracle, ServerOnly
+from gaa_core.attacks.base import Attack
+from gaa_core.cases import CaseStudy
+from gaa_core.errors import GaaError, UnknownName
+from gaa_core.league.entrants import entrants
+from gaa_core.league.grid import FIRST_REPORTED, PROFILES, QV_SOURCES, Part, Setting
+from gaa_core.options import label
+from gaa_core.sweep import Experiment, experiment, pending, sweep
 
-_ORACLE_KEY = ["case", "n", "qv_source", "seed", "schedule", "ratio"]
+#: What a reference shares with the runs that it is the reference of.
 _SERVER_KEY = ["case", "n", "qv_source", "seed"]
+_ORACLE_KEY = [*_SERVER_KEY, "schedule", "ratio", "roles"]
+_FIGURES = ["told", "attack", "accuracy", "oracle", "server_only", "reason"]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What a part would take: its runs, those still to be done, and minutes for these on an idle machine."""
+class _Game:
+    """One run with what names it; a rule that cannot play has a reason instead of an experiment."""
 
-    part: str
-    runs: int
-    due: int
-    minutes: float
-
-
-def estimate(part: Part, *, results: str | Path, jobs: int) -> Estimate:
-    """How much of a part is still to be done."""
-    runs = [game.experiment for game in games(part) if game.experiment is not None]
-    due = pending(runs, results)
-    return Estimate(part.name, len({run.key for run in runs}), len(due), minutes(due, jobs))
+    row: dict
+    experiment: Experiment | None = None
+    reason: str = ""
 
 
-def outlook(league: Iterable[Part], *, results: str | Path, jobs: int) -> str:
-    """What the parts would take, a line each, for people."""
-    lines, total = [f"{'part':14} {'runs':>7} {'to do':>7} {'minutes':>8}  (estimated, idle machine, {jobs} jobs)"], 0.0
+def parts(
+    profile: str = "quick",
+    *,
+    names: Sequence[str] = (),
+    rules: Sequence[str | Callable] | Mapping[str, Callable] = (),
+    attacks: str | Sequence[str] | Mapping[str, Attack] = (),
+    first: int = FIRST_REPORTED,
+    cases: Sequence[str | CaseStudy] = (),
+    roles: Sequence[tuple] = (),
+    seeds: int | Sequence[int] | None = None,
+    n: int | None = None,
+    steps: int | None = None,
+) -> list[Part]:
+    """The parts of a profile, those of these `names` if any are given; what else is given replaces what they say.
+
+    Sampled attacks ("sampled:200") are one part of their own: rules and cases of the profile's first part. Raises
+    UnknownName for words that the league does not have.
+    """
+    if profile not in PROFILES:
+        raise UnknownName("profile", profile, PROFILES)
+    known = {part.name: part for part in PROFILES[profile]}
+    for name in names:
+        if name not in known:
+            raise UnknownName(f"part of the {profile} league", name, known)
+    wished = {"rules": rules, "attacks": attacks, "cases": cases, "roles": roles}
+    given = {key: value for key, value in wished.items() if value}
+    given |= {key: value for key, value in (("seeds", seeds), ("n", n), ("steps", steps)) if value is not None}
+    chosen = [part for name, part in known.items() if not names or name in names]
+    if isinstance(attacks, str) and attacks.startswith("sampled"):
+        chosen = [replace(chosen[0], name=attacks)]
+    return [replace(part, first=first, **given) for part in chosen]
+
+
+def play(*league: Part, results: str | Path = "results", jobs: int = 2) -> pd.DataFrame:
+    """Do every run of these parts that is not done yet; a row per run of a rule that competes.
+
+    Columns: those of `analysis.CELL`, `rule` (its name), `told` (the rule as it played), `attack` (as code), `seed`,
+    `accuracy`, `oracle` and `server_only` (the references under the same roles and seed), `reason` (why a rule could
+    not run, else ""). Without arguments the quick profile is played.
+    """
+    games = _unique(league or PROFILES["quick"])
+    playing = [game.experiment for game in games if game.experiment is not None]
+    if not playing:
+        raise GaaError("There is nothing to play: no rule can run in these parts of the league.")
+    runs = sweep(playing, results=results, jobs=jobs, strict=False).table
+    rows = pd.DataFrame([game.row | {"reason": game.reason} for game in games])
+    places = [place for place, game in enumerate(games) if game.experiment is not None]
+    done = runs.reindex(columns=["accuracy", "rule", "error"]).set_index(pd.Index(places))
+    rows = rows.join(done[["accuracy", "rule"]].rename(columns={"rule": "told"}))
+    rows.loc[places, "reason"] = done["error"].fillna("").str.strip().str.split("\n").str[-1]
+    oracle = rows[rows["name"] == "Oracle"].set_index(_ORACLE_KEY)["accuracy"].rename("oracle")
+    server = rows[rows["name"] == "ServerOnly"].set_index(_SERVER_KEY)["accuracy"].rename("server_only")
+    table = rows[~rows["name"].isin(("Oracle", "ServerOnly"))]
+    table = table.join(oracle, on=_ORACLE_KEY).join(server, on=_SERVER_KEY).rename(columns={"name": "rule"})
+    return table[["rule", *analysis.CELL, "qv_source", "seed", *_FIGURES]].reset_index(drop=True)
+
+
+def outlook(*league: Part, results: str | Path = "results", jobs: int = 2) -> pd.DataFrame:
+    """A row per part: its runs, those still to be done, and minutes for these, estimated for an idle machine."""
+    rows = []
     for part in league:
-        each = estimate(part, results=results, jobs=jobs)
-        total += each.minutes
-        lines.append(f"{each.part:14} {each.runs:7,} {each.due:7,} {each.minutes:8.1f}")
-    return "\n".join([*lines, f"{'all':14} {'':7} {'':7} {total:8.1f}"])
+        runs = [game.experiment for game in _unique([part]) if game.experiment is not None]
+        due = pending(runs, results)
+        seconds = {each.case.name: each.seconds for each in part.settings()}
+        minutes = sum(seconds[run.case.name] * part.n / 10 for run in due) / max(1, jobs) / 60
+        rows.append({"part": part.name, "runs": len(runs), "to do": len(due), "minutes": round(minutes, 1)})
+    return pd.DataFrame(rows)
 
 
 def ranking(table: pd.DataFrame) -> str:
-    """The standings for a terminal, as in the picture: those that played most over all of it, everybody over theirs."""
-    blocks = _rankings(analysis.widest(table), analysis.common(table))
-    return "".join(_heading(title, runs) for title, runs in blocks.items()) or "Nothing was played.\n"
-
-
-def _heading(title: str, table: pd.DataFrame) -> str:
-    columns = ["mean", "low", "high", "p95", "worst", "best", "cells", "cannot", "worst_cell"]
-    shown = analysis.standings(table)[columns]
+    """The standings of all rules over the cells that all of them played, for a terminal."""
+    columns = {"mean": "mean gap", "low": "low", "high": "high", "p95": "p95", "worst": "worst", "best": "best"}
+    shown = analysis.standings(analysis.common(table)).rename(columns=columns)[[*columns.values(), "cells"]]
     shown["best"] = 100 * shown["best"]
-    shown = shown.rename(columns={"best": "best %", "worst_cell": "worst cell"}).rename_axis(None)
-    return f"{title}\n{shown.to_string(float_format=lambda value: f'{value:.1f}', na_rep='-')}\n\n"
+    return (
+        shown.rename(columns={"best": "best %"}).rename_axis(None).to_string(float_format="{:.1f}".format, na_rep="-")
+    )
 
 
-def play(
-    league: Iterable[Part],
-    *,
-    results: str | Path = "results",
-    jobs: int = 2,
-    entrants: Sequence[Entrant] | None = None,
-) -> pd.DataFrame:
-    """Do every run that is not done yet; a row per run of an entrant: the columns of `analysis.CELL`, `rule` (its
-    name in the league), `told` (the rule as it played), `seed`, `accuracy`, `oracle`, `server_only`, `reason`.
-
-    `entrants` play instead of the parts' own rules.
-    """
-    every = {game.labels: game for part in league for game in games(part, entrants)}
-    return scored(list(every.values()), results=results, jobs=jobs)
+def _unique(league: Iterable[Part]) -> list[_Game]:
+    """The games of all parts, each once: parts may overlap, and references are shared."""
+    found: dict[tuple, _Game] = {}
+    for part in league:
+        for each in part.settings():
+            for seed in part.seed_list():
+                for game in _games(part, each, seed):
+                    found.setdefault(tuple(game.row.items()), game)
+    return list(found.values())
 
 
-def scored(every: Sequence[Game], *, results: str | Path, jobs: int) -> pd.DataFrame:
-    """The table of these games, each beside its references."""
-    playing = [game for game in every if game.experiment is not None]
-    runs = sweep([game.experiment for game in playing], results=results, jobs=jobs, strict=False).table
-    rows = pd.DataFrame([game.row() | {"reason": game.reason} for game in every])
-    if rows.empty:
-        return pd.DataFrame(columns=["rule", "told", "seed", "accuracy", "oracle", "server_only", "reason"])
-    places = [place for place, game in enumerate(every) if game.experiment is not None]
-    figures = pd.DataFrame({"accuracy": float("nan"), "told": runs["rule"].to_numpy()}, index=places)
-    if "accuracy" in runs:
-        figures["accuracy"] = runs["accuracy"].to_numpy()
-    rows = rows.join(figures)
-    rows.loc[places, "reason"] = [_last_line(error) for error in runs["error"]]
-    oracle = rows[rows["name"] == ORACLE].set_index(_ORACLE_KEY)["accuracy"].rename("oracle")
-    server = rows[rows["name"] == SERVER_ONLY].set_index(_SERVER_KEY)["accuracy"].rename("server_only")
-    table = rows[~rows["name"].isin((ORACLE, SERVER_ONLY))]
-    table = table.join(oracle, on=_ORACLE_KEY).join(server, on=_SERVER_KEY).rename(columns={"name": "rule"})
-    figures = ["told", "accuracy", "oracle", "server_only", "reason"]
-    return table[["rule", *analysis.CELL, "qv_source", "seed", *figures]].reset_index(drop=True)
+def _games(part: Part, setting: Setting, seed: int) -> Iterator[_Game]:
+    """The runs of a part on one case with one seed. Each opponent brings the two references, which meet no attack."""
+    playing = entrants(part.rules)
+    own = setting.options() | {"n": part.n, "seed": seed}
+    own |= {} if part.qv_size is None else {"qv_size": part.qv_size}
+    for foe in part.opponents(setting.steps, seed):
+        source = QV_SOURCES.get(foe.attack_name, "golden")
+        options = own | {"qv_source": source}
+        where = {"case": setting.case.name, "n": part.n, "qv_source": source, "seed": seed}
+        alone = where | {"attack_name": "", "attack": "", "schedule": "", "ratio": 0.0, "roles": ""}
+        roles = {"schedule": foe.schedule, "ratio": foe.ratio, "roles": repr(foe.roles)}
+        cell = where | {"attack_name": foe.attack_name, "attack": label(foe.attack)} | roles
+        yield _game(setting, {"name": "ServerOnly", **alone}, ServerOnly(), options)
+        yield _game(setting, {"name": "Oracle", **alone, **roles}, Oracle(), options | {"roles": foe.roles})
+        most = max(int(foe.roles(step).sum()) for step in range(setting.steps))
+        for entrant in playing:
+            row = {"name": entrant.name, **cell}
+            try:
+                rule = entrant.rule(part.n, most)
+            except GaaError as error:
+                yield _Game(row, reason=str(error))
+            else:
+                yield _game(setting, row, rule, options | {"attack": foe.attack, "roles": foe.roles})
 
 
-def _last_line(error: str) -> str:
-    return error.strip().splitlines()[-1] if error.strip() else ""
-
-
-def write_table(table: pd.DataFrame, folder: str | Path) -> Path:
-    """`league.csv` in a folder of figures, whole or not at all."""
-    return report.write_text(Path(folder) / "league.csv", table.to_csv(index=False, float_format="%.6g"))
-
-
-def data_sources(table: pd.DataFrame) -> str:
-    """The data of the cases in a table, in words for captions."""
-    return "; ".join(SETTINGS[case].case.load().source for case in dict.fromkeys(table["case"]))
-
-
-def draw(table: pd.DataFrame, folder: str | Path, *, notebook: str = "08_league") -> list[Path]:
-    """Ranking and heat maps of a table, saved with their descriptions; the pictures' paths."""
-    wide, shared = analysis.widest(table), analysis.common(table)
-    blocks, alike = _rankings(wide, shared), table if shared.empty else shared
-    pictures = {
-        "league_ranking": (
-            pd.concat(blocks.values()),
-            league_plots.ranking({title: analysis.standings(runs) for title, runs in blocks.items()}),
-            f"Mean points of accuracy below the oracle, {table['seed'].nunique()} seeds; bars: 95 % intervals over "
-            "seeds; crosses: 95th percentile of the cells. Titles say which cells: rules compare within a panel.",
-            "Rules in order of their mean gap to the oracle, with intervals and 95th percentiles.",
-        ),
-        "league_attacks": (
-            alike,
-            league_plots.gap_maps(_grids(alike, by="ratio", columns=["attack_name"])),
-            f"Mean points below the oracle, rules by attacks, one panel a share of Byzantine workers; {_over(alike)}. "
-            "'no': the rule cannot run there.",
-            "Heat maps of gaps, rules against attacks.",
-        ),
-        "league_roles": (
-            wide,
-            league_plots.gap_maps(_grids(wide, by="case", columns=["schedule", "ratio"])),
-            "Mean points below the oracle, rules that played the whole grid by role schedules and shares, one panel a "
-            "case.",
-            "Heat maps of gaps, rules against role schedules.",
-        ),
-    }
-    options = {"folder": folder, "claim": "C12", "notebook": notebook}
-    return [
-        plots.save(figure, name, caption=caption, alt=alt, data_source=data_sources(runs), **options)
-        for name, (runs, figure, caption, alt) in pictures.items()
-    ]
-
-
-def _rankings(wide: pd.DataFrame, shared: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What each ranking is over -> its runs: the rules that played most over all their cells, all rules over theirs."""
-    most, rules = wide["rule"].nunique(), shared["rule"].nunique()
-    found = {}
-    if most and (not rules or 1 < most < rules):
-        found[f"{most} rules, {_cells(wide)} cells"] = wide
-    if rules:
-        found[f"{rules} rules, {_over(shared)}"] = shared
-    return found
-
-
-def _over(table: pd.DataFrame) -> str:
-    cases = ", ".join(SETTINGS[case].case.title for case in dict.fromkeys(table["case"]))
-    return f"{_cells(table)} cells of {cases}"
-
-
-def _cells(table: pd.DataFrame) -> str:
-    return f"{table.groupby(analysis.CELL).ngroups:,}"
-
-
-def _grids(table: pd.DataFrame, *, by: str, columns: list[str]) -> dict[str, pd.DataFrame]:
-    """Grids of mean gaps, one for each value of `by`, with readable names and the rules in the order of the ranking."""
-    order = list(analysis.standings(table).index)
-    found = {}
-    for value, part in sorted(table.groupby(by), key=lambda pair: pair[0]):
-        grid = analysis.gap_grid(part, columns)
-        grid = grid.reindex([rule for rule in order if rule in grid.index])
-        names = [name if isinstance(name, tuple) else (name,) for name in grid.columns]
-        grid.columns = [", ".join(_text(each) for each in name) for name in names]
-        found[f"{value:.0%} Byzantine" if by == "ratio" else str(value)] = grid
-    return found
-
-
-def _text(value: object) -> str:
-    return f"{value:.0%}" if isinstance(value, float) else str(value)
+def _game(setting: Setting, row: dict, rule: Callable, options: dict) -> _Game:
+    labels = {key: row[key] for key in ("name", "attack_name", "schedule", "ratio")}
+    return _Game(row, experiment(setting.case, rule, labels=labels, **options))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gaa_core import aggregators as a
-from gaa_core import run, seeding
+from gaa_core import run, seeding, studies
 from gaa_core.aggregators.gaa_plus.direction import unit
 from gaa_core.aggregators.gaa_plus.insiders import Insiders, sample_slopes
 from gaa_core.aggregators.gaa_plus.reconnaissance import Reconnaissance
@@ -17,8 +17,7 @@ from gaa_core.aggregators.gaa_plus.sight import Sight
 from gaa_core.attacks import Blend
 from gaa_core.cases import MNIST
 from gaa_core.cases.base import Split
-from gaa_core.league.grid import SETTINGS, Arena, opponent
-from gaa_core.league.rules import Entrant
+from gaa_core.league import NAMED, SETTINGS
 from gaa_core.models import FlatModel
 from gaa_core.server import ParameterServer
 
@@ -193,25 +192,26 @@ def test_less_than_usual_speaks_for_a_worker_once_they_are_known():
     assert turned["memory"] is values["memory"]
 
 
-def league_run(rule: a.GAAPlus, foe: str, kind: str, ratio: float, seed: int):
-    arena = Arena(SETTINGS["mnist"], opponent(foe, 150), kind, ratio, 10, seed)
-    experiment = arena.game(Entrant("x", lambda f, n: rule)).experiment
-    return run(experiment.case, rule, **dict(experiment.options))
+def league_run(rule: a.GAAPlus, attack: Blend, kind: str, ratio: float, seed: int, case: str = "mnist"):
+    own = SETTINGS[case]
+    options = {"steps": own.steps, "eval_every": own.steps, "lr": own.lr, "batch_size": own.batch_size, "seed": seed}
+    roles = studies.schedule(kind, 10, ratio, own.steps, seed)
+    return run(own.case, rule, attack=attack, roles=roles, **options)
 
 
-@pytest.mark.parametrize("foe", ["found: courtier", "found: late courtier"])
+@pytest.mark.parametrize("foe", ["QV-aligned", "QV-aligned, late"])
 def test_courtiers_in_the_majority_are_exposed_and_survived(foe):
     rule = a.GAAPlus()
-    trace = league_run(rule, foe, "static", 0.9, seed=100)
+    trace = league_run(rule, NAMED[foe], "static", 0.9, seed=100)
     assert trace.steps["rolled_back"].any() and rule._state.insiders.known
     assert trace.accuracy > 0.85
     assert trace.credits[-20:, trace.byzantine[-1]].sum() < 0.1 * trace.credits[-20:].sum()
-    assert league_run(a.GAAPlus(use_insiders=False), foe, "static", 0.9, seed=100).accuracy < 0.4
+    assert league_run(a.GAAPlus(use_insiders=False), NAMED[foe], "static", 0.9, seed=100).accuracy < 0.4
 
 
 def test_no_insiders_are_found_among_those_who_know_nothing():
     rule = a.GAAPlus()
-    league_run(rule, "reversion x1", "resampled", 0.7, seed=100)
+    league_run(rule, NAMED["reversion x1"], "resampled", 0.7, seed=100)
     assert not rule._state.insiders.known and rule._state.insiders.alarms == 0
 
 
@@ -331,10 +331,10 @@ def test_own_steps_do_not_shorten_what_an_honest_submission_is_measured_by(known
 
 def test_against_courtiers_who_leave_one_honest_worker_own_steps_save_the_run():
     """Packaged Medicare stays, 90 % courtiers drawn anew at every step."""
-    arena = Arena(SETTINGS["cms"], opponent("found: courtier", 100), "resampled", 0.9, 10, 126)
-    experiment = arena.game(Entrant("x", lambda f, n: a.GAAPlus())).experiment
-    saved = run(experiment.case, a.GAAPlus(), **dict(experiment.options))
-    silent = run(experiment.case, a.GAAPlus(use_own_steps=False), **dict(experiment.options))
+    saved, silent = (
+        league_run(rule, NAMED["QV-aligned"], "resampled", 0.9, 126, case="cms")
+        for rule in (a.GAAPlus(), a.GAAPlus(use_own_steps=False))
+    )
     assert saved.steps["alone"].any() and not silent.steps["alone"].any()
     assert (saved.credits[saved.steps["alone"]].sum(axis=1) < 0.1).all()
     assert saved.accuracy > silent.accuracy + 0.1
@@ -368,10 +368,5 @@ def test_reconnaissance_after_an_exposure_asks_what_the_exposed_had_said():
 def test_the_attack_needs_to_know_the_samples():
     """The same blend without the QV gradient is a sign flip with noise: nobody is exposed."""
     rule = a.GAAPlus()
-    setting = SETTINGS["mnist"]
-    arena = Arena(
-        setting, dataclasses.replace(opponent("found: courtier", 150), attack=Blend(jitter=1.0)), "static", 0.7, 10, 100
-    )
-    experiment = arena.game(Entrant("x", lambda f, n: rule)).experiment
-    run(experiment.case, rule, **dict(experiment.options))
+    league_run(rule, Blend(jitter=1.0), "static", 0.7, 100)
     assert not rule._state.insiders.known
