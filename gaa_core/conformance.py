@@ -1,4 +1,4 @@
-"""The conformance suite for gradient aggregation rules: `gaa_core.check_aggregator(rule)` runs it on anyone's rule."""
+"""The conformance suite for gradient aggregation rules: `gaa_core.check_aggregator(rule)` runs it on any rule."""
 
 from __future__ import annotations
 
@@ -14,31 +14,15 @@ from gaa_core import aggregators, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator, WeightedAggregator
 from gaa_core.errors import GaaError, TooFewWorkers
 
-#: What a rule of this package does not do, and why. Everything else holds for every rule.
-EXCEPTIONS = {
-    ("Mean", "outliers"): "one worker steers it: that is its place in the comparison",
-    ("LinearGAR", "outliers"): "one worker of positive weight steers it (Proposition 1)",
-    ("LinearGAR", "row order"): "weight alpha_i belongs to worker i",
-    ("MoNNA", "row order"): "the worker at place `pivot` is trusted",
-    ("Bucketing", "row order"): "groups are drawn by place",
-    ("ByGARS", "equal rows"): "reputations start at 0 and grow with time",
-    ("ByGARS", "outliers far from zero"): "bounded by the norm of the server's gradient, not by the honest spread",
-    ("FLTrust", "outliers far from zero"): "bounded by the norm of the server's gradient, not by the honest spread",
-    ("ZenoPlusPlus", "outliers far from zero"): "bounded by the norm of the server's gradient, not the honest spread",
-    ("Mean", "outliers far from zero"): "as its outliers",
-    ("LinearGAR", "outliers far from zero"): "as its outliers",
-    ("GAA", "outliers far from zero"): "as its outliers",
-    ("GAAPlus", "outliers far from zero"): "bounded by lengths, not by the honest spread",
-    ("GAA", "outliers"): "whom to trust is learned: the first submissions are averaged",
-    ("GAA", "row order"): "its policy has weights of their own for each place",
-}
+#: An answer must stay within so many times the greatest distance of a benign submission from the benign mean.
+SPREADS = 3.0
 
-#: An answer must stay within so many times the greatest distance of an honest submission from the honest mean.
-_SPREADS = 3.0
+#: Where "outliers far from zero" has its benign submissions.
+FAR_OFFSET = 1e5
 
 
 class NonConforming(GaaError):
-    """A rule broke a promise of the conformance suite."""
+    """A rule failed a check of the conformance suite."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +45,17 @@ class QuadraticServer:
         return (self.parameters if parameters is None else parameters) - self.optimum
 
     def keep(self) -> None:
-        """Nothing: the parameters of this server never move."""
+        """Do nothing: the parameters of this server never move."""
 
     refuse = step_alone = keep
 
     def rollback(self, to_start: bool = False) -> None:
-        """Nothing, likewise."""
+        """Do nothing, likewise."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A rule under examination, with the numbers of workers and of liars to examine it with."""
+    """A rule under examination, with the numbers of workers and of Byzantine ones to examine it with."""
 
     rule: Callable[[Tensor], Tensor]
     n: int
@@ -80,13 +64,13 @@ class Subject:
     def answer(self, gradients: Tensor, honest: Tensor | None = None) -> Tensor:
         """The rule's answer from a fresh start; `honest` rows (default: all) make the quasi-validation gradient.
 
-        A learning rule that stays silent for its first `warm_up` steps is asked after them.
+        A learning rule that does not answer in its first `warm_up` steps is asked after them.
         """
         if isinstance(self.rule, LearningAggregator):
             honest = gradients if honest is None else honest
-            liars = torch.arange(len(gradients)) >= len(honest)
             self.rule.reset(*gradients.shape, seeding.generator(0, "conformance"))
-            server = QuadraticServer(-honest.double().mean(dim=0).to(honest.dtype), liars)
+            byzantine = torch.arange(len(gradients)) >= len(honest)
+            server = QuadraticServer(-honest.double().mean(dim=0).to(honest.dtype), byzantine)
             for _ in range(max(getattr(part, "warm_up", 0) for part in _parts(self.rule))):
                 self.rule.observe(server)
                 self.rule(gradients)
@@ -94,7 +78,7 @@ class Subject:
         return self.rule(gradients)
 
     def typical(self, d: int = 24, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Submissions [n, d] as honest workers send them: a common direction and noise of its size."""
+        """Submissions [n, d] as benign workers send them: a common direction and noise of its size."""
         return 1.0 + torch.randn(self.n, d, generator=seeding.generator(self.n, "conformance"), dtype=dtype)
 
     def require(self, holds: bool | Tensor, sentence: str) -> None:
@@ -109,33 +93,33 @@ def check_aggregator(
     f: int | None = None,
     exceptions: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The names of the checks that a rule passed; raises NonConforming at the first promise it breaks.
+    """The names of the checks that a rule passed; raises NonConforming at the first that it fails.
 
-    Works for any callable from [n, d] to [d]. `f` is how many workers may lie (default: the rule's own f, else 2),
-    `n` how many there are (default: enough for the rule, at least 4f+3). `exceptions` maps a check to the reason
-    why this rule is let off it; the package's own are in EXCEPTIONS.
+    Works for any callable from [n, d] to [d]. `f` is how many workers may be Byzantine (default: the rule's own f, else
+    2), `n` how many there are (default: enough for the rule, at least 4f+3). `exceptions` maps a check to the reason
+    why this rule need not pass it; classes of this package state theirs as `exempt`.
     """
     f = f if f is not None else next((part.f for part in _parts(rule) if getattr(part, "f", None) is not None), 2)
-    least = rule.needs() if hasattr(rule, "needs") else 1
-    subject = Subject(rule, n if n is not None else max(least, 4 * f + 3), f)
-    let_off = {check for name, check in EXCEPTIONS if name in {type(part).__name__ for part in _parts(rule)}}
-    unknown = sorted(set(exceptions or ()) - set(CHECKS))
+    n = n if n is not None else max(_needs(rule), 4 * f + 3)
+    exempt = {check for part in _parts(rule) for check in getattr(part, "exempt", ())} | set(exceptions or ())
+    unknown = sorted(exempt - set(CHECKS))
     if unknown:
         raise GaaError(f"There is no check '{unknown[0]}'. Known: {', '.join(CHECKS)}.")
-    passed = []
-    for name, check in CHECKS.items():
-        if name not in let_off and name not in (exceptions or ()):
-            check(subject)
-            passed.append(name)
-    return passed
+    names = [name for name in CHECKS if name not in exempt]
+    for name in names:
+        CHECKS[name](Subject(rule, n, f))
+    return names
 
 
 def examples(f: int = 2) -> list[Aggregator]:
-    """One instance of every registered rule, with this f where it takes one and all else as it comes."""
-    return [
-        cls(f=f) if any(field.name == "f" and field.init for field in dataclasses.fields(cls)) else cls()
-        for cls in aggregators.REGISTRY.values()
-    ]
+    """One instance of every registered rule that needs no parameter but f, with this f where it takes one."""
+    found = []
+    for cls in aggregators.REGISTRY.values():
+        fields = {each.name: each for each in dataclasses.fields(cls) if each.init}
+        unset = (dataclasses.MISSING, dataclasses.MISSING)
+        if all(name == "f" or (each.default, each.default_factory) != unset for name, each in fields.items()):
+            found.append(cls(f=f) if "f" in fields else cls())
+    return found
 
 
 def _parts(rule: object) -> Iterator[object]:
@@ -146,37 +130,37 @@ def _parts(rule: object) -> Iterator[object]:
             yield from _parts(getattr(rule, name))
 
 
+def _needs(rule: object) -> int:
+    return rule.needs() if hasattr(rule, "needs") else 1
+
+
 def check_form(subject: Subject) -> None:
     """[n, d] -> [d], of the input's dtype and device, finite for finite submissions."""
     for dtype in (torch.float32, torch.float64):
         for d in (1, 24):
-            gradients = subject.typical(d, dtype)
-            update = subject.answer(gradients)
-            subject.require(update.shape == (d,), f"must answer with shape ({d},); found {tuple(update.shape)}")
-            subject.require(update.dtype == dtype, f"must answer in {dtype}; found {update.dtype}")
-            subject.require(update.device == gradients.device, f"must answer on {gradients.device}")
+            update = subject.answer(subject.typical(d, dtype))
+            form = (tuple(update.shape), update.dtype)
+            subject.require(form == ((d,), dtype), f"must answer with shape ({d},) in {dtype}; found {form}")
             subject.require(update.isfinite().all(), "must answer finite submissions with finite numbers")
 
 
 def check_untouched(subject: Subject) -> None:
-    """The submissions are left as they were, also the ones that are not finite."""
+    """The submissions are left as they were, also those that are not finite."""
     gradients = subject.typical()
     gradients[-1, 3] = math.nan if subject.f else 5.0
     before = gradients.clone()
     subject.answer(gradients, gradients[:-1])
-    subject.require(
-        torch.equal(gradients.view(torch.int32), before.view(torch.int32)), "must not change the submissions"
-    )
+    same = torch.equal(gradients.view(torch.int32), before.view(torch.int32))
+    subject.require(same, "must not change the submissions")
 
 
 def check_repeatable(subject: Subject) -> None:
-    """The same submissions give the same answer, whatever came before, in whatever memory layout."""
+    """The same submissions give the same answer, after any others and in any memory layout."""
     gradients = subject.typical()
     first = subject.answer(gradients)
     subject.answer(-3.0 * gradients)
     subject.require(torch.equal(first, subject.answer(gradients)), "must give the same answer twice")
-    laid_out = gradients.T.contiguous().T
-    close = torch.allclose(first, subject.answer(laid_out), rtol=1e-5, atol=1e-5)
+    close = torch.allclose(first, subject.answer(gradients.T.contiguous().T), rtol=1e-5, atol=1e-5)
     subject.require(close, "must not depend on the memory layout")
 
 
@@ -200,19 +184,20 @@ def check_equal_rows(subject: Subject) -> None:
 
 
 def check_too_few(subject: Subject) -> None:
-    """At the least number of workers the rule works; with one less it raises TooFewWorkers."""
-    least = subject.rule.needs() if hasattr(subject.rule, "needs") else 1
-    Subject(subject.rule, least, 0).answer(Subject(subject.rule, least, 0).typical())
+    """At the least number of workers the rule works; with one fewer it raises TooFewWorkers."""
+    least = _needs(subject.rule)
+    fewest = Subject(subject.rule, least, 0)
+    fewest.answer(fewest.typical())
     if least > 1:
         try:
-            subject.answer(subject.typical()[: least - 1] if subject.n >= least else subject.typical())
+            subject.answer(fewest.typical()[:-1])
         except TooFewWorkers:
             return
         subject.require(False, f"must refuse {least - 1} workers with TooFewWorkers")
 
 
 def check_outliers(subject: Subject, offset: float = 0.0) -> None:
-    """Up to f wild submissions leave the answer within the honest spread."""
+    """Up to f wild submissions leave the answer within the benign spread."""
     gradients = subject.typical() + offset
     honest = gradients[: subject.n - subject.f]
     centre = honest.double().mean(dim=0)
@@ -220,32 +205,23 @@ def check_outliers(subject: Subject, offset: float = 0.0) -> None:
     for name, wild in _wild_rows(gradients[subject.n - subject.f :]).items():
         far = (subject.answer(torch.cat([honest, wild]), honest).double() - centre).norm() / spread
         subject.require(
-            far <= _SPREADS,
-            f"must stay within {_SPREADS:g} honest spreads of the honest mean when {subject.f} of {subject.n} workers "
-            f"send {name} (honest rows about {1.0 + offset:g}); found {far:.3g}",
+            far <= SPREADS,
+            f"must stay within {SPREADS:g} benign spreads of the benign mean when {subject.f} of {subject.n} workers "
+            f"send {name} (benign rows about {1.0 + offset:g}); found {far:.3g}",
         )
 
 
-def check_far_outliers(subject: Subject) -> None:
-    """The same when all honest submissions lie far from zero and close together."""
-    check_outliers(subject, offset=1e5)
-
-
 def _wild_rows(own: Tensor) -> dict[str, Tensor]:  # [f, d] -> {name: [f, d]}
-    """What f liars may send instead of their own submissions."""
+    """What f Byzantine workers may send instead of their own submissions."""
     one_bad, scattered = own.clone(), own.clone()
     one_bad[:, 0] = math.nan
-    for liar, row in enumerate(scattered):
-        row[liar :: len(own)] *= 1e5
-    return {
-        "NaN": torch.full_like(own, math.nan),
+    for place, row in enumerate(scattered):
+        row[place :: len(own)] *= 1e5
+    constants = {"NaN": math.nan, "infinity": math.inf, "1e30": 1e30, "-1e30": -1e30, "1e19": 1e19}
+    return {name: torch.full_like(own, value) for name, value in constants.items()} | {
         "one NaN each": one_bad,
-        "infinity": torch.full_like(own, math.inf),
         "infinities of both signs": own.sign() * math.inf,
-        "1e30": torch.full_like(own, 1e30),
-        "-1e30": torch.full_like(own, -1e30),
         "1e30 times their own": own * 1e30,
-        "1e19": torch.full_like(own, 1e19),
         "1e5 times their own": own * 1e5,
         "1e5 times their own, each in other coordinates": scattered,
         "their own plus 1e8": own + 1e8,
@@ -253,7 +229,7 @@ def _wild_rows(own: Tensor) -> dict[str, Tensor]:  # [f, d] -> {name: [f, d]}
 
 
 def check_weights(subject: Subject) -> None:
-    """A rule with weights says truly how its answer is made: weights times submissions."""
+    """The answer of a rule with weights is the sum of the submissions by these weights."""
     if not isinstance(subject.rule, WeightedAggregator):
         return
     gradients = subject.typical(dtype=torch.float64)
@@ -265,7 +241,7 @@ def check_weights(subject: Subject) -> None:
 
 
 def check_refusals(subject: Subject) -> None:
-    """Submissions of a wrong shape or type are refused with a GaaError (asked of this package's rules only)."""
+    """Submissions of a wrong shape or type are refused with a GaaError (asked of Aggregators only)."""
     if not hasattr(subject.rule, "needs"):
         return
     for wrong in (torch.zeros(24), torch.zeros(subject.n, 0), torch.zeros(subject.n, 24, dtype=torch.int64), "rows"):
@@ -277,7 +253,7 @@ def check_refusals(subject: Subject) -> None:
         subject.require(False, f"must refuse {found} with a GaaError")
 
 
-#: Name of a promise -> its check. The names are those used in `exceptions`.
+#: Name of a check -> the check. The names are those used in `exceptions` and `exempt`.
 CHECKS: dict[str, Callable[[Subject], None]] = {
     "form": check_form,
     "untouched": check_untouched,
@@ -286,7 +262,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "equal rows": check_equal_rows,
     "too few": check_too_few,
     "outliers": check_outliers,
-    "outliers far from zero": check_far_outliers,
+    "outliers far from zero": lambda subject: check_outliers(subject, FAR_OFFSET),
     "weights": check_weights,
     "refusals": check_refusals,
 }

@@ -129,6 +129,15 @@ def test_norms_at_every_scale(scale):
     torch.testing.assert_close(moved, expected, rtol=1e-5, atol=0.0)
 
 
+@pytest.mark.parametrize("d", [1_000_000, pytest.param(30_000_000, marks=pytest.mark.slow)])
+def test_norms_of_many_columns_carry_no_float32_sum(d):
+    row = torch.rand(1, d, generator=torch.Generator().manual_seed(0))
+    exact = float(row.double().norm())
+    assert kernels.norms(row).item() == pytest.approx(exact, rel=1e-6)
+    assert kernels.distances_to(row, torch.zeros(d)).item() == pytest.approx(exact, rel=1e-6)
+    assert kernels.cosines(row, row[0]).item() == pytest.approx(1.0, rel=1e-6)
+
+
 def test_cosines_at_every_scale():
     gradients = normal(5, 300)
     vector = normal(1, 300, seed=1)[0]

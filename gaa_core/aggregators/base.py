@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Protocol
@@ -78,6 +78,9 @@ class Part:
 
     #: Where it stands: "paper", "reconstruction" or "ours", and its source. For tables and docs.
     source: ClassVar[str] = ""
+
+    #: Checks of `gaa_core.conformance` that it need not pass -> the reason.
+    exempt: ClassVar[Mapping[str, str]] = {}
 
     def needs(self) -> int:
         """The least number of workers accepted (for its `f`, where it has one)."""

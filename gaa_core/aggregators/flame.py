@@ -27,7 +27,7 @@ class FLAME(WeightedAggregator):
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         lengths = kernels.norms(gradients)
-        kept = _majority(cosine_distances(gradients, lengths))
+        kept = _majority(cosine_distances(gradients))
         usual = lengths.median()
         clipped = torch.where(lengths > usual, usual / lengths, 1.0)
         return torch.where(kept, clipped / kept.sum(), 0.0).to(gradients.dtype)
@@ -45,11 +45,8 @@ def _majority(distances: Tensor) -> Tensor:  # [n, n] -> bool [n]
     return torch.from_numpy(kept).to(distances.device)
 
 
-def cosine_distances(gradients: Tensor, lengths: Tensor) -> Tensor:  # [n, d], [n] -> float64 [n, n]
-    """1 - cosine between all rows, from their norms; 1 where a row is zero, 0 on the diagonal."""
-    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
-    scale = torch.where(lengths > 0.0, 1.0 / lengths, 0.0)[:, None]
-    for block in kernels.column_blocks(gradients):
-        unit = gradients[:, block].double() * scale
-        total += unit @ unit.T
-    return (1.0 - total).clamp_(0.0, 2.0).fill_diagonal_(0.0)
+def cosine_distances(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n, n]
+    """1 - cosine between all rows; 1 where a row is zero, 0 on the diagonal."""
+    products, _ = kernels.gram(gradients, dtype=torch.float64)
+    scale = products.diagonal().rsqrt().nan_to_num(posinf=0.0)
+    return (1.0 - scale[:, None] * products * scale[None, :]).clamp_(0.0, 2.0).fill_diagonal_(0.0)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.judged import JudgedAggregator, share
+from gaa_core.aggregators.judged import BOUNDED_BY_SERVER, JudgedAggregator, share
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class FLTrust(JudgedAggregator):
     """
 
     source = "ours: Cao et al. 2021"
+    exempt = {"outliers far from zero": BOUNDED_BY_SERVER}
 
     def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
         reference = server.qv_gradient().to(gradients.dtype)

@@ -33,6 +33,9 @@ class GAA(LearningAggregator):
     """
 
     source = "paper; details: reconstruction; norm_bound: ours"
+    exempt = dict.fromkeys(("outliers", "outliers far from zero"), "the first submissions are averaged") | {
+        "row order": "its policy has weights of their own for each place"
+    }
 
     norm_bound: float | None = None
     policy_lr: float = 0.01

@@ -1,4 +1,4 @@
-"""What the rules that judge submissions on the quasi-validation set have in common."""
+"""What the rules that use the quasi-validation set have in common."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from torch import Tensor
 from gaa_core.aggregators.base import Aggregator, LearningAggregator, Server
 from gaa_core.errors import GaaError
 
+#: Why a rule is exempt from "outliers far from zero".
+BOUNDED_BY_SERVER = "bounded by the norm of the server's gradient, not by the benign spread"
+
 
 @dataclass(frozen=True)
-class JudgedAggregator(LearningAggregator):
-    """A rule that evaluates each submission on the server's own data: implement `judge`. It has no memory itself."""
+class ServerAggregator(LearningAggregator):
+    """A rule that asks the server at each step: implement `decide`."""
 
     _server: Server | None = field(default=None, init=False, repr=False, compare=False, kw_only=True)
-
-    @abstractmethod
-    def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
-        """The update [d] and the credits [n] from finite submissions [n, d]."""
 
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
         object.__setattr__(self, "_server", None)
@@ -28,9 +27,22 @@ class JudgedAggregator(LearningAggregator):
     def observe(self, server: Server) -> None:
         object.__setattr__(self, "_server", server)
 
-    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def require_server(self) -> Server:
+        """The server of this step; raises GaaError before the first `observe`."""
         if self._server is None:
             raise GaaError(f"{self!r} needs a quasi-validation set: use it in run(...), or call observe first.")
+        return self._server
+
+
+class JudgedAggregator(ServerAggregator):
+    """A rule without a memory that evaluates submissions by the server's own data: implement `judge`."""
+
+    @abstractmethod
+    def judge(self, gradients: Tensor, server: Server) -> tuple[Tensor, Tensor]:
+        """The update [d] and the credits [n] from finite submissions [n, d]."""
+
+    def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_server()
         return Aggregator.decide(self, gradients)
 
     def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:

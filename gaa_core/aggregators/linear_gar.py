@@ -21,6 +21,9 @@ class LinearGAR(WeightedAggregator):
 
     alpha: tuple[float, ...] | None = None
     source = "paper: Pan et al. 2020, section 2, Proposition 1"
+    exempt = dict.fromkeys(("outliers", "outliers far from zero"), "one worker of positive weight steers it") | {
+        "row order": "weight alpha_i belongs to worker i"
+    }
 
     def __post_init__(self) -> None:
         if self.alpha is None:

@@ -17,6 +17,7 @@ class Mean(WeightedAggregator):
     """
 
     source = "paper: Pan et al. 2020, section 2 (the classical GAR)"
+    exempt = dict.fromkeys(("outliers", "outliers far from zero"), "one worker steers it")
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         n = len(gradients)

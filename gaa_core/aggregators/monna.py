@@ -19,6 +19,7 @@ class MoNNA(Tolerates, SelectingAggregator):
 
     pivot: int = 0
     source = "ours: Farhadkhani et al. 2023"
+    exempt = {"row order": "the worker at place `pivot` is trusted"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

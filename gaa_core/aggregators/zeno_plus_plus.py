@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.judged import JudgedAggregator, share
+from gaa_core.aggregators.judged import BOUNDED_BY_SERVER, JudgedAggregator, share
 from gaa_core.errors import GaaError
 
 
@@ -23,6 +23,7 @@ class ZenoPlusPlus(JudgedAggregator):
     rho: float = 0.0005
     epsilon: float = 0.0
     source = "ours: Xie et al. 2020 (synchronous)"
+    exempt = {"outliers far from zero": BOUNDED_BY_SERVER}
 
     def __post_init__(self) -> None:
         if not (self.rho >= 0.0 and self.epsilon >= 0.0):

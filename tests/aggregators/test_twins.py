@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 
 from gaa_core import aggregators as a
 
@@ -190,6 +191,32 @@ def test_brute_force_of_fifty_workers_takes_no_time():
     rows = torch.randn(50, 30, generator=torch.Generator().manual_seed(0))
     weights = a.BruteForce(f=10).weights(rows)
     assert (weights > 0).sum() == 40
+
+
+def least_objective(rows):
+    """The least sum of distances to rows of float64 [n, d], by a smoothed quasi-Newton search and at the rows."""
+
+    def smoothed(point):
+        offsets = point - rows.numpy()
+        lengths = np.sqrt((offsets**2).sum(axis=1) + 1e-24)
+        return lengths.sum(), (offsets / lengths[:, None]).sum(axis=0)
+
+    start = rows.median(dim=0).values.numpy()
+    found = minimize(smoothed, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-15})
+    return min(found.fun, *torch.cdist(rows, rows).sum(dim=1).tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "copies", "jitter"), [(50, 5, 1e-7), (10, 2, 1e-7), (100, 30, 0.0), (20, 9, 1e-3)])
+def test_geometric_median_is_a_minimum_beside_tight_groups(n, copies, jitter, dtype):
+    """Colluders that submit nearly the same draw the iteration close to them, where its steps are short."""
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(n, 20, generator=generator, dtype=torch.float64)
+        rows[:copies] = rows[0] + jitter * torch.randn(copies, 20, generator=generator, dtype=torch.float64)
+        rows = rows.to(dtype)
+        found = a.GeometricMedian()(rows).double()
+        assert (rows.double() - found).norm(dim=1).sum() <= least_objective(rows.double()) * (1 + 1e-5)
 
 
 def test_geometric_median_is_a_minimum():

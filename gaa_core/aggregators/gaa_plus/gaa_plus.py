@@ -71,6 +71,7 @@ class GAAPlus(LearningAggregator):
     """
 
     source = "ours"
+    exempt = {"outliers far from zero": "bounded by lengths, not by the benign spread"}
 
     temperature: float = 4.0  # outputs are divided by it for the soft one of the two QV gradients
     norm_bound: float | None = 2.0  # in median lengths of the credited; None: no bound
