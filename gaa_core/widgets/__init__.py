@@ -1,9 +1,9 @@
-"""Interactive pages for JupyterLab: `Playground` trains live, `TraceExplorer` reads what a run left.
+"""Interactive pages for JupyterLab: `Playground` trains live, `TraceExplorer` reads saved runs.
 
     from gaa_core.widgets import Playground, TraceExplorer
 
-Both are ipywidgets. What they do is in plain classes without widgets: `setup` (what can be chosen), `race` (runs in a
-thread), `view` (a trace, read step by step) and `pictures`, `panels` (drawings).
+Logic stands in plain classes without widgets: `setup` (choices), `race` (training in a thread), `view` (a trace step by
+step), `pictures` (drawings).
 """
 
 from gaa_core.widgets.explorer import TraceExplorer

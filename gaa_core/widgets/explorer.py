@@ -4,103 +4,73 @@ from __future__ import annotations
 
 import html
 import re
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 
+from gaa_core import files
 from gaa_core.errors import GaaError
 from gaa_core.trace import Trace
-from gaa_core.widgets import cells
-from gaa_core.widgets.panels import HEIGHT, LEFT, RIGHT, CreditPanels, Moment, StepPanels, export
-from gaa_core.widgets.pictures import Canvas
-from gaa_core.widgets.view import Judgement, TraceView, runs
+from gaa_core.widgets.page import Page, Picture, button, choice, number
+from gaa_core.widgets.panels import TracePicture
+from gaa_core.widgets.view import flagged, judge, runs, title
+
+FRAMES = 200  # of a run that is played from end to end
 
 
-class TraceExplorer(widgets.VBox):
+class TraceExplorer(Page):
     """A page around the runs of `source`: a Trace, several, a run's folder or a folder of such folders.
 
     A slider and a play button move through the steps. The threshold flags workers whose credit is below so many
-    per cent of 1/n. Pictures are exported into the folder `export_to`.
+    per cent of 1/n. Pictures are exported into the folder `export_to`. Raises GaaError where there is no run.
     """
 
     def __init__(self, source: Trace | Iterable[Trace] | str | Path, *, export_to: str | Path = "."):
-        self.runs = runs(source)
-        self.export_to = Path(export_to)
-        self._drawing = threading.RLock()  # distances arrive in a thread and are drawn there
-        self.canvases = Canvas(LEFT, HEIGHT), Canvas(RIGHT, HEIGHT)
+        self.runs, self.export_to = runs(source), Path(export_to)
         self._make_controls()
         self._open(0)
         for control in (self.step, self.worker, self.below):
-            control.observe(self._on_move, "value")
-        self.run.observe(self._on_run, "value")
-        bars = [widgets.Box(row, layout=cells.wrapping()) for row in self._rows()]
-        pictures = widgets.Box([self.credits, self.submissions], layout=cells.wrapping())
-        super().__init__([*bars, self.told, pictures], layout=widgets.Layout(max_width="1280px"))
-        cells.replace_earlier(self)
-
-    def close(self) -> None:
-        """Take the page away."""
-        cells.close_all(self.children)
-        super().close()
-
-    @property
-    def moment(self) -> Moment:
-        """What the controls say."""
-        return Moment(self.step.value, self.worker.value, self.below.value / 100)
+            control.observe(lambda _: self._draw(), "value")
+        self.run.observe(lambda _: self._on_run(), "value")
+        moving = [self.play, self.step, self.step_box, self.worker, self.below_box, self.below]
+        saving = [self.save_png, self.save_svg, self.saved]
+        super().__init__([self.run] * (len(self.runs) > 1), moving, saving, self.told, self.picture)
 
     def save(self, kind: str) -> Path:
-        """Write the current view into a file, "png" or "svg"; its path."""
-        name = re.sub(r"[^A-Za-z0-9]+", "_", f"{self.view.trace.rule} step {self.step.value}").strip("_")
-        self.export_to.mkdir(parents=True, exist_ok=True)
-        path = self.export_to / f"{name}.{kind}"
-        export(self.view, self.moment, self._panels[1].last).savefig(path, format=kind)
-        return path
+        """Write the current view into a file, "png" or "svg", with its title and its data; the path."""
+        settings, drawing = self.trace.settings, self._drawing
+        name = re.sub(r"[^A-Za-z0-9]+", "_", f"{self.trace.rule} step {self.step.value}").strip("_")
+        data = f"{settings.get('data', 'unknown')}{' (a stand-in)' if settings.get('stand_in') else ''}"
+        told = f"{title(settings)}. Step {self.step.value}, worker {self.worker.value}.\nData: {data}"
+        text = drawing.figure.text(0.02, -0.02, told, fontsize=8, va="top")
+        try:
+            with files.draft(self.export_to / f"{name}.{kind}") as pending:
+                drawing.figure.savefig(pending, format=kind, bbox_inches="tight")
+        finally:
+            text.remove()
+            drawing.pixels = None
+        return self.export_to / f"{name}.{kind}"
 
     def _make_controls(self) -> None:
-        options = [(f"{place + 1}: {run.title}", place) for place, run in enumerate(self.runs)]
-        self.run = widgets.Dropdown(
-            description="Run", tooltip="Which run to read", options=options, value=0, layout=widgets.Layout(width="98%")
-        )
+        options = [(f"{place + 1}: {name}", place) for place, (name, _) in enumerate(self.runs)]
+        self.run = choice("Run", "Which run to read", options, value=0)
+        self.run.layout.width = "98%"
         # The slider and the player start at the same value, and are tied together in the browser.
-        # A browser does not tell what a slider's handle is called: each has a twin, a box that it does tell.
-        self.step = widgets.IntSlider(readout=False, tooltip="Step to look at", layout=_sized("330px"))
-        self.step_box = widgets.BoundedIntText(description="Step", min=0, layout=_sized("170px"))
+        # A slider's handle has no name in the browser: each has a box with one as a twin.
         self.play = widgets.Play(tooltip="Play through the steps", interval=150, show_repeat=False)
-        self.worker = widgets.BoundedIntText(
-            description="Worker", tooltip="Worker whose credit is drawn", min=0, layout=_sized("170px")
-        )
-        limits = {"min": 5, "max": 200, "step": 5, "value": 50}
-        self.below = widgets.IntSlider(
-            readout=False, tooltip="Flag credits below so many per cent of 1/n", layout=_sized("200px"), **limits
-        )
-        self.below_box = widgets.BoundedIntText(
-            description="Threshold %", style={"description_width": "92px"}, layout=_sized("172px"), **limits
-        )
+        self.step = widgets.IntSlider(readout=False, tooltip="Step to look at")
+        self.step_box = number("Step", "Step to look at", 0, 1)
+        self.worker = number("Worker", "Worker whose credit is drawn", 0, 1)
+        limits, told = {"step": 5, "value": 50}, "Flag credits below so many per cent of 1/n"
+        self.below = widgets.IntSlider(readout=False, tooltip=told, min=5, max=200, **limits)
+        self.below_box = number("Below %", told, 5, 200, **limits)
         pairs = ((self.play, self.step), (self.step, self.step_box), (self.below, self.below_box))
         self._links = [widgets.jslink((one, "value"), (other, "value")) for one, other in pairs]
-        self.save_png = self._export_button("png")
-        self.save_svg = self._export_button("svg")
-        self.told, self.saved = widgets.HTML(), widgets.HTML()
-        self.credits = cells.Picture(LEFT)
-        self.submissions = cells.Picture(RIGHT)
-
-    def _rows(self) -> list[list[widgets.Widget]]:
-        return [
-            *([[self.run]] if len(self.runs) > 1 else []),
-            [self.play, self.step, self.step_box, self.worker],
-            [self.below_box, self.below],
-            [self.save_png, self.save_svg, self.saved],
-        ]
-
-    def _export_button(self, kind: str) -> widgets.Button:
-        button = widgets.Button(
-            description=f"Save {kind.upper()}", tooltip=f"Write the current view as {kind.upper()}", icon="download"
-        )
-        button.on_click(lambda _: self._on_save(kind))
-        return button
+        self.save_png = button("Save PNG", "Write this view as PNG", "download", lambda: self._on_save("png"))
+        self.save_svg = button("Save SVG", "Write this view as SVG", "download", lambda: self._on_save("svg"))
+        self.told, self.saved, self.picture = widgets.HTML(), widgets.HTML(), Picture()
 
     def _on_save(self, kind: str) -> None:
         try:
@@ -108,61 +78,40 @@ class TraceExplorer(widgets.VBox):
         except OSError as error:
             self.saved.value = f"<b>not written: {html.escape(str(error))}</b>"
 
-    def _on_run(self, change) -> None:
+    def _on_run(self) -> None:
         try:
-            self._open(change["new"])
+            self._open(self.run.value)
         except GaaError as error:
             self.told.value = f"<b>{html.escape(str(error))}</b>"
 
     def _open(self, place: int) -> None:
-        with self._drawing:
-            view: TraceView = self.runs[place].open()
-            self.view, self._panels = view, ()  # until the new ones are there, controls that change draw nothing
-            for control in (self.play, self.step, self.step_box):
-                control.value, control.max = 0, view.steps - 1
-            self.play.step = max(1, view.steps // 200)
-            self.worker.max = view.n - 1
-            left, right = self.canvases
-            self._panels = CreditPanels(view, left.clear(), left), StepPanels(view, right.clear(), right)
-            view.read_distances(lambda: self._on_distances(view))
-            self._draw()
-
-    def _on_distances(self, view: TraceView) -> None:
-        with self._drawing:
-            if view is self.view:
-                self._draw()
-
-    def _on_move(self, _change) -> None:
-        with self._drawing:
-            if self._panels:
-                self._draw()
+        run = self.runs[place][1]
+        self.trace = run if isinstance(run, Trace) else Trace.load(run)
+        self._drawing = None  # until the new one is there, controls that change draw nothing
+        steps, n = self.trace.byzantine.shape
+        for control in (self.play, self.step, self.step_box):
+            control.value, control.max = 0, steps - 1
+        self.play.step, self.worker.max = max(1, steps // FRAMES), n - 1
+        self._drawing = TracePicture(self.trace)
+        self._draw()
 
     def _draw(self) -> None:
-        moment, view = self.moment, self.view
-        flagged = np.flatnonzero(view.flagged(moment.below, moment.step)).tolist()
-        who = ", ".join(map(str, flagged)) if len(flagged) <= 12 else f"{len(flagged)} of {view.n} workers"
-        words = (
-            f"Credits of {view.n} workers over {view.steps} steps; worker {moment.worker}",
-            f"Submissions of step {moment.step} in their principal plane. Flagged: {who or 'nobody'}",
-        )
-        images = (self.credits, self.submissions)
-        for panels, canvas, image, told in zip(self._panels, self.canvases, images, words, strict=True):
-            panels.show(moment)
-            with image.hold_sync():  # picture and words in one message
-                image.value, image.tooltip = canvas.png(), told
-        whole, now = _words(view.judge(moment.below)), _words(view.judge(moment.below, moment.step))
-        self.told.value = (
-            f"Step {moment.step}: {now}. Whole run: {whole}. Flagged now: {who or 'nobody'}."
-            if view.trace.has_credits
-            else f"Step {moment.step}. {html.escape(view.trace.rule)} gives no credits to flag by."
-        )
+        if self._drawing is None:
+            return
+        step, below, trace = self.step.value, self.below.value / 100, self.trace
+        found = np.flatnonzero(flagged(trace, below, step)).tolist()
+        who = f"{len(found)} workers" if len(found) > 12 else ", ".join(map(str, found)) or "no worker"
+        now, whole = _words(*judge(trace, below, step)), _words(*judge(trace, below))
+        told = f"Step {step}: {now}. Whole run: {whole}. Flagged now: {who}."
+        if not trace.has_credits:
+            told = f"Step {step}. {html.escape(trace.rule)} gives no credits to flag by."
+        self.told.value = told
+        with self.picture.hold_sync():  # picture and words in one message
+            self.picture.value = self._drawing.draw(step, self.worker.value, below)
+            self.picture.tooltip = f"Credits of the run and submissions of a step. {told} Worker {self.worker.value}."
 
 
-def _words(judgement: Judgement) -> str:
+def _words(precision: float, recall: float) -> str:
     """Precision and recall as a person reads them."""
-    told = ["none to judge" if np.isnan(v) else f"{v:.0%}" for v in (judgement.precision, judgement.recall)]
+    told = ["none to judge" if np.isnan(share) else f"{share:.0%}" for share in (precision, recall)]
     return f"precision {told[0]}, recall {told[1]}"
-
-
-def _sized(width: str) -> widgets.Layout:
-    return widgets.Layout(width=width, max_width="100%")

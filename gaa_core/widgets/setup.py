@@ -2,140 +2,99 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from gaa_core import aggregators, attacks, cases, roles
-from gaa_core.aggregators import Aggregator
-from gaa_core.attacks import Attack
+from gaa_core import aggregators, attacks, cases, datasets, roles
 from gaa_core.cases import CaseStudy
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.roles import ScriptedRoles
 
-#: Variants that are offered beside a rule's or an attack's defaults.
-_VARIANTS = {
-    "gaa": ({}, {"norm_bound": 2.0, "policy_lr": 0.05}),
-    "gradient_reversion": ({}, {"scale": 10.0}),
-    "random_fault": ({}, {"std": 2.0}),
+_NOT_OFFERED = {"missing_label"}  # needs a QV set that lacks classes, which the playground does not draw
+
+#: Official files of the cases that have no real data without a download.
+_OFFICIAL = {
+    "cifar10": ("cifar-10-batches-py",),
+    "yelp_full": ("yelp_review_full_csv",),
+    "cms_inpatient": ("cms/2008_BSA_Inpatient_Claims_PUF.csv",),
 }
-NO_ATTACK = "none"
-_NOT_OFFERED = {"missing_label"}  # needs a quasi-validation set that lacks classes, which the playground does not draw
 
-#: Steps after which a pretender turns, and for how long a role that is drawn by lot stays.
-TURNS_AT, PERIOD = 100, 20
+_REVERSION = attacks.GradientReversion()
+TURNS_AT, PERIOD = 100, 20  # steps after which `pretense` begins, and for which a random role stays: seconds to watch
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The settings of a playground. Rules and the attack by their texts, as `offered_rules` names them.
+    """Settings of a playground: case, rules and attack as `run` takes them; `ratio` is the share of Byzantine workers.
 
-    `ratio` is the share of Byzantine workers, `f` the number of them that rules with such a parameter are told.
+    Raises GaaError for settings that cannot run.
     """
 
-    case: str = "MNIST"
-    rules: tuple[str, ...] = ("GAA()",)
-    attack: str = "GradientReversion()"
+    case: CaseStudy = cases.MNIST
+    rules: tuple[Callable[[Tensor], Tensor], ...] = (aggregators.GAA(),)
+    attack: Any = _REVERSION
     schedule: str = "static"
     ratio: float = 0.7
     n: int = 10
-    f: int = 3
     qv_size: int = 10
     batch_size: int = 64
     lr: float = 0.05
     seed: int = 0
 
     def __post_init__(self):
-        if not self.rules or len(set(self.rules)) < len(self.rules):
-            raise GaaError(f"A playground needs rules, each once; found {self.rules}.")
-        for kind, name, known in (
-            ("case", self.case, offered_cases()),
-            ("attack", self.attack, offered_attacks()),
-            ("schedule", self.schedule, roles.REGISTRY),
-            *(("rule for this n and f", rule, offered_rules(self.n, self.f)) for rule in self.rules),
-        ):
-            if name not in known:
-                raise UnknownName(kind, name, known)
-        if not 0 <= self.ratio <= 1:
-            raise GaaError(f"ratio must be between 0 and 1; found {self.ratio}.")
+        for name, kind, least, most in (
+            ("ratio", int | float, 0, 1), ("lr", int | float, 0, 100), ("n", int, 2, 50), ("qv_size", int, 1, 1000),
+            ("batch_size", int, 1, 10_000), ("seed", int, 0, 9999),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, kind) or not least <= value <= most:
+                raise GaaError(f"{name} must be a number from {least} to {most}; found {value!r}.")
+        if not isinstance(self.case, CaseStudy):
+            raise GaaError(f"case must be a CaseStudy such as gaa_core.cases.MNIST; found {self.case!r}.")
+        if self.schedule not in roles.REGISTRY:
+            raise UnknownName("schedule", str(self.schedule), roles.REGISTRY)
+        rules = self.rules if isinstance(self.rules, tuple) else ()
+        if not 1 <= len(rules) <= 3 or not all(map(callable, rules)) or any(map(inspect.isclass, rules)):
+            raise GaaError(
+                f"rules must be a tuple of one to three rules such as (GAA(), Mean()); found {self.rules!r}."
+            )
+        for rule in rules:
+            getattr(rule, "check_workers", lambda n: None)(self.n)
 
-    @property
-    def byzantine(self) -> int:
-        """How many workers are Byzantine, as far as the schedule has a fixed number."""
-        return round(self.ratio * self.n)
-
-    def make_rules(self) -> list[Aggregator]:
-        """The rules, made anew: learning rules have a state, and two playgrounds must not share it."""
-        offered = offered_rules(self.n, self.f)
-        return [offered[text] for text in self.rules]
-
-    def make_attack(self) -> Attack | None:
-        """The attack; None for an honest crowd."""
-        return offered_attacks()[self.attack]
+    def make_rules(self) -> list:
+        """Copies of the rules: learning rules have a state that two races must not share."""
+        return [copy.deepcopy(rule) for rule in self.rules]
 
     def make_roles(self) -> Callable[[int], Tensor]:
         """The schedule, step -> bool [n]."""
         return roles.REGISTRY[self.schedule](self.n, **self._role_options())
 
-    def roles_text(self) -> str:
-        """The schedule as code."""
-        options = "".join(f", {name}={value!r}" for name, value in self._role_options().items())
-        return f"roles.{self.schedule}(n={self.n}{options})"
-
     def run_text(self, steps: int, eval_every: int, changes: tuple[tuple[int, int, bool], ...] = ()) -> str:
         """Code that repeats the runs of a playground: `traces`, one a rule, with workers turned as `changes` say."""
-        schedule = f"roles.scripted({self.roles_text()}, {list(changes)})" if changes else self.roles_text()
-        settings = (
-            f"n={self.n}, steps={steps}, lr={self.lr}, cooldown=0.0, "  # a playground has no last steps
-            f"batch_size={self.batch_size}, qv_size={self.qv_size}"
-        )
-        lines = [
-            "from gaa_core import roles, run",
-            f"from gaa_core.aggregators import {', '.join(sorted({rule.split('(')[0] for rule in self.rules}))}",
-            *([] if self.attack == NO_ATTACK else [f"from gaa_core.attacks import {self.attack.split('(')[0]}"]),
-            f"from gaa_core.cases import {self.case}",
-            "",
-            f"options = dict({settings}, seed={self.seed}, eval_every={eval_every})",
-            f"attack = {'None' if self.attack == NO_ATTACK else self.attack}",
-            f"attackers = {schedule}",
-            f"rules = [{', '.join(self.rules)}]",
-            f"traces = [run({self.case}, rule, attack=attack, roles=attackers, **options) for rule in rules]",
-        ]
-        return "\n".join(lines)
+        schedule = ", ".join([f"n={self.n}", *(f"{name}={value!r}" for name, value in self._role_options().items())])
+        schedule = f"roles.{self.schedule}({schedule})"
+        case = next((f"cases.{name}" for name, case in offered_cases().items() if case is self.case), self.case.name)
+        names = ("n", "lr", "batch_size", "qv_size", "seed")
+        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"""\
+from gaa_core import aggregators, attacks, cases, roles, run
+
+attackers = {f"roles.scripted({schedule}, {list(changes)})" if changes else schedule}
+options = dict({options}, steps={steps}, eval_every={eval_every}, cooldown=0.0)
+options |= dict(attack={_code(self.attack)}, roles=attackers)
+traces = [run({case}, rule, **options) for rule in [{", ".join(map(_code, self.rules))}]]
+"""
 
     def _role_options(self) -> dict[str, float]:
-        match self.schedule:
-            case "randomized":
-                return {"byzantine": self.byzantine, "period": PERIOD, "seed": self.seed}
-            case "resampled":
-                return {"beta": self.ratio, "period": PERIOD, "seed": self.seed}
-            case "pretense":
-                return {"byzantine": self.byzantine, "until": TURNS_AT}
-        return {"byzantine": self.byzantine}
-
-
-class LiveRoles:
-    """A schedule that can still be changed: `turn` a worker from a step on. What was done is in `scripted`."""
-
-    def __init__(self, base: Callable[[int], Tensor]):
-        self.scripted: ScriptedRoles = roles.scripted(base, ())
-
-    @property
-    def changes(self) -> tuple[tuple[int, int, bool], ...]:
-        """(step, worker, byzantine) of every turn so far."""
-        return self.scripted.changes
-
-    def turn(self, step: int, worker: int, byzantine: bool) -> None:
-        """From `step` on the worker is Byzantine or is not; replaced in one piece, since a run may be reading."""
-        self.scripted = roles.scripted(self.scripted.base, (*self.changes, (step, worker, byzantine)))
-
-    def __call__(self, step: int) -> Tensor:
-        return self.scripted(step)
-
-    def __repr__(self) -> str:
-        return repr(self.scripted if self.changes else self.scripted.base)
+        options = {"byzantine": round(self.ratio * self.n), "beta": self.ratio}
+        options |= {"until": TURNS_AT, "period": PERIOD, "seed": self.seed}
+        taken = inspect.signature(roles.REGISTRY[self.schedule]).parameters
+        return {name: value for name, value in options.items() if name in taken}
 
 
 def offered_cases() -> dict[str, CaseStudy]:
@@ -143,42 +102,49 @@ def offered_cases() -> dict[str, CaseStudy]:
     return {name: getattr(cases, name) for name in cases.__all__ if isinstance(getattr(cases, name), CaseStudy)}
 
 
-def offered_rules(n: int, f: int) -> dict[str, Aggregator]:
-    """A fresh instance of each rule that accepts `n` workers and tolerates `f`, by its text; agents first."""
-    offered = {}
-    for name, cls in aggregators.REGISTRY.items():
-        for params in _VARIANTS.get(name, ({},)):
-            rule = _made(cls, params, f)
-            if rule is not None and rule.needs() <= n:
-                offered[text_of(rule)] = rule
-    return dict(sorted(offered.items(), key=lambda entry: not entry[0].startswith("GAA")))
+def needs_download(case: CaseStudy) -> bool:
+    """Whether a case has no real data here: `fetch` brings them, and until then it is a stand-in or cannot run."""
+    return case.name in _OFFICIAL and datasets.locate(*_OFFICIAL[case.name]) is None
 
 
-def offered_attacks() -> dict[str, Attack | None]:
-    """Each attack with its defaults, and some variants, by its text; first of all none."""
-    known = {name: cls for name, cls in attacks.REGISTRY.items() if name not in _NOT_OFFERED}
-    made = [cls(**params) for name, cls in known.items() for params in _VARIANTS.get(name, ({},))]
-    return {NO_ATTACK: None, **{text_of(attack): attack for attack in made}}
+def offered_rules(f: int) -> list:
+    """Each rule with its defaults, told `f` where it needs one; the paper's agent first, then its bounded form."""
+    known = [cls for cls in aggregators.REGISTRY.values() if cls is not aggregators.GAA and _required(cls) <= {"f"}]
+    agents = [aggregators.GAA(), aggregators.GAA(norm_bound=2.0, policy_lr=0.05)]
+    return agents + [cls(**dict.fromkeys(_required(cls), f)) for cls in known]
 
 
-def text_of(part: object) -> str:
-    """A dataclass instance as code: the class with the fields that differ from their defaults."""
-    values = [(field, getattr(part, field.name)) for field in dataclasses.fields(part) if field.init]
-    # A NaN is unequal to itself, so that it takes identity to see that it is the default.
-    told = [f"{field.name}={v!r}" for field, v in values if v is not field.default and v != field.default]
-    return f"{type(part).__name__}({', '.join(told)})"
+def offered_attacks() -> list:
+    """No attack, each attack with its defaults, and two with a scale that is often tried."""
+    known = [cls for name, cls in attacks.REGISTRY.items() if name not in _NOT_OFFERED and not _required(cls)]
+    return [None, *(cls() for cls in known), attacks.GradientReversion(scale=10.0), attacks.RandomFault(std=2.0)]
 
 
-def _made(cls: type[Aggregator], params: dict, f: int) -> Aggregator | None:
-    """The rule, told `f` where it asks for it; None where it cannot be made from that alone."""
-    required = {
-        field.name
-        for field in dataclasses.fields(cls)
-        if field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
-    if not required <= {"f", *params}:
-        return None
-    try:
-        return cls(**params, **({"f": f} if "f" in required else {}))
-    except GaaError:  # this f is none for this rule
-        return None
+def told(part: object, f: int) -> object:
+    """A rule that tolerates `f`, where it declares such a number; all else as it is."""
+    return dataclasses.replace(part, f=f) if declares_f(part) else part
+
+
+def declares_f(part: object) -> bool:
+    """Whether a rule needs to be told how many Byzantine workers to tolerate."""
+    return dataclasses.is_dataclass(part) and "f" in _required(type(part))
+
+
+def text_of(part: object, without: tuple[str, ...] = ()) -> str:
+    """A dataclass instance as code: the class with the fields that differ from their defaults. Others: their name."""
+    if not dataclasses.is_dataclass(part):
+        return getattr(part, "__name__", repr(part))
+    values = [(each, getattr(part, each.name)) for each in dataclasses.fields(part) if each.init]
+    # A NaN is unequal to itself: identity shows that it is the default.
+    shown = [(each.name, value) for each, value in values if value is not each.default and value != each.default]
+    return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in shown if name not in without)})"
+
+
+def _code(part: object) -> str:
+    room = next((room for room in ("aggregators", "attacks") if f".{room}." in type(part).__module__), "")
+    return f"{room}.{text_of(part)}" if room else text_of(part)
+
+
+def _required(cls: type) -> set[str]:
+    parameters = inspect.signature(cls).parameters.values()
+    return {each.name for each in parameters if each.default is inspect.Parameter.empty}

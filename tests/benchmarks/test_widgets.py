@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gaa_core.aggregators import GAA, Krum
 from gaa_core.trace import Trace
 from gaa_core.widgets import Playground, TraceExplorer
 
@@ -27,34 +28,44 @@ def folder(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("rules", [("GAA()",), ("GAA()", "Krum(f=3)", "CoordinateMedian()")], ids=len)
-def test_a_frame_of_the_playground(benchmark, rules):
+@pytest.fixture
+def playground():
+    """Two rules after 50 steps."""
+    made = Playground(rules=(GAA(), Krum(f=3)))
+    made.race.start(rounds=50)
+    made.race.wait()
+    yield made
+    made.close()
+
+
+def test_a_frame_of_the_playground(benchmark, playground):
     """At most 1/8 s, together with the training in between."""
-    playground = Playground(rules=rules, n=10, batch_size=64)
-    playground.race.start(rounds=50)
-    playground.race.wait()
     benchmark(playground._show, playground.race)
-    playground.close()
 
 
-def test_a_step_of_training(benchmark):
+def test_a_credit_map(benchmark, playground):
+    """Drawn a fifth of the time at most."""
+    benchmark(lambda: playground._picture._draw_map(0, playground.race.lanes[0], playground.race, 50))
+
+
+def test_a_step_of_training(benchmark, playground):
     """What goes on between two frames."""
-    playground = Playground(rules=("GAA()",), n=10, batch_size=64)
-    playground.race.start(rounds=5)
-    playground.race.wait()
     benchmark(playground.race.simulations[0].advance)
-    playground.close()
+
+
+def test_a_worker_turns(benchmark, playground):
+    """From the click to the button's new colour, while it trains: at most 150 ms."""
+    playground.start.click()
+    benchmark(playground.workers.children[1].click)
 
 
 def test_opening_a_long_trace(benchmark, folder):
-    """At most 1 s; the distances are read afterwards."""
+    """Some 2 s: 50 MB of distances."""
     benchmark(lambda: TraceExplorer(folder))
 
 
 def test_moving_the_slider(benchmark, folder):
     """At most 0.15 s."""
     explorer = TraceExplorer(folder)
-    while explorer.view.is_reading:
-        pass
     places = iter(range(1, STEPS))
     benchmark(lambda: setattr(explorer.step, "value", next(places)))

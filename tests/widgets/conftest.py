@@ -1,4 +1,4 @@
-"""A trace that is made up, for whatever reads traces."""
+"""A trace that is made up, for all that reads traces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-from gaa_core.recorder import pairwise_distances
 from gaa_core.trace import Trace
 
 
@@ -21,7 +20,7 @@ def make_up(steps: int = 40, n: int = 6, *, credits: bool = True, distances: boo
     table = pd.DataFrame({"step": np.arange(steps), "accuracy": np.linspace(0, 1, steps)})
     table = table.assign(loss=1.0, qv_loss=1.0, seconds=0.1, nonfinite=0)
     sent = torch.from_numpy(rng.normal(size=(steps, n, 9)))
-    extras = {"distances": torch.stack([pairwise_distances(each) for each in sent]).numpy()} if distances else {}
+    extras = {"distances": torch.cdist(sent, sent).numpy()} if distances else {}
     settings = {"title": "Made up", "rule": "GAA()", "attack": "none", "roles": "half", "seed": seed, "data": "none"}
     return Trace(settings, table, shares if credits else np.full_like(shares, np.nan), byzantine, extras)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gaa_core.errors import GaaError
 from gaa_core.widgets import TraceExplorer
-from gaa_core.widgets.panels import NO_DISTANCES
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def explorer(made_up, tmp_path):
     made.close()
 
 
-def pictures(explorer) -> tuple[bytes, bytes]:
-    return bytes(explorer.credits.value), bytes(explorer.submissions.value)
+def shown(explorer) -> bytes:
+    return bytes(explorer.picture.value)
 
 
 def test_slider_and_player_begin_together(explorer):
@@ -27,35 +27,28 @@ def test_slider_and_player_begin_together(explorer):
 
 
 def test_moving_draws_and_tells(explorer):
-    before = pictures(explorer)
+    before = shown(explorer)
     explorer.step.value = 30
-    after = pictures(explorer)
-    assert after[0] != before[0] and after[1] != before[1]
+    assert shown(explorer) != before
     assert explorer.told.value.startswith("Step 30: precision")
-    assert "step 30" in explorer.submissions.tooltip
+    assert "Step 30" in explorer.picture.tooltip
     explorer.step.value = 0
-    assert pictures(explorer)[0] == before[0]  # nothing of the other step is left in it
+    assert shown(explorer) == before  # nothing of the other step is left in it
 
 
-def test_the_threshold_judges_anew(explorer):
+@pytest.mark.parametrize(("name", "value"), [("below", 150), ("worker", 5)])
+def test_threshold_and_worker_redraw(explorer, name, value):
     explorer.step.value = 30
-    told, before = explorer.told.value, pictures(explorer)
-    explorer.below.value = 150
-    assert explorer.told.value != told
-    assert pictures(explorer)[1] != before[1]
+    before, words = shown(explorer), explorer.picture.tooltip
+    getattr(explorer, name).value = value
+    assert shown(explorer) != before and explorer.picture.tooltip != words
 
 
-def test_another_worker_is_another_line(explorer):
-    before = pictures(explorer)
-    explorer.worker.value = 5
-    assert pictures(explorer)[0] != before[0]
-    assert "worker 5" in explorer.credits.tooltip
-
-
-@pytest.mark.parametrize(("kind", "button"), [("png", "save_png"), ("svg", "save_svg")])
-def test_the_current_view_is_exported(explorer, tmp_path, kind, button):
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_the_current_view_is_exported(explorer, tmp_path, kind):
     explorer.step.value = 12
-    getattr(explorer, button).click()
+    before = shown(explorer)
+    getattr(explorer, f"save_{kind}").click()
     (path,) = tmp_path.glob("*")
     assert path.name == f"GAA_step_12.{kind}"
     assert path.name in explorer.saved.value
@@ -63,48 +56,43 @@ def test_the_current_view_is_exported(explorer, tmp_path, kind, button):
         assert len(np.unique(np.asarray(Image.open(path)))) > 20
     else:
         assert "<svg" in path.read_text(encoding="utf-8")
+    explorer.step.value = 13
+    explorer.step.value = 12
+    assert shown(explorer) == before
 
 
-def test_an_export_that_fails_is_told(made_up, tmp_path):
+def test_an_export_that_fails_is_shown(made_up, tmp_path):
     (tmp_path / "file").touch()
     explorer = TraceExplorer(made_up(), export_to=tmp_path / "file" / "folder")
     explorer.save_png.click()
     assert "not written" in explorer.saved.value
 
 
-def test_a_run_without_distances_says_so(made_up):
-    explorer = TraceExplorer(made_up(distances=False))
-    assert explorer._panels[1].note.get_text() == NO_DISTANCES
-    explorer.step.value = 3
-    assert explorer._panels[1].note.get_text() == NO_DISTANCES
+@pytest.mark.parametrize("lacks", ["distances", "credits"])
+def test_a_run_that_lacks_something_can_be_read(made_up, lacks):
+    explorer = TraceExplorer(made_up(**{lacks: False}))
+    explorer.step.value, explorer.worker.value = 3, 2
+    assert ("gives no credits" in explorer.told.value) == (lacks == "credits")
 
 
-def test_a_rule_without_credits_can_be_looked_at(made_up):
-    explorer = TraceExplorer(made_up(credits=False))
-    explorer.step.value = 3
-    explorer.worker.value = 2
-    assert "gives no credits" in explorer.told.value
-
-
-def test_a_folder_of_runs(made_up, tmp_path):
-    for seed, steps in enumerate((40, 20)):
+def test_a_folder_of_runs_one_of_which_is_damaged_later(made_up, tmp_path):
+    for seed, steps in enumerate((40, 20, 20)):
         made_up(steps, seed=seed).save(tmp_path / f"run{seed}")
     explorer = TraceExplorer(tmp_path)
     explorer.step.value = 35
     explorer.run.value = 1
-    assert (explorer.step.value, explorer.step.max, explorer.view.steps) == (0, 19, 20)
-    assert explorer.view.title.endswith("seed 1")
-
-
-def test_a_run_that_was_damaged_meanwhile_is_told(made_up, tmp_path):
-    for seed in range(2):
-        made_up(seed=seed).save(tmp_path / f"run{seed}")
-    explorer = TraceExplorer(tmp_path)
-    (tmp_path / "run1" / "credits.npz").write_bytes(b"no")
-    explorer.run.value = 1
+    assert (explorer.step.value, explorer.step.max, len(explorer.trace.byzantine)) == (0, 19, 20)
+    (tmp_path / "run2" / "credits.npz").write_bytes(b"no")
+    explorer.run.value = 2
     assert "damaged" in explorer.told.value
     explorer.run.value = 0
     assert explorer.told.value.startswith("Step 0")
+
+
+@pytest.mark.parametrize("source", ["nowhere", [], None, 3, ["no trace"]])
+def test_what_holds_no_run_is_refused(source):
+    with pytest.raises(GaaError):
+        TraceExplorer(source)
 
 
 def test_every_control_says_what_it_is(explorer):
