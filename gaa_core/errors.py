@@ -10,7 +10,10 @@ from typing import Any
 
 
 class GaaError(ValueError):
-    """Bad input to this package. The message is one clear sentence for a person."""
+    """Bad input to this package. The message is one clear sentence for a person, on one line."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(" ".join(message.splitlines()))
 
 
 class UnknownName(GaaError):
@@ -34,14 +37,14 @@ class DataError(GaaError):
     """A data file is missing, truncated or not what its format says. Names the file."""
 
 
-def whole(value: Any, name: str) -> int:
-    """A whole number of at least 1 as an int, from Python, numpy or torch; anything else raises GaaError."""
+def whole(value: Any, name: str, least: int = 1) -> int:
+    """A whole number of at least `least` as an int, from Python, numpy or torch; anything else raises GaaError."""
     try:
-        found = 0 if _is_bool(value) else operator.index(value)
+        found = least - 1 if _is_bool(value) else operator.index(value)
     except (TypeError, RuntimeError):
-        found = 0
-    if found < 1:
-        raise GaaError(f"{name} must be a whole number of at least 1; found {value!r}.")
+        found = least - 1
+    if found < least:
+        raise GaaError(f"{name} must be a whole number of at least {least}; found {value!r}.")
     return found
 
 

@@ -61,7 +61,7 @@ def draw_qv(
         remain = torch.ones(len(data.train), dtype=torch.bool)
         remain[chosen] = False
         if not remain.any():
-            raise GaaError(f"{who} needs a size below {size}, or no training sample is left; found {size}.")
+            raise GaaError(f"{who} leaves no training sample: expected fewer QV samples; found {size}.")
         samples = data.train.take(chosen)
         if source == "wrong_labels":
             samples = _mislabelled(samples, len(data.classes), generator)
@@ -115,7 +115,11 @@ def _quotas(supply: dict[int, int], size: int, generator: Generator) -> dict[int
 
 
 def _kept(classes: list[int], missing: Sequence[int] | None) -> list[int]:
-    missing = classes[(len(classes) + 1) // 2 :] if missing is None else [int(label) for label in missing]
+    missing = (
+        classes[(len(classes) + 1) // 2 :]
+        if missing is None
+        else [whole(label, "a class in `missing`", 0) for label in missing]
+    )
     unknown = sorted(set(missing) - set(classes))
     if unknown:
         raise GaaError(f"`missing` needs class numbers from 0 to {len(classes) - 1}; found {unknown}.")

@@ -94,7 +94,7 @@ def test_a_class_with_few_samples_gives_what_it_has():
     [
         ("golden", 0, {}, "qv_size must be a whole number of at least 1; found 0"),
         ("golden", 61, {}, "needs a size from 1 to 60.*found 61"),
-        ("golden", 60, {}, "needs a size below 60, or no training sample is left; found 60"),
+        ("golden", 60, {}, "leaves no training sample: expected fewer QV samples; found 60"),
         ("similar", 101, {}, "needs a size from 1 to 100.*found 101"),
         ("missing_classes", 31, {}, "needs a size from 1 to 30.*found 31"),
         ("missing_classes", 1, {"missing": [0, 7]}, r"class numbers from 0 to 3; found \[7\]"),

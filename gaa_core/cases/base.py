@@ -65,18 +65,18 @@ class CaseData:
     other: Split | None = None  # samples of another stratum that came with the data; neither trained nor tested on
 
     def __post_init__(self) -> None:
-        for part in ("train", "test", "other"):
-            split = getattr(self, part)
-            if split is None and part == "other":
-                continue
+        parts = {part: getattr(self, part) for part in ("train", "test", "other")}
+        if parts["other"] is None:
+            del parts["other"]
+        for part, split in parts.items():
             if not isinstance(split, Split):
                 raise GaaError(f"CaseData needs a Split as `{part}`; found {type(split).__name__}.")
-            targets = checks.targets(split.targets, len(self.classes), part)
             checks.finite(split.inputs, f"{part} inputs")
-            object.__setattr__(self, part, replace(split, targets=targets))
-        for part in ("test", "other"):
-            if getattr(self, part) is not None:
-                checks.alike(self.train, getattr(self, part), part)
+            parts[part] = replace(split, targets=checks.targets(split.targets, len(self.classes), part))
+        inputs = checks.alike({part: split.inputs for part, split in parts.items()}, "inputs")
+        targets = checks.alike({part: split.targets for part, split in parts.items()}, "targets")
+        for part, split in parts.items():
+            object.__setattr__(self, part, replace(split, inputs=inputs[part], targets=targets[part]))
 
 
 @dataclass(frozen=True)
@@ -143,22 +143,22 @@ class CaseStudy:
         return network
 
     def _fits(self, network: nn.Module, data: CaseData) -> None:
-        """Try the network and the loss on two samples, so that what cannot be trained is refused before step 1."""
-        who, classes = f"case '{self.name}'", len(data.classes)
-        samples = data.train.take(checks.two_rows(data.train.targets))
+        """Try the network and the loss on a few samples, so that what cannot be trained is refused before step 1."""
+        who, classes, targets = f"case '{self.name}'", len(data.classes), data.train.targets
+        shape = checks.outputs(network, data.train.inputs[:1], who).shape[1:]
+        samples = data.train.take(checks.rows_to_try(targets, shape))
         outputs = checks.outputs(network, samples.inputs, who)
         by_class = checks.kind(self.loss) in checks.CLASS_LOSSES
-        if classes == 0 and (self.metric is accuracy or (by_class and samples.targets.ndim < 2)):
+        if classes == 0 and (self.metric is accuracy or (by_class and targets.ndim < 2)):
             raise GaaError(f"{who} has numbers as targets: give it a loss such as mse_loss, and a metric such as r2.")
-        if classes and (by_class or self.metric is accuracy) and (outputs.ndim != 2 or outputs.shape[1] < classes):
-            shape = list(outputs.shape[1:])
-            raise GaaError(f"The network of {who} needs {classes} outputs a sample, one a class; found {shape}.")
+        if classes and (by_class or self.metric is accuracy) and (len(shape) != 1 or shape[0] < classes):
+            raise GaaError(f"The network of {who} needs {classes} outputs a sample, one a class; found {list(shape)}.")
         if self.metric is r2 and (data.test.targets == data.test.targets[0]).all():
             raise GaaError(f"The metric r2 of {who} needs test targets that differ; found one value alone.")
         checks.loss_of(self.loss, outputs, samples.targets, who)
-        if checks.broadcasts(self.loss, data.train.targets, outputs.shape[1:], who):
-            shapes = f"{list(outputs.shape[1:])} and {list(samples.targets.shape[1:])}"
-            raise GaaError(f"The loss of {who} needs outputs and targets of one shape; found {shapes} a sample.")
+        fits_r2 = self.metric is not r2 or shape.numel() == targets.shape[1:].numel()
+        if not fits_r2 or checks.broadcasts(self.loss, targets, shape, who):
+            checks.refuse_shapes(outputs, samples.targets, who)
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         """The metric of a test set's outputs. A metric that fails, or gives no number, raises GaaError."""

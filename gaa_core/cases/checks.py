@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from gaa_core.errors import GaaError
 
 if TYPE_CHECKING:
-    from gaa_core.cases.base import CaseData, Split
+    from gaa_core.cases.base import CaseData
 
 CLASS_LOSSES = ("cross_entropy", "nll_loss", "multi_margin_loss", "CrossEntropyLoss", "NLLLoss", "MultiMarginLoss")
 PIXEL_DIMENSIONS = 3  # uint8 inputs [m, h, w] or [m, c, h, w] are images, of values up to 255
@@ -109,13 +110,14 @@ def finite(values: Tensor, what: str) -> None:
         raise GaaError(f"{what} must be finite; found NaN or infinity in {rows} of {len(bad)} rows of column {column}.")
 
 
-def alike(train: Split, split: Split, part: str) -> None:
-    """Refuse samples that are not shaped as the training samples are."""
-    for name in ("inputs", "targets"):
-        one, other = getattr(train, name), getattr(split, name)
-        if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
-            told = [f"{list(each.shape[1:])} {each.dtype}".replace("torch.", "") for each in (one, other)]
-            raise GaaError(f"train and {part} {name} must be alike; found samples of {told[0]} and of {told[1]}.")
+def alike(parts: dict[str, Tensor], what: str) -> dict[str, Tensor]:
+    """The parts in one type, the widest of theirs. Samples of unlike shapes raise."""
+    for part, tensor in parts.items():
+        if tensor.shape[1:] != parts["train"].shape[1:]:
+            found = f"samples of {list(parts['train'].shape[1:])} and of {list(tensor.shape[1:])}"
+            raise GaaError(f"train and {part} {what} must have one shape; found {found}.")
+    dtype = functools.reduce(torch.promote_types, (tensor.dtype for tensor in parts.values()))
+    return {part: tensor.to(dtype) for part, tensor in parts.items()}
 
 
 def kind(loss: Callable) -> str:
@@ -158,31 +160,44 @@ def outputs(network: nn.Module, samples: Tensor, who: str) -> Tensor:
 
 
 def loss_of(loss: Callable, outputs: Tensor, targets: Tensor, who: str) -> Tensor:
-    """The loss of a batch, one number."""
+    """The loss of a batch, one number. Shapes at which torch warns of broadcasting raise."""
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of broadcasting, which is refused in other words
+        with torch.no_grad(), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             found = loss(outputs, targets)
     except Exception as error:
         raise GaaError(f"The loss of {who} fails on its outputs and targets: {first_line(error)}") from error
+    if any("broadcasting" in str(each.message) for each in told):
+        refuse_shapes(outputs, targets, who)
     if not isinstance(found, Tensor) or found.ndim:
-        told = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise GaaError(f"The loss of {who} must be one number, a tensor of shape []; found {told}.")
+        kind_found = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise GaaError(f"The loss of {who} must be one number, a tensor of shape []; found {kind_found}.")
     return found
 
 
-def two_rows(targets: Tensor) -> Tensor:
-    """Two samples' positions, of unlike targets where there are such."""
+def refuse_shapes(outputs: Tensor, targets: Tensor, who: str) -> None:
+    """Raise for outputs and targets of unlike shapes, which a loss of numbers pairs each with each."""
+    shapes = f"{list(outputs.shape[1:])} and {list(targets.shape[1:])}"
+    raise GaaError(f"The loss of {who} needs outputs and targets of one shape; found {shapes} a sample.")
+
+
+def rows_to_try(targets: Tensor, outputs: Sequence[int]) -> Tensor:
+    """Positions of a few samples, the first two of unlike targets; as many as no other dimension has.
+
+    A batch of another size than every dimension of a sample cannot fit by coincidence.
+    """
     unlike = (targets != targets[0]).reshape(len(targets), -1).any(1).nonzero().flatten()
-    return torch.tensor([0, int(unlike[0]) if len(unlike) else len(targets) - 1])
+    first_two = [0, int(unlike[0]) if len(unlike) else len(targets) - 1]
+    count = next(size for size in range(2, 9) if size not in (*outputs, *targets.shape[1:]))
+    return torch.tensor(first_two + [place % len(targets) for place in range(2, count)])
 
 
-def broadcasts(loss: Callable, targets: Tensor, shape: Sequence[int], who: str) -> bool:
+def broadcasts(loss: Callable, targets: Tensor, outputs: Sequence[int], who: str) -> bool:
     """Whether the loss pairs every output with every target, as [m, 1] and [m] do: no mean over samples then."""
-    rows = targets[two_rows(targets)]
-    if rows.shape[1:] == torch.Size(shape) or rows[0].numel() != math.prod(shape):
+    rows = targets[rows_to_try(targets, outputs)]
+    if rows.shape[1:] == torch.Size(outputs) or rows[0].numel() != math.prod(outputs):
         return False
-    guesses = torch.linspace(0.2, 0.8, rows.numel(), dtype=rows.dtype).reshape(2, *shape)
+    guesses = torch.linspace(0.2, 0.8, rows.numel()).reshape(len(rows), *outputs)
     together = loss_of(loss, guesses, rows, who)
-    alone = torch.stack([loss_of(loss, guesses[row : row + 1], rows[row : row + 1], who) for row in range(2)])
+    alone = torch.stack([loss_of(loss, guesses[row : row + 1], rows[row : row + 1], who) for row in range(len(rows))])
     return not torch.isclose(together, alone.mean(), rtol=1e-3, equal_nan=True)

@@ -148,7 +148,7 @@ def test_whole_numbers_stay_whole_for_an_embedding_alone():
     [
         ({"train": (INPUTS, LABELS[:45])}, "one target each; found 60 inputs and 45 targets"),
         ({"test": (INPUTS[:0], LABELS[:0])}, "The test set is empty"),
-        ({"test": (INPUTS[:, :7], LABELS)}, r"inputs must be alike; found samples of \[8\] float32 and of \[7\]"),
+        ({"test": (INPUTS[:, :7], LABELS)}, r"inputs must have one shape; found samples of \[8\] and of \[7\]"),
         ({"train": (INPUTS.index_fill(1, torch.tensor(3), torch.nan), LABELS)}, "60 of 60 rows of column 3"),
         ({"train": (INPUTS, NUMBERS)}, "no classes but numbers: pass loss="),
         ({"train": (INPUTS, torch.zeros(60))}, "at least two classes; found one"),
@@ -174,6 +174,11 @@ def test_whole_numbers_stay_whole_for_an_embedding_alone():
         ({"loss": functional.mse_loss, "train": (INPUTS, NAMES)}, "takes targets that are numbers"),
         ({"loss": lambda out, y: (1 - out * y).mean(), "train": (INPUTS, LABELS - 1)}, "class numbers from 0"),
         ({"loss": functional.mse_loss, "model": column, "test": (INPUTS, NUMBERS * 0)}, "r2 .* one value alone"),
+        ({"loss": functional.mse_loss, "train": (INPUTS, NUMBERS)}, "loss of case 'mine' fails on its outputs"),
+        (
+            {"loss": lambda out, y: ((out - y) ** 2).mean(), "train": (INPUTS[:2], LABELS[:2])},
+            "loss of case 'mine' fails",
+        ),
         ({"stepz": 3}, "Unknown option of case 'stepz'. Did you mean 'steps'"),
         ({"steps": 2.5}, "steps must be a whole number of at least 1; found 2.5"),
     ],
