@@ -1,18 +1,15 @@
-"""What both pages share: pictures as wide as the page, named controls, and pages that replace earlier ones."""
+"""What both pages share: a picture as wide as the page, and controls with names."""
 
 from __future__ import annotations
-
-import weakref
 
 import ipywidgets as widgets
 import traitlets
 
 #: A dark theme inverts the lightness of pictures and keeps their hues: the kernel does not know the theme.
-_STYLE = """<style>
+STYLE = """<style>
 [data-jp-theme-light="false"] .gaa-picture {filter: invert(0.92) hue-rotate(180deg)}
 </style>"""
-
-_pages: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # page -> (cell, execution)
+WRAPPING = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
 
 
 class Picture(widgets.Image):
@@ -29,26 +26,24 @@ class Picture(widgets.Image):
 
 
 class Page(widgets.VBox):
-    """A page that a cell shows. It closes pages that earlier executions of the same cell have made."""
+    """Rows of controls, and pictures, as a cell shows them."""
 
     def __init__(self, *rows: widgets.Widget | list[widgets.Widget]):
         boxes = [widgets.Box(row, layout=WRAPPING) if isinstance(row, list) else row for row in rows]
-        super().__init__([*boxes, widgets.HTML(_STYLE, layout=HIDDEN)], layout=widgets.Layout(max_width="1920px"))
-        cell, execution = _current_cell()
-        for other, (its_cell, its_execution) in list(_pages.items()):
-            if cell is not None and its_cell == cell and its_execution != execution:
-                other.close()
-        _pages[self] = (cell, execution)
+        style = widgets.HTML(STYLE, layout=widgets.Layout(display="none"))
+        super().__init__([*boxes, style], layout=widgets.Layout(max_width="1920px"))
 
     def close(self) -> None:
         """Take the page and all that is in it away; a closed box alone would leave its contents in the kernel."""
-        _close(self.children)
-        _pages.pop(self, None)
+        close_all(self.children)
         super().close()
 
 
-WRAPPING = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
-HIDDEN = widgets.Layout(display="none")
+def close_all(children: tuple[widgets.Widget, ...]) -> None:
+    """Close widgets and all that is in them."""
+    for child in children:
+        close_all(getattr(child, "children", ()))
+        child.close()
 
 
 def choice(label: str, tooltip: str, options: list, **more) -> widgets.Dropdown:
@@ -70,20 +65,3 @@ def button(label: str, tooltip: str, icon: str, action) -> widgets.Button:
 
 def _sized(width: str) -> dict:
     return {"style": {"description_width": "76px"}, "layout": widgets.Layout(width=width, max_width="100%")}
-
-
-def _close(children) -> None:
-    for child in children:
-        _close(getattr(child, "children", ()))
-        child.close()
-
-
-def _current_cell() -> tuple[str | None, str | None]:
-    """(cell id, request id) as JupyterLab sends them to the kernel; (None, None) elsewhere."""
-    try:
-        from IPython import get_ipython
-
-        parent = get_ipython().kernel.get_parent()
-        return parent["metadata"]["cellId"], parent["header"]["msg_id"]
-    except (ImportError, AttributeError, KeyError, TypeError):
-        return None, None

@@ -20,10 +20,11 @@ from PIL import Image
 from gaa_core import plots
 from gaa_core.plots import BENIGN, BYZANTINE, rule_name, rule_style
 from gaa_core.trace import Trace
-from gaa_core.widgets.race import Lane, Race
+from gaa_core.widgets.race import Race
+from gaa_core.widgets.setup import text_of
 
-UNKNOWN = "#8c8c8c"  # of a worker whose role is hidden
 SIZE, DPI = (9.2, 4.0), 160  # inches: two columns; a page of 1920 pixels shows some 1,450 of these 1,472
+RECENT = 10  # steps whose mean credit is a worker's credit now
 PAUSE = 4  # times as long as credit maps take to draw, nothing but lines and bars moves
 KEY = "blue: more than a fair share 1/n; orange: less; outlined: Byzantine"
 
@@ -76,26 +77,27 @@ class RacePicture(Canvas):
         if self._state != (race, span, hidden):
             self._state, self._mapped = (race, span, hidden), -1
             self.clear()
+            self._rules = [text_of(rule) for rule in race.setup.rules]
             left, right = self.figure.subfigures(1, 2)
-            self._make_curves(left, race, span)
-            self._make_credits(right, race)
+            self._make_curves(left, span)
+            self._make_credits(right, race.setup.n)
         if step != self._mapped and (race.state != "running" or self._mapped < 0 or begin > self._due):
-            for place, lane in enumerate(race.lanes):
-                self._draw_map(place, lane, race, step)
+            for place in range(len(self._rules)):
+                self._draw_map(place, race)
             now = time.perf_counter()
             self._mapped, self._due = step, now + PAUSE * (now - begin)
-        byzantine = race.byzantine[step - 1] if step else race.roles_next()
-        for lane, (accuracy, loss), bars in zip(race.lanes, self._lines, self._bars, strict=True):
-            values = np.array(lane.accuracy[:step])
-            known = np.flatnonzero(~np.isnan(values))
+        byzantine = race.column(0, "byzantine", last=1)[0] if step else race.roles_next()
+        for place, ((accuracy, loss), bars) in enumerate(zip(self._lines, self._bars, strict=True)):
+            values = race.column(place, "accuracy")
+            known = np.flatnonzero(np.isfinite(values))
             accuracy.set_data(known + 1, values[known])
-            loss.set_data(np.arange(step) + 1, lane.loss[:step])
-            for bar, credit, bad in zip(bars, np.nan_to_num(race.recent(lane)), byzantine, strict=True):
-                bar.set(width=credit, facecolor=UNKNOWN if hidden else BYZANTINE if bad else BENIGN)
+            loss.set_data(np.arange(len(values)) + 1, race.column(place, "loss")[: len(values)])
+            for bar, credit, bad in zip(bars, recent(race, place), byzantine, strict=True):
+                bar.set(width=np.nan_to_num(credit), facecolor=role_colour(bad, hidden))
                 bar.set_hatch("///" if bad and not hidden else None)
         return self.png()
 
-    def _make_curves(self, figure: SubFigure, race: Race, span: int) -> None:
+    def _make_curves(self, figure: SubFigure, span: int) -> None:
         above, below = figure.subplots(2, 1, sharex=True)
         figure.subplots_adjust(left=0.12, right=0.97, top=0.87, bottom=0.11, hspace=0.24)
         dress(above, "test accuracy", xlabel="")
@@ -105,50 +107,61 @@ class RacePicture(Canvas):
         below.set(yscale="log", ylim=(0.01, 100))  # a model that diverges leaves the picture
         below.yaxis.set_minor_locator(NullLocator())
         self._lines = []
-        for place, lane in enumerate(race.lanes):
+        for place, rule in enumerate(self._rules):
             # Earlier lines are wider, so that equal curves both show.
-            style = rule_style(lane.rule) | {"marker": "none", "linewidth": 2.4 - 0.6 * place}
-            self._lines.append([ax.plot([], [], label=rule_name(lane.rule), **style)[0] for ax in (above, below)])
+            style = rule_style(rule) | {"marker": "none", "linewidth": 2.4 - 0.6 * place}
+            self._lines.append([ax.plot([], [], label=rule_name(rule), **style)[0] for ax in (above, below)])
             self.move(self._lines[-1])
         figure.legend(
-            *above.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.1, 1.0), ncols=len(race.lanes),
+            *above.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.1, 1.0), ncols=len(self._rules),
             fontsize=8, frameon=False, handlelength=2.0,
         )  # fmt: skip
 
-    def _make_credits(self, figure: SubFigure, race: Race) -> None:
-        n = race.setup.n
-        axes = figure.subplots(len(race.lanes), 2, squeeze=False, sharex="col", sharey=True, width_ratios=(3, 1))
+    def _make_credits(self, figure: SubFigure, n: int) -> None:
+        shown = np.arange(0, n, max(1, n // 5))
+        axes = figure.subplots(len(self._rules), 2, squeeze=False, sharex="col", sharey=True, width_ratios=(3, 1))
         figure.subplots_adjust(left=0.07, right=0.97, top=0.87, bottom=0.11, hspace=0.24, wspace=0.06)
         figure.text(0.07, 0.965, KEY, fontsize=8, va="center")
-        self._maps, self._bars, shown = axes[:, 0], [], np.arange(0, n, max(1, n // 5))
+        self._maps, self._bars, self._of_map = axes[:, 0], [], [[] for _ in self._rules]
         for now in axes[:, 1]:
-            dress(now, f"last {race.RECENT} steps", xlabel="credit" if now is axes[-1, 1] else "")
-            now.tick_params(left=False, labelleft=False)
+            dress(now, f"last {RECENT} steps", xlabel="credit" if now is axes[-1, 1] else "")
             now.set(xlim=(0, 1), ylim=(n, 0), xticks=[0.5, 1])
             now.set_yticks(shown + 0.5, shown)  # as the maps beside them, which share the axis
+            now.tick_params(left=False, labelleft=False)
             now.axvline(1 / n, color="#666666", linestyle=":", linewidth=1)
             bars = now.barh(np.arange(n) + 0.5, np.zeros(n), height=0.8, edgecolor="white", linewidth=0.5)
             self._bars.append(list(bars))
             self.move(self._bars[-1])
-        self._of_map = [[] for _ in race.lanes]
 
-    def _draw_map(self, place: int, lane: Lane, race: Race, step: int) -> None:
-        (_, span, hidden), ax, n = self._state, self._maps[place], race.setup.n
+    def _draw_map(self, place: int, race: Race) -> None:
+        (_, span, hidden), ax, rule, n = self._state, self._maps[place], self._rules[place], race.setup.n
         for artist in self._of_map[place]:
             artist.remove()
             self._moving.remove(artist)
-        before, credits = set(ax.get_children()), np.array(lane.credits[:step]).reshape(step, n)
+        before, credits = set(ax.get_children()), race.column(place, "credits")
         if np.isfinite(credits).any():
-            roles = np.array(race.byzantine[:step]) & (not hidden)
-            trace = Trace({"rule": lane.rule}, pd.DataFrame({"qv_loss": lane.qv_loss[:step]}), credits, roles)
+            byzantine = race.column(place, "byzantine") & (not hidden)
+            table = pd.DataFrame({"qv_loss": race.column(place, "qv_loss")})
+            trace = Trace({"rule": rule}, table, credits, byzantine)
             plots.credits.__wrapped__(trace, ax=ax, key=False, title=" ")  # the wrapper sets a style for all threads
         else:
-            missing(ax, no_credits(lane.rule) if step else "Press Start: credits appear here.")
+            missing(ax, no_credits(rule) if race.step else "Press Start: credits appear here.")
         self._of_map[place] = [artist for artist in ax.get_children() if artist not in before]
         self.move(self._of_map[place])
         ax.set(xlim=(0, span), ylim=(n, 0), ylabel="worker")  # what stands still, as before the first credits
-        dress(ax, f"credits of {rule_name(lane.rule)}", xlabel="step" if lane is race.lanes[-1] else "")
+        dress(ax, f"credits of {rule_name(rule)}", xlabel="step" if ax is self._maps[-1] else "")
         ax.grid(False)
+
+
+def recent(race: Race, place: int) -> np.ndarray:
+    """The credit of each worker now, [n]; NaN for a rule without credits, 0 before the first step."""
+    credits = race.column(place, "credits", last=RECENT)
+    return credits.mean(axis=0) if len(credits) else np.zeros(race.setup.n)
+
+
+def role_colour(byzantine: bool, hidden: bool) -> str:
+    """The colour of a worker."""
+    return "#8c8c8c" if hidden else BYZANTINE if byzantine else BENIGN
 
 
 def no_credits(rule: str) -> str:

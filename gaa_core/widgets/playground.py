@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import threading
 
 import ipywidgets as widgets
 import numpy as np
 
-from gaa_core import roles
+from gaa_core import cases, roles
 from gaa_core.errors import GaaError
-from gaa_core.plots import BENIGN, BYZANTINE, rule_name
+from gaa_core.plots import rule_name
 from gaa_core.widgets import setup as parts
-from gaa_core.widgets.page import WRAPPING, Page, Picture, button, choice, number
-from gaa_core.widgets.pictures import UNKNOWN, RacePicture
-from gaa_core.widgets.race import Race
+from gaa_core.widgets.page import WRAPPING, Page, Picture, button, choice, close_all, number
+from gaa_core.widgets.pictures import RacePicture, recent, role_colour
+from gaa_core.widgets.race import EVAL_EVERY, Race
 
 CHANGED = "<b>Settings have changed: they take effect at Reset.</b>"
 _RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -22,10 +23,10 @@ _BATCHES = (8, 16, 32, 64, 128, 256)
 
 
 class Playground(Page):
-    """A page of controls around a Race. `settings` are fields of Setup, such as `case="MNIST"`, `ratio=0.9`.
+    """A page of controls around a Race. `settings` are fields of Setup, such as `case=MNIST`, `ratio=0.9`.
 
     Nothing trains until Start or Step is pressed. Training goes on in a thread of its own until Pause, Reset or
-    `close()`; running the cell again closes what it had made. After a reload of the browser's page, showing the object
+    `close()`, or until another playground is made or started. After a reload of the browser's page, showing the object
     again shows the run where it is. `race` is the Race under way, `race.traces()` its traces.
     """
 
@@ -49,12 +50,15 @@ class Playground(Page):
         """What the controls say now; a race keeps what they said when it was made. GaaError where that cannot run."""
         rules: list = []
         for box in self.rules:
-            rules += [parts.told(box.value, self.f.value)] * (box.value is not None and box.value not in rules)
+            if box.value is not None and box.value not in rules:
+                own_f = {"f": self.f.value} if parts.declares_f(box.value) else {}
+                rules.append(dataclasses.replace(box.value, **own_f) if own_f else box.value)
         return parts.Setup(rules=tuple(rules), **{name: control.value for name, control in self.settings.items()})
 
     def close(self) -> None:
         """Stop training, wait for its thread, and take the page away."""
         self.race.close()
+        self.race.wait()
         super().close()
 
     def _make_settings(self, setup: parts.Setup) -> None:
@@ -62,7 +66,7 @@ class Playground(Page):
         self.f = number("Tolerated f", "The f that rules are told", 0, 24, value=own[0].f if own else 3)
         marked = [
             (f"{case.title}, needs a download" if parts.needs_download(case) else case.title, case)
-            for case in parts.offered_cases().values()
+            for case in cases.REGISTRY.values()
         ]
         ratios = sorted({setup.ratio, *(percent / 100 for percent in range(0, 101, 5))})
         attacks = [(parts.text_of(each).removesuffix("()"), each) for each in parts.offered_attacks()]
@@ -73,16 +77,16 @@ class Playground(Page):
             "schedule": choice("Roles", "When Byzantine workers misbehave", list(roles.REGISTRY)),
             "lr": choice("Step size", "Learning rate of the model", sorted({setup.lr, *_RATES})),
             "batch_size": choice("Batch", "Samples a worker and step", sorted({setup.batch_size, *_BATCHES})),
-            "n": number("Workers n", "Number of workers", 2, 50),
-            "qv_size": number("QV samples", "Quasi-validation samples", 1, 1000),
-            "seed": number("Seed", "Same seed, same run", 0, 9999),
+            "n": number("Workers n", "Number of workers", *parts.LIMITS["n"][1:]),
+            "qv_size": number("QV samples", "Quasi-validation samples", *parts.LIMITS["qv_size"][1:]),
+            "seed": number("Seed", "Same seed, same run", *parts.LIMITS["seed"][1:]),
         }
         for name, control in self.settings.items():
             control.value = getattr(setup, name)
         self.rules = []
         for place, rule in enumerate([*setup.rules, None, None][:3]):
             options = [
-                (rule_name(parts.text_of(each, without=("f",))), each) for each in parts.offered_rules(self.f.value)
+                (rule_name(parts.text_of(each, without="f")), each) for each in parts.offered_rules(self.f.value)
             ]
             options = [("(none)", None)] * (place > 0) + _with(rule, options)
             self.rules.append(choice(f"Rule {place + 1}", "A rule to race", options, value=rule))
@@ -133,7 +137,7 @@ class Playground(Page):
             return
         earlier = getattr(self, "race", None)
         if earlier is not None:
-            earlier.close(timeout=0.0)
+            earlier.close()
         with self._drawing:
             self.race, self.note.value, self.show_code.value = race, "", False
             self._make_workers(race.setup.n)
@@ -142,8 +146,7 @@ class Playground(Page):
     def _make_workers(self, n: int) -> None:
         if len(self.workers.children) == n + 1:
             return
-        for child in self.workers.children:
-            child.close()
+        close_all(self.workers.children)
         made = [widgets.Button(layout=widgets.Layout(width="48px")) for _ in range(n)]
         for worker, each in enumerate(made):
             each.on_click(lambda _, worker=worker: self._act(self.race.turn, worker))
@@ -162,7 +165,9 @@ class Playground(Page):
     def _show_state(self, race: Race) -> None:
         """The status line, and which buttons can do something."""
         lines = [f"<b>{race.state}</b>, step {race.step}. {html.escape(_accuracies(race))}"]
-        lines += [f"Data: {html.escape(race.source)}"] * bool(race.source)
+        if race.simulations:
+            data = race.simulations[0].data
+            lines += [f"Data: {html.escape(data.source)}{' (a stand-in)' * data.stand_in}"]
         lines += [f"<b>{html.escape(race.error)}</b>"] * bool(race.error)
         self.status.value = f"<div style='line-height: 1.4'>{'<br>'.join(lines)}</div>"
         running, stuck = race.state == "running", race.state == "running" or race.is_over
@@ -173,7 +178,7 @@ class Playground(Page):
         for worker, (each, bad) in enumerate(zip(self.workers.children[1:], race.roles_next(), strict=True)):
             each.disabled = race.is_over
             each.description = f"{worker}" if hidden or not bad else f"{worker} B"
-            each.style.button_color = UNKNOWN if hidden else BYZANTINE if bad else BENIGN
+            each.style.button_color = role_colour(bad, hidden)
             each.style.text_color = "black" if bad or hidden else "white"
             what = "turn it" if hidden else "make it benign" if bad else "make it Byzantine"
             each.tooltip = f"Worker {worker}: {what} from the next step on"
@@ -181,18 +186,22 @@ class Playground(Page):
 
 def _accuracies(race: Race) -> str:
     """Each rule's last test accuracy in words."""
-    shares = [(rule_name(lane.rule), lane.latest_accuracy) for lane in race.lanes]
-    return "; ".join(f"{name} {'not yet evaluated' if np.isnan(share) else f'{share:.1%}'}" for name, share in shares)
+    told = []
+    for place, rule in enumerate(race.setup.rules):
+        found = race.column(place, "accuracy", last=EVAL_EVERY)
+        found = found[np.isfinite(found)]
+        told.append(f"{rule_name(parts.text_of(rule))} {f'{found[-1]:.1%}' if len(found) else 'not yet evaluated'}")
+    return "; ".join(told)
 
 
 def _words(race: Race) -> str:
     """What the picture shows, in words: accuracies, every worker's credit, of many workers the three greatest."""
     told = [f"Step {race.step}. {_accuracies(race)}. Credits"]
-    for lane in race.lanes:
-        credits = race.recent(lane)
+    for place, rule in enumerate(race.setup.rules):
+        credits = recent(race, place)
         order = range(len(credits)) if len(credits) <= 12 else np.argsort(-credits, kind="stable")[:3]
         shares = ", ".join(f"worker {worker} {credits[worker]:.0%}" for worker in order)
-        told.append(f"{rule_name(lane.rule)}: {'no credits' if np.isnan(credits).all() else shares}")
+        told.append(f"{rule_name(parts.text_of(rule))}: {'no credits' if np.isnan(credits).all() else shares}")
     return ". ".join(told)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,80 +15,49 @@ from gaa_core import roles
 from gaa_core.errors import GaaError
 from gaa_core.simulator import Simulation
 from gaa_core.trace import Trace
-from gaa_core.widgets.setup import Setup, text_of
+from gaa_core.widgets.setup import Setup
 
-MAX_STEPS = 10_000  # a race ends here by itself: a forgotten playground must not fill the memory (some 3 kB a step)
+MAX_STEPS = 10_000  # a race ends here by itself: a forgotten playground must not fill the memory (some 5 kB a step)
 EVAL_EVERY = 5  # steps: an evaluation takes about as long as a step
-
-#: Held while torch works: thread count, default precision and, while a network is built, its generator are global.
-_TORCH = threading.Lock()
-
-
-@dataclass(eq=False)
-class Lane:
-    """What one rule has done so far, a value a step."""
-
-    rule: str
-    loss: list[float] = field(default_factory=list)  # of benign workers
-    qv_loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)  # on the test set, NaN where not evaluated
-    credits: list[np.ndarray] = field(default_factory=list)  # [n], NaN for a rule without
-
-    def add(self, row: dict, n: int) -> None:
-        """Note a step, as `Simulation.advance` returns it."""
-        for name in ("loss", "qv_loss", "accuracy"):
-            getattr(self, name).append(np.nan if row[name] is None else row[name])
-        self.credits.append(np.full(n, np.nan) if row["credits"] is None else row["credits"].detach().numpy())
-
-    @property
-    def latest_accuracy(self) -> float:
-        """The last evaluation; NaN before the first."""
-        return next((value for value in reversed(self.accuracy[-EVAL_EVERY:]) if not np.isnan(value)), float("nan"))
+SHOW_EVERY = 0.06  # seconds of training between two reports
+_RACES: weakref.WeakSet[Race] = weakref.WeakSet()
 
 
 class Race:
     """Rules under the same attack, batches and roles. `start`, `pause`, `turn` return at once, from any thread.
 
-    `watch(race)` is called from the training thread, at most every `interval` seconds of training and once when it
-    stops. The thread lives only while it trains. `state` is "ready", "running", "paused", "finished" or "failed", then
-    with a sentence in `error`. `step` is the number of steps that every rule has done.
+    `watch(race)` is called from the training thread while it trains and once when it stops. The thread lives only while
+    it trains, and one race trains at a time: a new one, or the start of another, pauses it. `state` is "ready",
+    "running", "paused", "finished", "closed" or "failed", then with a sentence in `error`. `step` is the number of
+    steps that every rule has done, `rows` has a list a rule of what `Simulation.advance` returned.
     """
 
-    RECENT = 10  # steps whose mean credit is the credit now
-
-    def __init__(self, setup: Setup, watch: Callable[[Race], None] | None = None, interval: float = 0.06):
-        self.setup, self.watch, self.interval = setup, watch, interval
+    def __init__(self, setup: Setup, watch: Callable[[Race], None] | None = None):
+        self.setup, self.watch = setup, watch
         self.roles = roles.scripted(setup.make_roles(), ())
         self.simulations: list[Simulation] = []
-        self.lanes = [Lane(text_of(rule)) for rule in setup.rules]
-        self.byzantine: list[np.ndarray] = []  # [n] of every step
-        self.step = 0
-        self.state, self.error = "ready", ""
+        self.rows: list[list[dict]] = [[] for _ in setup.rules]
+        self.step, self.state, self.error = 0, "ready", ""
         self._begun = 0  # steps that have begun: a turn takes effect at the next
         self._guard = threading.Lock()  # of what starting, stopping and turning change
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._pause_others()
+        _RACES.add(self)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing can be trained any more."""
         return self.state in ("finished", "failed", "closed")
 
-    @property
-    def source(self) -> str:
-        """The data in words, once they are loaded."""
-        if not self.simulations:
-            return ""
-        data = self.simulations[0].data
-        return f"{data.source} (a stand-in)" if data.stand_in else data.source
-
-    def start(self, rounds: int | None = None) -> None:
+    def start(self, rounds: int = MAX_STEPS) -> None:
         """Train in a thread, until paused or for so many steps. Nothing happens where it trains or is over."""
+        earlier = self._pause_others()
         with self._guard:
             if self.state == "running" or self.is_over:
                 return
             self.state, self._stop = "running", threading.Event()
-            arguments = (self._thread, self._stop, rounds)
+            arguments = ([*earlier, self._thread], self._stop, min(self.step + rounds, MAX_STEPS))
             self._thread = threading.Thread(target=self._work, args=arguments, name="gaa-race")
             self._thread.start()
 
@@ -100,17 +68,16 @@ class Race:
             if self.state == "running":
                 self.state = "paused"
 
-    def close(self, timeout: float = 10.0) -> None:
-        """Stop for good, and wait until the thread has ended."""
+    def close(self) -> None:
+        """Stop for good; `wait` until the step under way has ended."""
         self.watch = None
         self.pause()
         self.state = "closed"
-        self.wait(timeout)
 
-    def wait(self, timeout: float | None = None) -> None:
+    def wait(self) -> None:
         """Until the thread has ended, if there is one."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        if self._thread is not None:
+            self._thread.join()
 
     def turn(self, worker: int) -> None:
         """Make a benign worker Byzantine, or the other way round, from the next step on."""
@@ -122,10 +89,12 @@ class Race:
         """Who is Byzantine at the next step, bool [n]."""
         return self.roles(self._begun).numpy()
 
-    def recent(self, lane: Lane) -> np.ndarray:
-        """The credit of each worker now, [n]; NaN for a rule without credits, 0 before the first step."""
-        rows = lane.credits[max(0, self.step - self.RECENT) : self.step]
-        return np.mean(rows, axis=0) if rows else np.zeros(self.setup.n)
+    def column(self, place: int, name: str, last: int = MAX_STEPS) -> np.ndarray:
+        """A value of the last steps for the rule at `place`, NaN where there is none: [step], by worker [step, n]."""
+        shape = (self.setup.n,) if name in ("credits", "byzantine") else ()
+        missing = np.full(shape, np.nan)
+        found = [row[name] for row in self.rows[place][max(0, self.step - last) : self.step]]
+        return np.array([missing if value is None else value for value in found]).reshape(len(found), *shape)
 
     def code(self) -> str:
         """Code whose `traces` are those of this race."""
@@ -133,38 +102,41 @@ class Race:
 
     def traces(self) -> list[Trace]:
         """The trace of each rule so far: what `run` with the same settings and as many steps gives. Pause first."""
-        found = []
-        for simulation in self.simulations:
-            trace = simulation.trace()
-            if np.isnan(trace.accuracy):
-                trace.steps.loc[trace.steps.index[-1], "accuracy"] = simulation.evaluate()
-            schedule = self.roles if self.roles.changes else self.roles.base
-            trace.settings.update(steps=self.step, roles=repr(schedule))
-            found.append(trace)
+        found = [simulation.trace() for simulation in self.simulations]
+        for trace, simulation in zip(found, self.simulations, strict=True):
+            trace.steps.loc[trace.steps.index[-1], "accuracy"] = simulation.evaluate()
+            trace.settings.update(steps=self.step, roles=repr(self.roles if self.roles.changes else self.roles.base))
         return found
 
-    def _work(self, previous: threading.Thread | None, stop: threading.Event, rounds: int | None) -> None:
-        if previous is not None:
-            previous.join()
+    def _pause_others(self) -> list[threading.Thread]:
+        others = [race for race in list(_RACES) if race is not self]
+        for race in others:
+            race.pause()
+        return [race._thread for race in others]
+
+    def _work(self, earlier: list[threading.Thread | None], stop: threading.Event, goal: int) -> None:
+        for thread in filter(None, earlier):
+            thread.join()
+        cores = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in `run`: quickest for small networks, and the same last bits
         try:
-            if not self.simulations:
-                with _torch_alone():
-                    self.simulations = self._build()
-            self._train(stop, MAX_STEPS if rounds is None else min(self.step + rounds, MAX_STEPS))
+            self.simulations = self.simulations or self._build()
+            self._train(stop, goal)
             with self._guard:
                 if not stop.is_set():  # else the state was set together with the event
                     self.state = "finished" if self.step >= MAX_STEPS else "paused"
         except Exception as error:  # of any kind: the page shows it
             self.error = str(error) if isinstance(error, GaaError) else f"{type(error).__name__}: {error}"
             self.state = "failed"
+        finally:
+            torch.set_num_threads(cores)
         self._report()
 
     def _build(self) -> list[Simulation]:
-        setup = self.setup
-        options = {"n": setup.n, "steps": MAX_STEPS, "lr": setup.lr, "cooldown": 0.0, "batch_size": setup.batch_size}
-        options |= {"qv_size": setup.qv_size, "seed": setup.seed, "eval_every": EVAL_EVERY}
-        options |= {"attack": setup.attack, "roles": self._roles_at}
-        return [Simulation(setup.case, rule, **options) for rule in setup.make_rules()]
+        names = ("n", "lr", "batch_size", "qv_size", "seed", "attack")
+        options = {name: getattr(self.setup, name) for name in names}
+        options |= {"steps": MAX_STEPS, "cooldown": 0.0, "eval_every": EVAL_EVERY, "roles": self._roles_at}
+        return [Simulation(self.setup.case, rule, **options) for rule in self.setup.make_rules()]
 
     def _roles_at(self, step: int) -> Tensor:
         """Who is Byzantine. Before the first step all are: a click can make any attack act, which Simulation checks."""
@@ -176,12 +148,10 @@ class Race:
         while not stop.is_set() and self.step < goal and threading.main_thread().is_alive():
             with self._guard:
                 self._begun += 1  # before the first rule's step, so that all rules meet a turn at the same step
-            for lane, simulation in zip(self.lanes, self.simulations, strict=True):
-                with _torch_alone():
-                    lane.add(simulation.advance(), self.setup.n)
-            self.byzantine.append(self.roles(self.step).numpy())
+            for rows, simulation in zip(self.rows, self.simulations, strict=True):
+                rows.append(simulation.advance())
             self.step += 1
-            if time.perf_counter() - shown > self.interval:
+            if time.perf_counter() - shown > SHOW_EVERY:
                 self._report()
                 shown = time.perf_counter()
 
@@ -189,15 +159,3 @@ class Race:
         watch = self.watch
         if watch is not None:
             watch(self)
-
-
-@contextlib.contextmanager
-def _torch_alone() -> Iterator[None]:
-    """One race at a time, and on one core, as in `run`: quickest for small networks, and the same last bits."""
-    with _TORCH:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

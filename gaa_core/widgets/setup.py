@@ -16,16 +16,19 @@ from gaa_core.cases import CaseStudy
 from gaa_core.errors import GaaError, UnknownName
 
 _NOT_OFFERED = {"missing_label"}  # needs a QV set that lacks classes, which the playground does not draw
-
 #: Official files of the cases that have no real data without a download.
 _OFFICIAL = {
-    "cifar10": ("cifar-10-batches-py",),
-    "yelp_full": ("yelp_review_full_csv",),
-    "cms_inpatient": ("cms/2008_BSA_Inpatient_Claims_PUF.csv",),
+    "cifar10": "cifar-10-batches-py",
+    "yelp_full": "yelp_review_full_csv",
+    "cms_inpatient": "cms/2008_BSA_Inpatient_Claims_PUF.csv",
 }
-
-_REVERSION = attacks.GradientReversion()
+#: Settings that are numbers, with their kind and their bounds.
+LIMITS = {
+    **{"ratio": (int | float, 0, 1), "lr": (int | float, 0, 100), "n": (int, 2, 50), "qv_size": (int, 1, 1000)},
+    **{"batch_size": (int, 1, 10_000), "seed": (int, 0, 9999)},
+}
 TURNS_AT, PERIOD = 100, 20  # steps after which `pretense` begins, and for which a random role stays: seconds to watch
+_REVERSION = attacks.GradientReversion()
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,7 @@ class Setup:
     seed: int = 0
 
     def __post_init__(self):
-        for name, kind, least, most in (
-            ("ratio", int | float, 0, 1), ("lr", int | float, 0, 100), ("n", int, 2, 50), ("qv_size", int, 1, 1000),
-            ("batch_size", int, 1, 10_000), ("seed", int, 0, 9999),
-        ):  # fmt: skip
+        for name, (kind, least, most) in LIMITS.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or not least <= value <= most:
                 raise GaaError(f"{name} must be a number from {least} to {most}; found {value!r}.")
@@ -64,7 +64,7 @@ class Setup:
                 f"rules must be a tuple of one to three rules such as (GAA(), Mean()); found {self.rules!r}."
             )
         for rule in rules:
-            getattr(rule, "check_workers", lambda n: None)(self.n)
+            getattr(rule, "check_workers", int)(self.n)
 
     def make_rules(self) -> list:
         """Copies of the rules: learning rules have a state that two races must not share."""
@@ -72,39 +72,33 @@ class Setup:
 
     def make_roles(self) -> Callable[[int], Tensor]:
         """The schedule, step -> bool [n]."""
-        return roles.REGISTRY[self.schedule](self.n, **self._role_options())
+        return roles.REGISTRY[self.schedule](**self._role_options())
 
     def run_text(self, steps: int, eval_every: int, changes: tuple[tuple[int, int, bool], ...] = ()) -> str:
         """Code that repeats the runs of a playground: `traces`, one a rule, with workers turned as `changes` say."""
-        schedule = ", ".join([f"n={self.n}", *(f"{name}={value!r}" for name, value in self._role_options().items())])
-        schedule = f"roles.{self.schedule}({schedule})"
-        case = next((f"cases.{name}" for name, case in offered_cases().items() if case is self.case), self.case.name)
-        names = ("n", "lr", "batch_size", "qv_size", "seed")
-        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        schedule = f"roles.{self.schedule}({_keywords(self._role_options())})"
+        case = next((f"cases.{name}" for name, case in vars(cases).items() if case is self.case), self.case.name)
+        options = {name: getattr(self, name) for name in LIMITS if name != "ratio"}
+        options |= {"steps": steps, "eval_every": eval_every, "cooldown": 0.0}
         return f"""\
 from gaa_core import aggregators, attacks, cases, roles, run
 
 attackers = {f"roles.scripted({schedule}, {list(changes)})" if changes else schedule}
-options = dict({options}, steps={steps}, eval_every={eval_every}, cooldown=0.0)
+options = dict({_keywords(options)})
 options |= dict(attack={_code(self.attack)}, roles=attackers)
 traces = [run({case}, rule, **options) for rule in [{", ".join(map(_code, self.rules))}]]
 """
 
     def _role_options(self) -> dict[str, float]:
-        options = {"byzantine": round(self.ratio * self.n), "beta": self.ratio}
+        options = {"n": self.n, "byzantine": round(self.ratio * self.n), "beta": self.ratio}
         options |= {"until": TURNS_AT, "period": PERIOD, "seed": self.seed}
         taken = inspect.signature(roles.REGISTRY[self.schedule]).parameters
         return {name: value for name, value in options.items() if name in taken}
 
 
-def offered_cases() -> dict[str, CaseStudy]:
-    """The case studies by the names they are imported by."""
-    return {name: getattr(cases, name) for name in cases.__all__ if isinstance(getattr(cases, name), CaseStudy)}
-
-
 def needs_download(case: CaseStudy) -> bool:
     """Whether a case has no real data here: `fetch` brings them, and until then it is a stand-in or cannot run."""
-    return case.name in _OFFICIAL and datasets.locate(*_OFFICIAL[case.name]) is None
+    return case.name in _OFFICIAL and datasets.locate(_OFFICIAL[case.name]) is None
 
 
 def offered_rules(f: int) -> list:
@@ -120,29 +114,28 @@ def offered_attacks() -> list:
     return [None, *(cls() for cls in known), attacks.GradientReversion(scale=10.0), attacks.RandomFault(std=2.0)]
 
 
-def told(part: object, f: int) -> object:
-    """A rule that tolerates `f`, where it declares such a number; all else as it is."""
-    return dataclasses.replace(part, f=f) if declares_f(part) else part
-
-
 def declares_f(part: object) -> bool:
     """Whether a rule needs to be told how many Byzantine workers to tolerate."""
     return dataclasses.is_dataclass(part) and "f" in _required(type(part))
 
 
-def text_of(part: object, without: tuple[str, ...] = ()) -> str:
+def text_of(part: object, without: str = "") -> str:
     """A dataclass instance as code: the class with the fields that differ from their defaults. Others: their name."""
     if not dataclasses.is_dataclass(part):
         return getattr(part, "__name__", repr(part))
     values = [(each, getattr(part, each.name)) for each in dataclasses.fields(part) if each.init]
     # A NaN is unequal to itself: identity shows that it is the default.
-    shown = [(each.name, value) for each, value in values if value is not each.default and value != each.default]
-    return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in shown if name not in without)})"
+    shown = {each.name: value for each, value in values if value is not each.default and value != each.default}
+    return f"{type(part).__name__}({_keywords({name: v for name, v in shown.items() if name != without})})"
 
 
 def _code(part: object) -> str:
-    room = next((room for room in ("aggregators", "attacks") if f".{room}." in type(part).__module__), "")
-    return f"{room}.{text_of(part)}" if room else text_of(part)
+    room = next((f"{room}." for room in ("aggregators", "attacks") if f".{room}." in type(part).__module__), "")
+    return room + text_of(part)
+
+
+def _keywords(options: dict[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
 def _required(cls: type) -> set[str]:

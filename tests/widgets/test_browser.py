@@ -269,7 +269,7 @@ def test_running_the_cell_again_leaves_no_thread(page):
     )
     page.wait_for(lambda: page.python("first is not playground") == "True")
     assert (
-        page.python("(first.race.state, first.race.step == 0, playground.race.state)") == "('closed', False, 'ready')"
+        page.python("(first.race.state, first.race.step == 0, playground.race.state)") == "('paused', False, 'ready')"
     )
     assert page.python("[t.name for t in __import__('threading').enumerate() if t.name == 'gaa-race']") == "[]"
 

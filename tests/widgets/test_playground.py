@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 
 import pytest
 
 from gaa_core.aggregators import GAA, CoordinateMedian, Krum
-from gaa_core.widgets import Playground, page
+from gaa_core.widgets import Playground
 
 SMALL = {"n": 5, "batch_size": 8, "qv_size": 4, "ratio": 0.4}
 
@@ -153,23 +152,11 @@ def test_every_control_says_what_it_is(playground):
     assert all(control.description and control.tooltip for control in [*controls, *playground.workers.children[1:]])
 
 
-def test_running_a_cell_again_closes_what_it_made(monkeypatch):
-    work = iter([("cell", "first"), ("cell", "first"), ("other", "second"), ("cell", "third")])
-    monkeypatch.setattr(page, "_current_cell", lambda: next(work))
-    pages = [Playground(**SMALL) for _ in range(3)]
-    for each in pages:
-        each.start.click()
+def test_another_playground_pauses_the_first(playground):
+    """A cell that is run again leaves no thread behind."""
+    playground.start.click()
     again = Playground(**SMALL)
-    assert [each.race.state for each in pages] == ["closed", "closed", "running"]
-    pages[2].close()
-    again.close()
+    playground.race.wait()
+    assert (playground.race.state, again.race.state) == ("paused", "ready")
     assert "gaa-race" not in [thread.name for thread in threading.enumerate()]
-
-
-def test_the_current_cell_is_the_kernels(monkeypatch):
-    parent = {"metadata": {"cellId": "abc"}, "header": {"msg_id": "42"}}
-    shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: parent))
-    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
-    assert page._current_cell() == ("abc", "42")
-    monkeypatch.setattr("IPython.get_ipython", lambda: None)
-    assert page._current_cell() == (None, None)
+    again.close()

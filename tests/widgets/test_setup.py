@@ -7,9 +7,9 @@ import pytest
 from gaa_core import aggregators, attacks, roles
 from gaa_core.aggregators import GAA, Bulyan, Krum, Mean
 from gaa_core.attacks import GradientReversion
-from gaa_core.cases import MNIST
+from gaa_core.cases import CIFAR10, MNIST
 from gaa_core.errors import GaaError
-from gaa_core.widgets.setup import Setup, needs_download, offered_attacks, offered_cases, offered_rules, text_of, told
+from gaa_core.widgets.setup import Setup, needs_download, offered_attacks, offered_rules, text_of
 
 
 def test_the_papers_agent_comes_first():
@@ -21,11 +21,6 @@ def test_the_papers_agent_comes_first():
 def test_texts_are_code(part):
     if part is not None:
         assert text_of(eval(text_of(part), vars(aggregators) | vars(attacks))) == text_of(part)
-
-
-def test_f_is_told_to_rules_that_declare_it():
-    assert told(Krum(f=1), 4) == Krum(f=4)
-    assert told(GAA(), 4) == GAA()
 
 
 def test_rules_are_copied():
@@ -74,8 +69,7 @@ def test_rules_and_attacks_of_ones_own_can_be_given():
 def test_cases_that_need_a_download_are_marked(monkeypatch, tmp_path):
     monkeypatch.delenv("GAA_DATA", raising=False)
     assert not needs_download(MNIST)
-    cifar = offered_cases()["CIFAR10"]
-    assert needs_download(cifar)
+    assert needs_download(CIFAR10)
     (tmp_path / "cifar-10-batches-py").mkdir()
     monkeypatch.setenv("GAA_DATA", str(tmp_path))
-    assert not needs_download(cifar)
+    assert not needs_download(CIFAR10)
