@@ -27,7 +27,7 @@ OFF_CENTRE = 10.0
 def sample_columns(gradients: Tensor) -> tuple[Tensor, Tensor]:
     """Some columns in float64 [n, at most 256], and their medians."""
     stride = max(1, gradients.shape[1] // SAMPLE)
-    sample = gradients[:, ::stride][:, :SAMPLE].double()
+    sample = gradients[:, ::stride][:, :SAMPLE].double().contiguous()  # torch's median errs on expanded tensors
     return sample, sample.median(dim=0).values
 
 
