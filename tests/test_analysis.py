@@ -322,3 +322,14 @@ def test_held_out_runs_are_held_out():
         analysis.classify_behaviour([made_up(seed=0), made_up(seed=1)], [made_up("randomized", 0)])
     with pytest.raises(GaaError, match="found 1 and 0"):
         analysis.classify_behaviour([made_up()], [])
+
+
+def test_the_compromised_set_and_the_attackers_of_a_step_are_two_questions():
+    """Credits that remember point at a worker that behaves just now: right of the one question, wrong of the other."""
+    byzantine = np.array([[1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    trace = small(np.array([[0.1, 0.1, 0.4, 0.4], [0.1, 0.05, 0.4, 0.45]]), byzantine)
+    assert analysis.detect(trace).auc[-1] == pytest.approx(2 / 3)
+    assert analysis.detect(trace, who="compromised").auc.tolist() == [1.0, 1.0]
+    assert analysis.detect(trace, who="compromised").flagged.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0]]
+    with pytest.raises(ValueError, match="Did you mean 'compromised'"):
+        analysis.detect(trace, who="compromissed")

@@ -15,6 +15,9 @@ from gaa_core.trace import Trace
 
 METHODS = ("credits", "GeoMed+")
 
+#: What is detected: the workers that attack at a step, or the compromised set, which is fixed for a run.
+WHO = ("attacking", "compromised")
+
 #: A worker counts as found once it is flagged this many steps on end.
 PATIENCE = 20
 
@@ -79,16 +82,25 @@ class Detection:
 
 
 def detect(
-    trace: Trace, *, by: str = "credits", window: int = 1, count: int | None = None, below: float | None = None
+    trace: Trace,
+    *,
+    by: str = "credits",
+    window: int = 1,
+    count: int | None = None,
+    below: float | None = None,
+    who: str = "attacking",
 ) -> Detection:
     """Rank the workers of a run by suspicion, with scores averaged over the last `window` steps.
 
     By "credits": the less credit, the more suspicious. By "GeoMed+": the sooner removed; it reads the distances that
     `run(..., record_distances=True)` keeps. Flagged are the `count` most suspicious; without a count as many as are
     Byzantine at that step, which no defence can know and which makes precision and recall one number. With `below`
-    those are flagged whose credit is under that share of 1/n: nobody is told how many to look for.
+    those are flagged whose credit is under that share of 1/n, without a number to look for.
+    The truth is the workers that attack at the step, or with `who="compromised"` those that ever do.
     Of equal scores the greater worker number is flagged: never to the attackers' cost, who have the smallest.
     """
+    if who not in WHO:
+        raise UnknownName("set of workers to detect", who, WHO)
     if by not in METHODS:
         raise UnknownName("way to detect", by, METHODS)
     steps, n = trace.byzantine.shape
@@ -99,13 +111,15 @@ def detect(
     if below is not None and (by != "credits" or count is not None):
         raise GaaError("detect takes `below` for credits only, and not together with a count.")
     scores = _average(_suspicion(trace, by), window)
+    ever = np.broadcast_to(trace.byzantine.any(axis=0), (steps, n))
+    truth = ever if who == "compromised" else trace.byzantine
     if below is not None:
-        return Detection(by, scores, -scores < below / n, trace.byzantine)
-    counts = trace.byzantine.sum(axis=1) if count is None else np.full(steps, count)
+        return Detection(by, scores, -scores < below / n, truth)
+    counts = truth.sum(axis=1) if count is None else np.full(steps, count)
     order = n - 1 - np.argsort(-scores[:, ::-1], axis=1, kind="stable")  # [steps, n], most suspicious first
     flagged = np.zeros_like(trace.byzantine)
     np.put_along_axis(flagged, order, np.arange(n) < counts[:, None], axis=1)
-    return Detection(by, scores, flagged, trace.byzantine)
+    return Detection(by, scores, flagged, truth)
 
 
 def geo_med_plus_order(distances: np.ndarray) -> np.ndarray:  # [steps, n, n] -> [steps, n]
@@ -113,16 +127,16 @@ def geo_med_plus_order(distances: np.ndarray) -> np.ndarray:  # [steps, n, n] ->
 
     Again and again the worker with the greatest summed distance to those that remain is removed, so that one pass
     answers for every number m of removals. The last two are equally far from each other: what counts between them is
-    their distance to everybody. Source: reconstruction (the paper's baseline for detection).
+    their distance to all workers. Source: reconstruction (the paper's baseline for detection).
     """
     steps, n, _ = distances.shape
     distances = np.minimum(distances.astype(np.float64), 1e100)  # infinite ones too may be added up and compared
-    everybody = distances.sum(axis=2)
+    totals = distances.sum(axis=2)
     remains = np.ones((steps, n), dtype=bool)
     order = np.zeros((steps, n))
     rows = np.arange(steps)
     for left in range(n - 1, 0, -1):
-        sums = np.where(remains[:, None, :], distances, 0.0).sum(axis=2) if left > 1 else everybody
+        sums = np.where(remains[:, None, :], distances, 0.0).sum(axis=2) if left > 1 else totals
         worst = np.where(remains, sums, -1.0).argmax(axis=1)
         order[rows, worst] = left
         remains[rows, worst] = False
@@ -157,8 +171,8 @@ def _suspicion(trace: Trace, by: str) -> np.ndarray:  # [steps, n]
             raise GaaError("GeoMed+ needs the distances between submissions: use run(..., record_distances=True).")
         return geo_med_plus_order(trace.extras["distances"])
     if not trace.has_credits:
-        raise GaaError(f"{trace.rule} gives no credits, so that nobody can be detected by them.")
-    return -np.nan_to_num(trace.credits.astype(np.float64))  # a diverged model leaves nobody with credit
+        raise GaaError(f"{trace.rule} gives no credits, so that no worker can be detected by them.")
+    return -np.nan_to_num(trace.credits.astype(np.float64))  # a diverged model leaves no worker with credit
 
 
 def _average(scores: np.ndarray, window: int) -> np.ndarray:
