@@ -22,17 +22,16 @@ from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator, decide
 from gaa_core.attacks.base import Attack, Knowledge
 from gaa_core.cases.base import CaseStudy, Split
-from gaa_core.engine import Engine, LocalEngine, Training
+from gaa_core.engine import ABSENCES, Engine, LocalEngine, Training
 from gaa_core.errors import GaaError
 from gaa_core.identity import identity
 from gaa_core.models import FlatModel
 from gaa_core.options import by_name, check, describe, looking_interval, settings_of, usable_device, with_defaults
 from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
-from gaa_core.recorder import Recorder, pairwise_distances
 from gaa_core.roles import RoleSchedule, none
 from gaa_core.server import ParameterServer
-from gaa_core.trace import Trace
+from gaa_core.trace import Recorder, Trace
 
 #: Options of `run` that say how it goes about its steps, not what a step is.
 LOOP = ("callback", "progress", "threads", "checkpoint", "checkpoint_every", "resume")
@@ -188,7 +187,7 @@ class Simulation:
             "qv_loss": qv_loss,
             "byzantine": byzantine,
             "credits": credits,
-            "distances": pairwise_distances(submissions) if self.record_distances else None,
+            "distances": kernels.pairwise_distances(submissions) if self.record_distances else None,
             "absences": answers.absences,
             "nonfinite": len(finite) - int(finite.sum()),
             "accuracy": self.evaluate() if self._is_due(step) else None,
@@ -209,6 +208,8 @@ class Simulation:
         if self.recorder.settings["steps"] == self.server.step and not self.accepted:
             raise GaaError(f"No submission was accepted in {self.server.step} steps, so that nothing was trained.")
         trace = self.recorder.trace(final_qv_loss=self.server.qv_loss())
+        if "absences" in trace.extras:
+            trace.settings["absences"] = list(ABSENCES)
         if self.data.classes:
             hits = self._outputs().argmax(dim=1) == self.test.targets
             of_class = partial(torch.bincount, minlength=len(self.data.classes))

@@ -14,7 +14,7 @@ from gaa_core import analysis, roles, run
 from gaa_core.analysis.detection import METHODS, Detection
 from gaa_core.cases import MNIST
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.recorder import pairwise_distances
+from gaa_core.kernels import pairwise_distances
 from gaa_core.trace import Trace
 
 N, STEPS = 10, 120

@@ -16,7 +16,7 @@ LAYERS = {
     for layer, names in {
         "command line": "__main__ reproduce gallery readme plan forecast",
         "studies": "engines flower studies sweep league widgets distributed growth bench",
-        "simulator": "conformance simulator guard options recorder",
+        "simulator": "conformance simulator guard options",
         "parts of a run": "engine server analysis report style plots speed_plots",
         "rules": "aggregators attacks cases roles agent qv partition",
         "ground": "kernels models datasets trace identity checkpoint registry seeding files errors",

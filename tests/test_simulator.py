@@ -167,7 +167,7 @@ def test_an_attack_of_the_wrong_shape_is_named(bad):
 
 
 def test_a_function_rule_of_the_wrong_shape_is_named():
-    with pytest.raises(GaaError, match="must return a tensor of shape"):
+    with pytest.raises(GaaError, match="must return a real tensor of shape"):
         run(MNIST, lambda g: g.mean(1), steps=2)
 
 

@@ -9,6 +9,7 @@ from gaa_core.kernels.blocks import column_blocks, finite_rows, share_columns
 from gaa_core.kernels.distances import (
     from_gram,
     gram,
+    pairwise_distances,
     probable_centre,
     product_centre,
     sample_columns,
@@ -27,6 +28,7 @@ __all__ = [
     "mean_around_median",
     "median",
     "norms",
+    "pairwise_distances",
     "probable_centre",
     "product_centre",
     "products",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaa_core.kernels.blocks import column_blocks, share_columns
+from gaa_core.kernels.blocks import column_blocks, finite_rows, share_columns
 from gaa_core.kernels.lengths import PRODUCT_BLOCK
 
 #: A squared distance is recomputed when it is less than this many roundings of the norms it came from.
@@ -125,3 +125,13 @@ def _accumulate_gram(gradients: Tensor, centre: int | None, rows: Tensor | None,
 
     total = sum(share_columns(gradients, work))
     return total.tril() + total.tril(-1).T  # the two halves of a product may differ by rounding
+
+
+def pairwise_distances(submissions: Tensor) -> Tensor:  # [n, d] -> float32 [n, n]
+    """Distances between submissions, infinite from and to those that are not finite."""
+    distances = torch.full((len(submissions), len(submissions)), torch.inf).fill_diagonal_(0.0)
+    finite = finite_rows(submissions)
+    if finite.any():
+        kept = squared_distances(submissions[finite]).sqrt().float()  # [kept, kept]
+        distances[(finite[:, None] & finite).cpu()] = kept.flatten().cpu()
+    return distances
