@@ -25,6 +25,9 @@ class Notebook:
     name: str
     title: str
     figures: list[str] = field(default_factory=list)  # names without .png that a run must write
+    notebook: str | None = (
+        None  # the file to run, where it is not called like the entry: one notebook, run several times
+    )
     claims: bool = False  # whether a run must write rows of the claims table
     cell_minutes: float | None = None  # a cell that takes longer is stopped
     parameters: dict[str, dict] = field(default_factory=dict)  # profile -> name -> value
@@ -32,7 +35,7 @@ class Notebook:
     @property
     def label(self) -> str:
         """The name without a folder, under which the notebook itself names its claims and figures."""
-        return self.path.stem
+        return self.name.rpartition("/")[2]
 
     def resolve(self, profile: str, always: dict[str, object], wished: dict[str, object]) -> dict[str, object]:
         """The parameters of a run, checked against the notebook's own: figures.yml, over it what is asked for.
@@ -118,10 +121,11 @@ def _entry(folder: Path, entry: dict) -> Notebook:
     for profile in entry.get("parameters", {}):
         if profile not in PROFILES:
             raise UnknownName(f"profile of {entry['name']} in figures.yml", str(profile), PROFILES)
-    path = folder / f"{entry['name']}.ipynb"
+    name = entry.get("notebook") or entry["name"]
+    path = folder / f"{name}.ipynb"
     if not path.is_file():
         existing = [str(other.relative_to(folder).with_suffix("")) for other in folder.rglob("*.ipynb")]
-        raise UnknownName("notebook in figures.yml", entry["name"], existing)
+        raise UnknownName("notebook in figures.yml", name, existing)
     return Notebook(path=path, **entry)
 
 

@@ -1,4 +1,4 @@
-"""The grids of the paper's evaluation and the tables that answer its claims; what the case notebooks share.
+"""The grid of the paper's evaluation and the tables that answer its claims; what the case notebooks share.
 
 A grid is a list of experiments for `sweep`; a table is computed from its rows. Nothing is drawn here.
 """
@@ -13,25 +13,21 @@ from gaa_core import report, roles
 from gaa_core.aggregators import (
     GAA,
     Aggregator,
-    BruteForce,
     Bulyan,
     CoordinateMedian,
+    FLTrust,
     GAAPlus,
-    GeoMed,
-    GeometricMedian,
     Krum,
     Mean,
-    MultiKrum,
     Oracle,
     ServerOnly,
-    TrimmedMean,
 )
 from gaa_core.attacks import GradientReversion, OneCoordinate, RandomFault, Switcher
 from gaa_core.attacks.base import Attack
 from gaa_core.cases import CaseStudy
 from gaa_core.errors import UnknownName
 from gaa_core.roles import RoleSchedule
-from gaa_core.sweep import Experiment, Sweep, experiment
+from gaa_core.sweep import Experiment, experiment
 
 #: The agent with ours added: submissions bounded to twice the QV gradient's length, and a quicker policy.
 BOUNDED_GAA = GAA(norm_bound=2.0, policy_lr=0.05)
@@ -39,45 +35,62 @@ BOUNDED_GAA = GAA(norm_bound=2.0, policy_lr=0.05)
 #: The agents that claims are judged for: as reconstructed, with ours added, and hardened (ours).
 AGENTS = (GAA(), BOUNDED_GAA, GAAPlus())
 
-#: The tampering algorithms of the paper and its reconstruction, by the names that tables use.
-ATTACKS: dict[str, Attack] = {
+#: The tampering algorithms that claims are judged on (labelled paper or reconstruction).
+LABELLED: dict[str, Attack] = {
     "reversion x1": GradientReversion(scale=1.0),
-    "reversion x10": GradientReversion(scale=10.0),
-    "random fault": RandomFault(),
     "constant shift": RandomFault(std=2e-6, offset=0.01),
     "switcher": Switcher(),
     "one coordinate": OneCoordinate(),
 }
 
+#: Shown beside them and never judged with them: a larger scale (ours), and Blanchard's fault of scale 200.
+STRESS: dict[str, Attack] = {"reversion x10": GradientReversion(scale=10.0), "random fault": RandomFault()}
+ATTACKS = LABELLED | STRESS
 
-def table_one(n: int) -> list[Aggregator]:
-    """Every rule of the paper's Table 1 (and the robust statistics beside it) at its largest admissible f for n
-    workers.
+#: Role schedules of the paper's threat model; `resampled` (ours) leaves it and is a stress schedule.
+SCHEDULES = ("static", "pretense", "randomized", "randomized, 20")
+STRESS_SCHEDULES = ("resampled",)
+
+#: Compromised shares of the grid, and the QV samples of the paper's "less than ten".
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+QV_SIZE = 9
+
+CLAIMS = {
+    "C1": "C1 one attacker",
+    "C2": "C2 minority",
+    "C3": "C3 majority",
+    "C4": "C4 ratio varies",
+    "C5": "C5 pretense",
+    "C6": "C6 few QV samples",
+}
+
+
+def shortlist(n: int, names: Iterable[str] = ()) -> list[Aggregator]:
+    """One rule of each kind at its largest admissible f for n workers, the agents, and the two references.
+
+    `names` picks some of them by their class, the bounded agent by "bounded".
     """
-    return [
-        Mean(),
-        BruteForce(f=(n - 1) // 2),
-        GeoMed(),
-        GeometricMedian(),
-        Krum(f=(n - 3) // 2),
-        MultiKrum(f=(n - 3) // 2),
-        Bulyan(f=(n - 3) // 4),
-        CoordinateMedian(),
-        TrimmedMean(f=(n - 1) // 2),
-        *AGENTS,
-        ServerOnly(),
-        Oracle(),
-    ]
-
-
-def shortlist(n: int) -> list[Aggregator]:
-    """One rule of each kind, the agents, and the two references."""
-    return [Mean(), Krum(f=(n - 3) // 2), CoordinateMedian(), *AGENTS, ServerOnly(), Oracle()]
+    rules = {
+        "Mean": Mean(),
+        "Krum": Krum(f=(n - 3) // 2),
+        "CoordinateMedian": CoordinateMedian(),
+        "Bulyan": Bulyan(f=(n - 3) // 4),
+        "FLTrust": FLTrust(),
+        "GAA": AGENTS[0],
+        "bounded": BOUNDED_GAA,
+        "GAAPlus": AGENTS[2],
+        "ServerOnly": ServerOnly(),
+        "Oracle": Oracle(),
+    }
+    for name in names:
+        if name not in rules:
+            raise UnknownName("rule of the evaluation", name, rules)
+    return [rule for name, rule in rules.items() if not names or name in names]
 
 
 def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSchedule:
-    """A role schedule by name for a share of Byzantine workers: pretense turns after a third of the run,
-    roles last one step or 20.
+    """A role schedule by name for a share of compromised workers: pretense turns after a third of the run, roles that
+    vary last one step or 20.
     """
     count = round(n * ratio)
     match kind:
@@ -91,7 +104,7 @@ def schedule(kind: str, n: int, ratio: float, steps: int, seed: int) -> RoleSche
             return roles.randomized(n, count, period=20, seed=seed)
         case "resampled":
             return roles.resampled(n, ratio, seed=seed)
-    raise UnknownName("schedule", kind, ("static", "pretense", "randomized", "randomized, 20", "resampled"))
+    raise UnknownName("schedule", kind, (*SCHEDULES, *STRESS_SCHEDULES))
 
 
 def unattacked(case: CaseStudy, seeds: Iterable[int], rules: Iterable = (Mean(),), **settings) -> list[Experiment]:
@@ -113,7 +126,8 @@ def attacked(
     **settings,
 ) -> list[Experiment]:
     """Rules x attacks x schedules x ratios x seeds. Rows of the sweep are labelled attack_name, schedule and ratio."""
-    attacks = attacks if isinstance(attacks, Mapping) else {name: ATTACKS[name] for name in attacks}
+    if not isinstance(attacks, Mapping):
+        attacks = {name: _known(name) for name in attacks}
     return [
         experiment(
             case,
@@ -134,32 +148,14 @@ def attacked(
     ]
 
 
-def quasi_validation(
-    case: CaseStudy,
-    seeds: Iterable[int],
-    rule: Aggregator,
-    *,
-    sizes: Iterable[int],
-    sources: Iterable[str],
-    ratios: Iterable[float],
-    attack: str,
-    **settings,
-) -> list[Experiment]:
-    """Numbers x sources of QV samples x shares of static attackers x seeds, for one rule."""
-    return [
-        run
-        for source in sources
-        for size in sizes
-        for run in attacked(
-            case, [rule], seeds, ratios=ratios, attacks=[attack], qv_size=size, qv_source=source, **settings
-        )
-    ]
+def _known(name: str) -> Attack:
+    if name not in ATTACKS:
+        raise UnknownName("attack of the evaluation", name, ATTACKS)
+    return ATTACKS[name]
 
 
 def final_table(table: pd.DataFrame, columns: str | Sequence[str] = "ratio") -> pd.DataFrame:
-    """Mean final accuracy in per cent and its spread over the seeds, rules by `columns`: "90.4 ± 0.3" (standard
-    deviation).
-    """
+    """Mean final accuracy in per cent and its standard deviation over the seeds, rules by `columns`: "90.4 ± 0.3"."""
     order = list(dict.fromkeys(table["rule"]))
     groups = table.groupby(["rule", *([columns] if isinstance(columns, str) else columns)], sort=False)["accuracy"]
     cells = groups.agg(lambda values: f"{100 * values.mean():.1f} ± {100 * values.std(ddof=0):.1f}")
@@ -167,25 +163,22 @@ def final_table(table: pd.DataFrame, columns: str | Sequence[str] = "ratio") -> 
     return cells.unstack(levels).reindex(order)
 
 
-def gap_table(
-    table: pd.DataFrame, clean: pd.DataFrame, columns: str | Sequence[str], index: str = "rule"
-) -> pd.DataFrame:
-    """Points of accuracy below no attack, rules (or another column) by `columns`, means over seeds."""
-    order = list(dict.fromkeys(table[index]))
-    gaps = 100 * (
-        clean["accuracy"].mean() - table.pivot_table(index=index, columns=columns, values="accuracy", sort=False)
-    )
-    return gaps.reindex(order)
+def gaps(table: pd.DataFrame, clean: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Percentage points lost, a row per rule and setting, means over the seeds that both sides have.
 
-
-def worst_gap(rows: pd.DataFrame, clean: pd.DataFrame) -> tuple[list[float], list[float], float]:
-    """(accuracies without attack, accuracies under it, ratio) at the ratio where `rows` lose most, in the order of
-    the seeds.
+    `gap` is to no attack (the paper's words), `oracle_gap` to Oracle in the same setting (what is possible; NaN where
+    Oracle was not run), `stress` whether the setting is outside what is labelled paper or reconstruction. `by` adds
+    columns that tell settings apart.
     """
-    worst = rows.groupby("ratio")["accuracy"].mean().idxmin()
-    under = rows[rows["ratio"] == worst].sort_values("seed")
-    before = clean[clean["seed"].isin(under["seed"])].sort_values("seed")
-    return list(before["accuracy"]), list(under["accuracy"]), float(worst)
+    where = ["attack_name", "schedule", "ratio", *by]
+    rows = table.merge(clean[["seed", "accuracy"]].rename(columns={"accuracy": "clean"}), on="seed")
+    oracle = rows[rows["rule"] == repr(Oracle())][[*where, "seed", "accuracy"]]
+    rows = rows.merge(oracle.rename(columns={"accuracy": "oracle"}), on=[*where, "seed"], how="left")
+    rows["gap"] = 100 * (rows["clean"] - rows["accuracy"])
+    rows["oracle_gap"] = 100 * (rows["oracle"] - rows["accuracy"])
+    found = rows.groupby(["rule", *where], sort=False)[["accuracy", "gap", "oracle_gap"]].mean().reset_index()
+    found["stress"] = ~found["attack_name"].isin(LABELLED) | found["schedule"].isin(STRESS_SCHEDULES)
+    return found
 
 
 def claim_good_as_unattacked(
@@ -199,27 +192,48 @@ def claim_good_as_unattacked(
     data_source: str,
     figure: str = "",
     name: Callable[[str], str] = str,
+    note: str = "",
 ) -> None:
-    """One row of the claims table per agent, attack and schedule: the gap to no attack at the ratio where it is
-    widest.
+    """One row of the claims table per agent, attack, schedule and ratio: the gap to no attack, seed by seed.
+
+    The setting reads "agent; attack, schedule; ratio", and `note` behind it; `claim_cells` counts such rows.
     """
     for rule in map(repr, rules):
         mine = rows[rows["rule"] == rule]
-        for (attack, kind), part in mine.groupby(["attack_name", "schedule"], sort=False):
-            before, under, worst = worst_gap(part, clean)
-            ratios = ", ".join(f"{ratio:.0%}" for ratio in sorted(part["ratio"].unique()))
-            setting = f"{name(rule)}; {attack}, {kind}; worst of {ratios}: {worst:.0%}"
+        for (attack, kind, ratio), part in mine.groupby(["attack_name", "schedule", "ratio"], sort=False):
+            pairs = part.merge(clean[["seed", "accuracy"]], on="seed", suffixes=("", "_clean")).sort_values("seed")
             claims.compare(
                 claim,
                 case=case.title,
-                setting=setting,
-                clean=before,
-                attacked=under,
+                setting=f"{name(rule)}; {attack}, {kind}; {ratio:.0%}{note}",
+                clean=list(pairs["accuracy_clean"]),
+                attacked=list(pairs["accuracy"]),
                 data_source=data_source,
                 figure=figure,
             )
 
 
-def clean_rows(sweep: Sweep) -> pd.DataFrame:
-    """The rows of a sweep in which nobody attacked and the mean aggregated."""
-    return sweep.table[(sweep.table["attack_name"] == "none") & (sweep.table["rule"] == repr(Mean()))]
+def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """The claims table as cells of `plots.claims_matrix`: widest gap and number of settings that hold.
+
+    A row per case, claim and agent, with `worst`, the setting of the widest gap. Settings marked "stress" and rows
+    that were not run are left out.
+    """
+    judged = table[(table["verdict"] != "not run") & ~table["setting"].str.contains("stress")]
+    judged = judged.assign(agent=judged["setting"].str.partition(";")[0], rest=judged["setting"].str.partition("; ")[2])
+    cells = []
+    for (case, claim, agent), rows in judged.groupby(["case", "claim", "agent"], sort=False):
+        found = {"case": case, "claim": CLAIMS.get(claim, claim), "agent": agent, "settings": len(rows)}
+        gap = rows["gap"].astype(float)
+        worst = rows.loc[gap.idxmax(), "rest"] if gap.notna().any() else ""
+        cells.append({**found, "holds": int((rows["verdict"] == "holds").sum()), "gap": gap.max(), "worst": worst})
+    return pd.DataFrame(cells, columns=["case", "claim", "agent", "settings", "holds", "gap", "worst"])
+
+
+def findings(cells: pd.DataFrame) -> str:
+    """The cells in words, a line per claim and agent, as Markdown."""
+    lines = []
+    for row in cells.itertuples():
+        widest = f"; the widest gap is {row.gap:.1f} percentage points ({row.worst})" if pd.notna(row.gap) else ""
+        lines.append(f"- **{row.claim}**, {row.agent}: holds in {row.holds} of {row.settings} settings{widest}.\n")
+    return "".join(lines)

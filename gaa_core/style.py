@@ -76,7 +76,7 @@ def rule_style(rule: str, variant: int = 0) -> dict:
     name = "GAA(norm_bound" if rule_name(rule) == "GAA, bounded" else rule.split("(")[0].split(" ")[0]
     colour, marker = RULE_STYLES.get(name) or (_PALETTE[sum(name.encode()) % len(_PALETTE)], ".")  # a rule of a user's
     line = ":" if name in _REFERENCES and not variant else _LINES[variant % len(_LINES)]
-    return {"color": colour, "marker": marker, "linestyle": line}
+    return {"color": colour, "marker": marker, "linestyle": line, "markersize": 7 if marker == "*" else 4}
 
 
 def rule_name(rule: str) -> str:

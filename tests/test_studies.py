@@ -9,13 +9,16 @@ from gaa_core.cases import MNIST
 from gaa_core.errors import UnknownName
 
 
-def test_table_one_is_admissible_at_its_largest_f():
+def test_the_shortlist_is_admissible_at_its_largest_f():
     for n in (10, 11, 50):
-        for rule in studies.table_one(n):
+        for rule in studies.shortlist(n):
             rule.check_workers(n)
             if getattr(rule, "f", None) is not None:
                 more = type(rule)(f=rule.f + 1)
                 assert more.needs() > n, f"{rule!r} is not at its largest f for n={n}"
+    assert [repr(rule) for rule in studies.shortlist(10, ["GAA", "Mean"])] == ["Mean()", "GAA()"]
+    with pytest.raises(UnknownName, match="GAAPlus"):
+        studies.shortlist(10, ["GAAPlsu"])
 
 
 def test_attacked_is_the_whole_grid_with_its_labels():
@@ -32,43 +35,64 @@ def test_attacked_is_the_whole_grid_with_its_labels():
     labels = {tuple(dict(each.labels).items()) for each in runs}
     assert (("attack_name", "switcher"), ("schedule", "resampled"), ("ratio", 0.9)) in labels
     assert dict(runs[0].options)["roles"](0).sum() == 1
+    with pytest.raises(UnknownName, match="switcher"):
+        studies.attacked(MNIST, [Mean()], [0], ratios=[0.1], attacks=["swicher"], steps=4)
 
 
 def test_schedules_are_those_of_the_method():
     assert studies.schedule("pretense", 10, 0.7, 300, 0)(99).sum() == 0
     assert studies.schedule("pretense", 10, 0.7, 300, 0)(100).sum() == 7
+    for kind in studies.SCHEDULES:  # the paper's threat model: a fixed set is compromised
+        assert not studies.schedule(kind, 10, 0.7, 300, 0).table(300)[:, 7:].any()
     with pytest.raises(UnknownName, match="pretense"):
         studies.schedule("pretence", 10, 0.7, 300, 0)
 
 
 def rows(rule, values, **columns):
-    return [{"rule": rule, "accuracy": value, "seed": seed, **columns} for seed, value in enumerate(values)]
+    where = {"attack_name": "reversion x1", "schedule": "static", "ratio": 0.7} | columns
+    return [{"rule": rule, "accuracy": value, "seed": seed, **where} for seed, value in enumerate(values)]
 
 
-def test_a_claim_is_judged_at_its_worst_ratio_seed_by_seed():
-    clean = pd.DataFrame(rows("Mean()", [0.90, 0.92]))
+CLEAN = pd.DataFrame(rows("Mean()", [0.90, 0.92, 0.1]))
+
+
+def test_claims_are_judged_setting_by_setting_and_counted_without_stress():
     attacked = pd.DataFrame(
-        rows("GAA()", [0.90, 0.92], attack_name="a", schedule="static", ratio=0.5)
-        + rows("GAA()", [0.88, 0.89], attack_name="a", schedule="static", ratio=0.7)
-        + rows("Krum(f=3)", [0.1, 0.1], attack_name="a", schedule="static", ratio=0.7)
+        rows("GAA()", [0.90, 0.92], ratio=0.5)
+        + rows("GAA()", [0.80, 0.81])
+        + rows("Krum(f=3)", [0.1, 0.1], attack_name="random fault")
     )
-    claims = report.Claims("unused", "01_mnist")
-    studies.claim_good_as_unattacked(
-        claims, "C3", attacked, clean, case=MNIST, rules=[GAA(), Krum(f=3)], data_source="made up"
+    claims = report.Claims("unused", "mnist")
+    judge = {"case": MNIST, "data_source": "made up"}
+    studies.claim_good_as_unattacked(claims, "C3", attacked, CLEAN, rules=[GAA()], **judge)
+    studies.claim_good_as_unattacked(claims, "C3", attacked, CLEAN, rules=[Krum(f=3)], note="; stress", **judge)
+    first, second, third = claims.rows
+    assert (first.setting, first.verdict) == ("GAA(); reversion x1, static; 50%", "holds")
+    assert second.gap == pytest.approx(10.5) and second.verdict == "fails"
+    assert third.setting.endswith("stress") and third.gap == pytest.approx(81.0)
+    (cell,) = studies.claim_cells(claims.to_frame()).to_dict("records")
+    assert (cell["claim"], cell["holds"], cell["settings"]) == ("C3 majority", 1, 2)
+    assert "holds in 1 of 2 settings; the widest gap is 10.5" in studies.findings(pd.DataFrame([cell]))
+
+
+def test_gaps_are_to_no_attack_and_to_the_oracle_of_the_same_seeds():
+    table = pd.DataFrame(
+        rows("GAA()", [0.80, 0.82])
+        + rows("Oracle()", [0.85, 0.85])
+        + rows("GAA()", [0.5], attack_name="random fault")
+        + rows("GAA()", [0.5], schedule="resampled")
     )
-    first, second = claims.rows
-    assert first.gap == pytest.approx(2.5) and first.verdict == "fails" and "worst of 50%, 70%: 70%" in first.setting
-    assert second.gap == pytest.approx(81.0)
+    found = studies.gaps(table, CLEAN).set_index(["rule", "attack_name", "schedule"])
+    plain = found.loc[("GAA()", "reversion x1", "static")]
+    assert (plain["gap"], plain["oracle_gap"]) == (pytest.approx(10.0), pytest.approx(4.0))
+    assert list(found["stress"]) == [False, False, True, True]
+    assert found["oracle_gap"].isna().tolist() == [False, False, True, True]
 
 
 def test_tables_keep_the_order_of_the_rules():
     table = pd.DataFrame(
-        rows("Mean()", [0.5, 0.7], ratio=0.1)
-        + rows("GAA()", [0.9, 0.9], ratio=0.1)
-        + rows("Mean()", [0.1, 0.1], ratio=0.5)
+        rows("Mean()", [0.5, 0.7], ratio=0.1) + rows("GAA()", [0.9, 0.9], ratio=0.1) + rows("Mean()", [0.1, 0.1])
     )
     final = studies.final_table(table)
     assert list(final.index) == ["Mean()", "GAA()"]
     assert final.loc["Mean()", 0.1] == "60.0 ± 10.0"
-    gaps = studies.gap_table(table, pd.DataFrame(rows("Mean()", [0.9])), "ratio")
-    assert gaps.loc["Mean()", 0.5] == pytest.approx(80)

@@ -3,7 +3,7 @@
 Functions draw, they do not compute results, show or save; `save` writes a figure with its description beside it.
 """
 
-from gaa_core.plots.tables import bars, by_category, by_share, claims_matrix, heatmap, lines
+from gaa_core.plots.tables import LOSS_MAP, bars, by_category, by_share, claims_matrix, heatmap, lines
 from gaa_core.plots.traces import (
     CREDIT_MAP,
     CREDIT_SPAN,
@@ -37,6 +37,7 @@ __all__ = [
     "BYZANTINE",
     "CREDIT_MAP",
     "CREDIT_SPAN",
+    "LOSS_MAP",
     "MOST_PIXELS",
     "RULE_STYLES",
     "absences",

@@ -110,10 +110,15 @@ def heatmap(
     ax.set_xticks(
         np.arange(len(names)) + 0.5, names, rotation=35 if slanted else 0, ha="right" if slanted else "center"
     )
-    ax.tick_params(length=0)
-    ax.grid(False)
+    _no_frame(ax)
     if bar:
         ax.figure.colorbar(mesh, ax=ax, label=label, fraction=0.04, pad=0.015).outline.set_visible(False)
+
+
+def _no_frame(ax: Axes) -> None:
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
 
 
 def claims_matrix(cells: pd.DataFrame) -> Figure:
@@ -123,15 +128,16 @@ def claims_matrix(cells: pd.DataFrame) -> Figure:
     that is not there was not measured. Bold: all settings hold.
     """
     cases, claims, agents = (list(dict.fromkeys(cells[name])) for name in ("case", "claim", "agent"))
-    fig, axes = panels(len(cases), columns=len(cases), width="text", height=0.5 + 0.3 * len(claims), sharey=True)
+    fig, axes = panels(len(cases), columns=len(cases), height=0.5 + 0.3 * len(claims), sharey=True)
     with house_style():
         for ax, case in zip(axes, cases, strict=True):
             ax.set(title=case, xlim=(0, len(agents)), ylim=(len(claims), 0), facecolor="#f4f4f4")
             ax.set_yticks(np.arange(len(claims)) + 0.5, claims)
-            ax.set_xticks(np.arange(len(agents)) + 0.5, [agent.removeprefix("GAA, ") for agent in agents], rotation=30)
-            ax.tick_params(length=0)
-            ax.grid(False)
-            ax.spines[:].set_visible(False)
+            ax.set_xticks(
+                np.arange(len(agents)) + 0.5,
+                [agent.removeprefix("GAA, ").replace("GAAPlus", "Plus") for agent in agents],
+            )
+            _no_frame(ax)
             for row in cells[cells["case"] == case].itertuples():
                 x, y = agents.index(row.agent), claims.index(row.claim)
                 known = pd.notna(row.gap)
