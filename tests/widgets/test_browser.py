@@ -6,6 +6,8 @@ missing the tests are skipped, and fail if GAA_REQUIRE_BROWSER is set. GAA_SCREE
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -17,6 +19,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from gaa_core import files
 
 pytestmark = pytest.mark.slow
 
@@ -33,37 +37,23 @@ TOKEN = "a-token-of-this-test"
 PATIENCE = 120_000  # milliseconds, for a slow machine
 
 
-def _missing() -> str:
-    """What a browser test lacks here, in words; empty where it can run."""
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return "playwright is not installed: pip install -e '.[browser]'"
-    return (
-        "" if Path(CHROMIUM).is_file() else f"there is no browser at {CHROMIUM}: install chromium or set GAA_CHROMIUM"
-    )
-
-
 @pytest.fixture(scope="module")
 def lab(repository, tmp_path_factory):
     """The address of a JupyterLab on this machine, and the folder with a copy of the notebook."""
-    if _missing() and os.environ.get("GAA_REQUIRE_BROWSER"):
-        pytest.fail(f"GAA_REQUIRE_BROWSER is set, and {_missing()}")
-    if _missing():
-        pytest.skip(_missing())
+    missing = "" if Path(CHROMIUM).is_file() else f"there is no browser at {CHROMIUM}"
+    if importlib.util.find_spec("playwright") is None:
+        missing = "playwright is not installed: pip install -e '.[browser]'"
+    if missing:
+        (pytest.fail if os.environ.get("GAA_REQUIRE_BROWSER") else pytest.skip)(missing)
     home = tmp_path_factory.mktemp("lab")
     folder = home / "notebooks"
-    folder.mkdir()
     text = (repository / "notebooks" / "explore.ipynb").read_text(encoding="utf-8")
-    (folder / "explore.ipynb").write_text(text.replace("steps = 400 ", "steps = 150 "), encoding="utf-8")
+    files.write(folder / "explore.ipynb", text.replace("steps = 400 ", "steps = 150 "))
     for name, values in SETTINGS.items():
-        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-    places = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
-    environment = os.environ | {f"JUPYTER_{name}": str(home / place) for name, place in places.items()}
-    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "IPYTHONDIR": str(home / "ipython")}
-    environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "JUPYTER_TOKEN": TOKEN}
+        files.write_json(home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings", values)
+    names = ("JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES")
+    environment = os.environ | {f"{name}_DIR": str(home / name.rpartition("_")[2].lower()) for name in names}
+    environment |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_TOKEN": TOKEN}
     environment["PYTHONPATH"] = os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])
     options = ["--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--LabApp.expose_app_in_browser=True"]
     options += ["--allow-root", f"--ServerApp.root_dir={folder}"]
@@ -83,10 +73,8 @@ def _address(server: subprocess.Popen, home: Path) -> str:
     deadline = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < deadline and server.poll() is None:
         for path in (home / "runtime").glob("jpserver-*.json"):
-            try:
-                return f"http://127.0.0.1:{json.loads(path.read_text())['port']}"
-            except (json.JSONDecodeError, KeyError):
-                continue  # not written to its end
+            with contextlib.suppress(json.JSONDecodeError, KeyError):  # not written to its end
+                return f"http://127.0.0.1:{files.read_json(path)['port']}"
         time.sleep(0.2)
     return pytest.fail(f"JupyterLab did not start:\n{(home / 'log').read_text()[-2000:]}")
 
@@ -101,8 +89,12 @@ class Lab:
         page.on("websocket", lambda socket: self.urls.append(socket.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(f"{address}/lab/tree/explore.ipynb?token={TOKEN}")
-        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
-        page.wait_for_function(f"{KERNEL}.connectionStatus === 'connected'")
+        self.wait_until_connected()
+
+    def wait_until_connected(self) -> None:
+        """JupyterLab shows "idle" before its connection works; a reply to a request shows that it does."""
+        self.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
+        self.page.wait_for_function(f"{KERNEL}.connectionStatus === 'connected'")
         self.python("'probe'")
 
     def python(self, expression: str) -> str:
@@ -120,17 +112,15 @@ class Lab:
         """The first button of this name; an icon before the word is part of what it is called."""
         return self.page.get_by_role("button", name=re.compile(rf"(^|\W){name}$")).first
 
-    def press(self, name: str) -> None:
-        """Press the button of this name."""
-        self.button(name).click()
-
     def status(self) -> tuple[str, int, float]:
-        """(state, step, accuracy of the first rule) as the playground tells them."""
-        return told(self.page.locator(".widget-html", has_text=", step ").first.inner_text())
+        """(state, step, accuracy of the first rule or NaN) as the playground shows them."""
+        line = self.page.locator(".widget-html", has_text=", step ").first.inner_text()
+        state, step, share = re.match(r"(\w+), step (\d+)\.[^%\d;]*([\d.]+%)?", line).groups()
+        return state, int(step), float(share.rstrip("%")) / 100 if share else float("nan")
 
-    def wait_for(self, what, seconds: float = PATIENCE / 1000):
+    def wait_for(self, what):
         """The first true value of `what()`; the page goes on in the meantime."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE / 1000
         while not (found := what()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"waited in vain; the playground says {self.status()}, errors: {self.errors}")
@@ -139,29 +129,19 @@ class Lab:
 
     def credits(self) -> list[float]:
         """The first rule's credits, from the words that stand for the picture."""
-        words = self.page.locator("img[title*='. Credits. ']").first.get_attribute("title").split(". ")[3]
+        words = self.page.locator(PLAYGROUND).get_attribute("title").split("GAA: ")[1].split(". ")[0]
         return [int(share) / 100 for share in re.findall(r"worker \d+ (\d+)%", words)]
 
-    def picture(self, name: str) -> None:
-        """Keep screenshots at two widths, where a person asked for them."""
-        folder = os.environ.get("GAA_SCREENSHOTS")
-        if not folder:
-            return
-        for width in (1280, 800):
-            self.page.set_viewport_size({"width": width, "height": 900})
-            self.page.wait_for_timeout(400)
-            self.page.screenshot(path=Path(folder) / f"{name}_{width}.png")
-        self.page.set_viewport_size({"width": 1280, "height": 900})
+    def look(self, name: str) -> None:
+        """Keep a screenshot, where GAA_SCREENSHOTS names a folder."""
+        if os.environ.get("GAA_SCREENSHOTS"):
+            self.page.screenshot(path=Path(os.environ["GAA_SCREENSHOTS"]) / f"{name}.png")
 
 
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 
 
-def told(line: str) -> tuple[str, int, float]:
-    """What a status line says: (state, step, accuracy of the first rule or NaN)."""
-    state, step = re.match(r"(\w+), step (\d+)", line).groups()
-    share = re.search(r"([\d.]+)%", line)
-    return state, int(step), float(share.group(1)) / 100 if share else float("nan")
+PLAYGROUND, EXPLORER = "img[title*='. Credits. ']", "img[title^='Credits of the run']"
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +152,9 @@ def page(lab):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
-            tab = Lab(browser.new_page(viewport={"width": 1280, "height": 900}), lab[0])
+            tab = Lab(browser.new_page(viewport={"width": 1280, "height": 800}), lab[0])
             tab.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-            tab.page.locator("img[title^='Credits of the run']").first.wait_for()
+            tab.page.locator(EXPLORER).wait_for()
             yield tab
         finally:
             browser.close()
@@ -186,32 +166,48 @@ def test_run_all_trains_nothing(page):
 
 
 def test_start_moves_the_accuracy_and_a_turned_worker_loses_credit(page):
-    picture = page.page.locator("img[title*='. Credits. ']").first
-    before = picture.get_attribute("src")
-    page.press("Start")
+    page.button("Start").click()
     page.wait_for(lambda: page.status()[2] > 0.5)
-    assert picture.get_attribute("src") != before
     trusted = max(range(10), key=page.credits().__getitem__)
     had = page.credits()[trusted]
-    page.picture("playground")
-    page.press(f"{trusted}")
+    page.button(f"{trusted}").click()
     page.button(f"{trusted} B").wait_for()
     page.wait_for(lambda: page.credits()[trusted] < had / 2)
-    page.picture("turned")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_the_playground_fits_the_window(page, width, height, theme):
+    """From its first control to the end of its picture, which is as wide as the cell."""
+    page.page.set_viewport_size({"width": width, "height": height})
+    page.page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+    page.page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
+    picture = page.page.locator(PLAYGROUND)
+    picture.evaluate("element => element.closest('.jp-OutputArea').scrollIntoView({block: 'start'})")
+    page.page.wait_for_timeout(500)  # a layout and two frames
+    page.look(f"playground_{width}_{theme}")
+    inner, outer, room = (
+        page.page.locator(selector).first.bounding_box()
+        for selector in (PLAYGROUND, ".jp-OutputArea-output:has(.gaa-picture)", ".jp-WindowedPanel-outer")
+    )
+    assert inner["width"] > 0.98 * outer["width"]
+    assert inner["y"] + inner["height"] <= room["y"] + room["height"]
+    assert (picture.evaluate("element => getComputedStyle(element).filter") == "none") == (theme == "Light")
 
 
 def test_pause_stops_at_once(page):
-    page.press("Pause")
+    page.button("Pause").click()
     page.python("playground.race.wait()")
     page.wait_for(lambda: page.status()[0] == "paused")
     step = page.status()[1]
     assert page.python("playground.race.step") == str(step)
-    page.press("Step")
+    assert page.button("Pause").is_disabled()
+    page.button("Step").click()
     page.wait_for(lambda: page.status()[1] == step + 1)
 
 
-def test_the_copied_code_says_what_was_clicked(page):
-    page.press("Show code")
+def test_the_code_says_what_was_clicked(page):
+    page.button("Show code").click()
     code = page.page.get_by_role("textbox", name="Code").first.input_value()
     assert "roles.scripted(roles.static(n=10, byzantine=7), [(" in code
 
@@ -224,13 +220,13 @@ def test_scrub_and_play(page):
     page.page.locator(".jupyter-widgets.widget-play button").first.click()
     page.wait_for(lambda: int(page.python("explorer.step.value")) > 20)
     page.page.locator(".jupyter-widgets.widget-play button").first.click()
-    page.page.locator("img[title^='Credits of the run']").first.scroll_into_view_if_needed()
-    page.picture("explorer")
+    page.page.locator(EXPLORER).scroll_into_view_if_needed()
+    page.look("explorer")
 
 
 def test_export(page, lab):
     for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
-        page.press(f"Save {kind.upper()}")
+        page.button(f"Save {kind.upper()}").click()
         page.page.get_by_text(re.compile(rf"written: .*{kind}")).wait_for()
         (path,) = (lab[1].parent / "results" / "explored").glob(f"*.{kind}")
         assert path.read_bytes().startswith(start)
@@ -256,22 +252,25 @@ def test_every_control_is_named_and_reached_by_keyboard(page):
     assert reached > 35
 
 
-def test_running_the_cell_again_leaves_no_thread(page):
-    page.press("Start")
-    page.wait_for(lambda: page.python("playground.race.state") == "'running'")
-    page.python("globals().update(first=playground)")
+def test_after_a_reload_the_run_can_be_shown_again(page):
+    """A page that was never saved has no output after a reload; the run is in the kernel, and trains on."""
+    page.button("Reset").click()
+    page.button("Start").click()
+    page.wait_for(lambda: page.status()[1] > 2)
+    page.page.on("dialog", lambda dialog: dialog.accept())
+    page.page.reload()
+    page.wait_until_connected()
     page.page.evaluate(
         """async () => {
             const notebook = window.jupyterapp.shell.currentWidget.content;
-            notebook.activeCellIndex = 4;
+            notebook.activeCellIndex = 5;
+            await window.jupyterapp.commands.execute('notebook:insert-cell-below');
+            notebook.activeCell.model.sharedModel.setSource('playground');
             await window.jupyterapp.commands.execute('notebook:run-cell');
         }"""
     )
-    page.wait_for(lambda: page.python("first is not playground") == "True")
-    assert (
-        page.python("(first.race.state, first.race.step == 0, playground.race.state)") == "('paused', False, 'ready')"
-    )
-    assert page.python("[t.name for t in __import__('threading').enumerate() if t.name == 'gaa-race']") == "[]"
+    page.page.locator(PLAYGROUND).wait_for()
+    assert page.status()[1] > 2
 
 
 def test_no_page_errors_and_no_request_elsewhere(page):
