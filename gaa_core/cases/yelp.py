@@ -24,7 +24,7 @@ STARS = ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
 POLARITY, FULL = "yelp_review_polarity_csv", "yelp_review_full_csv"  # whole reviews, by fetch
 SENTENCES = "yelp/yelp_labelled.txt"  # the thousand sentences of UCI
 DOMAINS = ("yelp/amazon_cells_labelled.txt", "yelp/imdb_labelled.txt")  # products and films
-SIGNS = ("yelp*", "*labelled*sentences*")  # misplaced files and archives
+SIGNS = ("yelp", "yelp_labelled*", "yelp_review_polarity*", "*labelled*sentences*")  # misplaced files and archives
 TRAIN, TEST = 10_000, 2_500  # whole reviews used, of 560,000 + 38,000: dense inputs must fit in memory
 
 

@@ -70,7 +70,7 @@ def _nearby(data: Path, names: Sequence[str], signs: Sequence[str]) -> Iterator[
         place = above / name
         if place.exists() and (place.is_relative_to(data.absolute()) or data.absolute().is_relative_to(place)):
             yield place
-    for depth, sign in itertools.product(range(NEAR + 1), [*signs, *names]):
+    for depth, sign in itertools.product(range(NEAR + 1), [*names, *signs]):
         yield from sorted(data.glob("*/" * depth + sign))
 
 
