@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from gaa_core.cases.base import CaseData, Split
 from gaa_core.datasets import fingerprint
+from gaa_core.errors import DataError
 
 FEATURES = 5_000  # at most this many n-grams, the most frequent ones
 SCALE = 10.0  # length of an input, so that step sizes near those of the other cases suit: pixels have length 28
@@ -31,12 +32,18 @@ def build(train: Labelled, test: Labelled, classes: tuple[str, ...], source: str
     """The data of a text case: TF-IDF weights of words and pairs of words, with the sentences as `raw`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    if not len(classes) == len(set(train.labels)) == len(set(test.labels)):
+        raise DataError(f"{source}: expected sentences of every class to train and to test on; found too few.")
     vectoriser = TfidfVectorizer(
         ngram_range=(1, 2),  # pairs see "not good"
         token_pattern=r"(?u)\b\w+\b|!",
         sublinear_tf=True,
         max_features=FEATURES,
-    ).fit(train.sentences)
+    )
+    try:
+        vectoriser.fit(train.sentences)
+    except ValueError as error:
+        raise DataError(f"{source}: expected sentences of words to train on; found: {error}.") from error
 
     def encode(sentences: Sequence[str]) -> Tensor:  # m sentences -> [m, features]
         return torch.from_numpy(vectoriser.transform(sentences).toarray()).float() * SCALE

@@ -71,10 +71,21 @@ def test_five_stars(files):
 
 def test_the_test_text_teaches_nothing():
     data = build(TRAIN, TEST, ("negative", "positive"), "toy")
-    other = build(TRAIN, Labelled(["excellent tea"], [1]), ("negative", "positive"), "toy")
+    other = build(TRAIN, Labelled(["excellent tea", "awful tea"], [1, 0]), ("negative", "positive"), "toy")
     assert torch.equal(data.train.inputs, other.train.inputs)
     assert torch.equal(data.encode(["tea"]), torch.zeros(1, data.train.inputs.shape[1]))
     assert data.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("good", "of every class to train and to test on"), ("?", "of words to")]
+)
+def test_too_few_sentences_or_words_are_refused(files, text, message):
+    rows = range(2 if text == "good" else 40)
+    lines = [f"{text * (row + 1)}\t{row % 2}" for row in rows]
+    (files / "yelp" / "yelp_labelled.txt").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=message):
+        Yelp.load()
 
 
 def test_inputs_have_one_length_and_pairs_of_words_count():
