@@ -83,16 +83,16 @@ class RacePicture(Canvas):
             self._make_credits(right, race.setup.n)
         if step != self._mapped and (race.state != "running" or self._mapped < 0 or begin > self._due):
             for place in range(len(self._rules)):
-                self._draw_map(place, race)
+                self._draw_map(place, race, step)
             now = time.perf_counter()
             self._mapped, self._due = step, now + PAUSE * (now - begin)
-        byzantine = race.column(0, "byzantine", last=1)[0] if step else race.roles_next()
+        byzantine = race.column(0, "byzantine", step, last=1)[0] if step else race.roles_next()
         for place, ((accuracy, loss), bars) in enumerate(zip(self._lines, self._bars, strict=True)):
-            values = race.column(place, "accuracy")
+            values = race.column(place, "accuracy", step)
             known = np.flatnonzero(np.isfinite(values))
             accuracy.set_data(known + 1, values[known])
-            loss.set_data(np.arange(len(values)) + 1, race.column(place, "loss")[: len(values)])
-            for bar, credit, bad in zip(bars, recent(race, place), byzantine, strict=True):
+            loss.set_data(np.arange(step) + 1, race.column(place, "loss", step))
+            for bar, credit, bad in zip(bars, recent(race, place, step), byzantine, strict=True):
                 bar.set(width=np.nan_to_num(credit), facecolor=role_colour(bad, hidden))
                 bar.set_hatch("///" if bad and not hidden else None)
         return self.png()
@@ -133,19 +133,19 @@ class RacePicture(Canvas):
             self._bars.append(list(bars))
             self.move(self._bars[-1])
 
-    def _draw_map(self, place: int, race: Race) -> None:
+    def _draw_map(self, place: int, race: Race, step: int) -> None:
         (_, span, hidden), ax, rule, n = self._state, self._maps[place], self._rules[place], race.setup.n
         for artist in self._of_map[place]:
             artist.remove()
             self._moving.remove(artist)
-        before, credits = set(ax.get_children()), race.column(place, "credits")
+        before, credits = set(ax.get_children()), race.column(place, "credits", step)
         if np.isfinite(credits).any():
-            byzantine = race.column(place, "byzantine") & (not hidden)
-            table = pd.DataFrame({"qv_loss": race.column(place, "qv_loss")})
+            byzantine = race.column(place, "byzantine", step) & (not hidden)
+            table = pd.DataFrame({"qv_loss": race.column(place, "qv_loss", step)})
             trace = Trace({"rule": rule}, table, credits, byzantine)
             plots.credits.__wrapped__(trace, ax=ax, key=False, title=" ")  # the wrapper sets a style for all threads
         else:
-            missing(ax, no_credits(rule) if race.step else "Press Start: credits appear here.")
+            missing(ax, no_credits(rule) if step else "Press Start: credits appear here.")
         self._of_map[place] = [artist for artist in ax.get_children() if artist not in before]
         self.move(self._of_map[place])
         ax.set(xlim=(0, span), ylim=(n, 0), ylabel="worker")  # what stands still, as before the first credits
@@ -153,9 +153,9 @@ class RacePicture(Canvas):
         ax.grid(False)
 
 
-def recent(race: Race, place: int) -> np.ndarray:
-    """The credit of each worker now, [n]; NaN for a rule without credits, 0 before the first step."""
-    credits = race.column(place, "credits", last=RECENT)
+def recent(race: Race, place: int, step: int) -> np.ndarray:
+    """The credit of each worker at a step, [n]; NaN for a rule without credits, 0 before the first step."""
+    credits = race.column(place, "credits", step, last=RECENT)
     return credits.mean(axis=0) if len(credits) else np.zeros(race.setup.n)
 
 

@@ -188,7 +188,7 @@ def _accuracies(race: Race) -> str:
     """Each rule's last test accuracy in words."""
     told = []
     for place, rule in enumerate(race.setup.rules):
-        found = race.column(place, "accuracy", last=EVAL_EVERY)
+        found = race.column(place, "accuracy", race.step, last=EVAL_EVERY)
         found = found[np.isfinite(found)]
         told.append(f"{rule_name(parts.text_of(rule))} {f'{found[-1]:.1%}' if len(found) else 'not yet evaluated'}")
     return "; ".join(told)
@@ -198,7 +198,7 @@ def _words(race: Race) -> str:
     """What the picture shows, in words: accuracies, every worker's credit, of many workers the three greatest."""
     told = [f"Step {race.step}. {_accuracies(race)}. Credits"]
     for place, rule in enumerate(race.setup.rules):
-        credits = recent(race, place)
+        credits = recent(race, place, race.step)
         order = range(len(credits)) if len(credits) <= 12 else np.argsort(-credits, kind="stable")[:3]
         shares = ", ".join(f"worker {worker} {credits[worker]:.0%}" for worker in order)
         told.append(f"{rule_name(parts.text_of(rule))}: {'no credits' if np.isnan(credits).all() else shares}")

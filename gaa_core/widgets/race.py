@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 import weakref
@@ -89,11 +90,14 @@ class Race:
         """Who is Byzantine at the next step, bool [n]."""
         return self.roles(self._begun).numpy()
 
-    def column(self, place: int, name: str, last: int = MAX_STEPS) -> np.ndarray:
-        """A value of the last steps for the rule at `place`, NaN where there is none: [step], by worker [step, n]."""
+    def column(self, place: int, name: str, stop: int, last: int = MAX_STEPS) -> np.ndarray:
+        """A value of the `last` steps before `stop` for the rule at `place`, NaN where there is none.
+
+        [steps] or, of a value by worker, [steps, n]. The thread may go on meanwhile: what is read stays the same.
+        """
         shape = (self.setup.n,) if name in ("credits", "byzantine") else ()
         missing = np.full(shape, np.nan)
-        found = [row[name] for row in self.rows[place][max(0, self.step - last) : self.step]]
+        found = [row[name] for row in self.rows[place][max(0, stop - last) : stop]]
         return np.array([missing if value is None else value for value in found]).reshape(len(found), *shape)
 
     def code(self) -> str:
@@ -136,7 +140,8 @@ class Race:
         names = ("n", "lr", "batch_size", "qv_size", "seed", "attack")
         options = {name: getattr(self.setup, name) for name in names}
         options |= {"steps": MAX_STEPS, "cooldown": 0.0, "eval_every": EVAL_EVERY, "roles": self._roles_at}
-        return [Simulation(self.setup.case, rule, **options) for rule in self.setup.make_rules()]
+        # Learning rules have a state that two races must not share.
+        return [Simulation(self.setup.case, rule, **options) for rule in copy.deepcopy(self.setup.rules)]
 
     def _roles_at(self, step: int) -> Tensor:
         """Who is Byzantine. Before the first step all are: a click can make any attack act, which Simulation checks."""

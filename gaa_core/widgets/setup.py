@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import inspect
 from collections.abc import Callable
@@ -65,10 +64,6 @@ class Setup:
             )
         for rule in rules:
             getattr(rule, "check_workers", int)(self.n)
-
-    def make_rules(self) -> list:
-        """Copies of the rules: learning rules have a state that two races must not share."""
-        return [copy.deepcopy(rule) for rule in self.rules]
 
     def make_roles(self) -> Callable[[int], Tensor]:
         """The schedule, step -> bool [n]."""

@@ -45,7 +45,7 @@ def test_a_frame_of_the_playground(benchmark, playground):
 
 def test_a_credit_map(benchmark, playground):
     """Drawn a fifth of the time at most."""
-    benchmark(lambda: playground._picture._draw_map(0, playground.race))
+    benchmark(lambda: playground._picture._draw_map(0, playground.race, 50))
 
 
 def test_a_step_of_training(benchmark, playground):

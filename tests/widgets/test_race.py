@@ -112,9 +112,10 @@ def test_pause_ends_the_thread_and_start_goes_on(race):
 
 
 def test_one_race_trains_at_a_time():
-    """The start of another pauses the first, whose traces stay those of its code; the number of threads is restored."""
+    """The start of another pauses the first; both share a rule with a state, and have the traces of their code."""
     before = torch.get_num_threads()
-    first, second = (Race(Setup(seed=seed, **SMALL)) for seed in (1, 2))
+    rules = (GAA(),)
+    first, second = (Race(Setup(rules=rules, seed=seed, **SMALL)) for seed in (1, 2))
     first.start()
     finish(second, 6)
     first.wait()

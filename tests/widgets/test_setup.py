@@ -23,12 +23,6 @@ def test_texts_are_code(part):
         assert text_of(eval(text_of(part), vars(aggregators) | vars(attacks))) == text_of(part)
 
 
-def test_rules_are_copied():
-    """Learning rules have a state that two playgrounds must not share."""
-    setup = Setup()
-    assert setup.make_rules()[0] is not setup.make_rules()[0]
-
-
 @pytest.mark.parametrize("schedule", list(roles.REGISTRY))
 def test_the_schedule_as_code_is_the_schedule(schedule):
     setup, scope = Setup(schedule=schedule, ratio=0.4, seed=3), {}
