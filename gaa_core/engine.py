@@ -12,7 +12,7 @@ from torch import Tensor
 from gaa_core import seeding
 from gaa_core.attacks.base import Attack
 from gaa_core.cases.base import Split
-from gaa_core.errors import GaaError
+from gaa_core.errors import GaaError, blame
 from gaa_core.models import FlatModel
 
 #: Batches are drawn for this many steps at a time: a generator per (worker, block) makes every step addressable.
@@ -62,7 +62,8 @@ class Training:
     def present(self, step: int, n: int, seed: int) -> Tensor | None:
         """bool [n], who takes part in a step; None where all do."""
         if callable(self.participation):
-            found = self.participation(step)
+            with blame("The schedule of participation", self.participation):
+                found = self.participation(step)
             if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (n,) or not found.any():
                 raise GaaError(f"participation must give a bool tensor [{n}] with a True in it; at {step}: {found}.")
             return found
@@ -125,7 +126,8 @@ def tamper(attack, computed: Tensor, byzantine: Tensor, generator: torch.Generat
     forge = attack.forge if isinstance(attack, Attack) else attack
     local = isinstance(attack, Attack) and not attack.colludes  # looks at its own row alone
     own, honest = computed[byzantine], computed[:0] if local else computed[~byzantine]
-    forged = forge(own, honest, generator)
+    with blame("The attack", attack):
+        forged = forge(own, honest, generator)
     if not isinstance(forged, Tensor) or forged.shape != own.shape:
         found = tuple(forged.shape) if isinstance(forged, Tensor) else type(forged).__name__
         raise GaaError(f"The attack {attack!r} must return a tensor of shape {tuple(own.shape)}; found {found}.")
@@ -245,7 +247,8 @@ class LocalEngine:
         return self._momentum.clone()  # what attackers forge is no memory of theirs
 
     def _compressed(self, row: Tensor) -> Tensor:
-        found = self.training.compress(row.clone())
+        with blame("The compression", self.training.compress):
+            found = self.training.compress(row.clone())
         if not isinstance(found, Tensor) or found.shape != row.shape:
             what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise GaaError(f"compress must return a tensor of shape {tuple(row.shape)}; found {what}.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -61,3 +62,19 @@ def number(value: Any, name: str) -> float:
 
 def _is_bool(value: Any) -> bool:
     return isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool")
+
+
+@contextmanager
+def blame(part: str, value: object) -> Iterator[None]:
+    """Tell an error of the user's own rule, attack, schedule... in one sentence that names it; chained to the error."""
+    try:
+        yield
+    except GaaError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160].rstrip(".")
+        raise GaaError(f"{part} {_named(value)} failed: {type(error).__name__}: {reason}.") from error
+
+
+def _named(value: object) -> str:
+    return getattr(value, "__name__", None) or repr(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import platform
 import types
 import warnings
@@ -18,7 +19,7 @@ import gaa_core
 from gaa_core.aggregators.base import Aggregator
 from gaa_core.attacks.base import LEAKS, Attack
 from gaa_core.cases.base import CaseStudy, Settings
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, UnknownName, blame, number, whole
 from gaa_core.trace import plain
 
 #: The most of a run's time that looks at the test set may take by default, and the bounds of their number.
@@ -26,6 +27,11 @@ LOOKING_SHARE, FEWEST_LOOKS, MOST_LOOKS = 0.1, 5, 25
 
 #: A sample's forward and backward pass in training takes as long as this many forward passes in evaluation.
 PASSES_IN_TRAINING = 3
+
+
+#: Options that are whole numbers, and the least of each; those of a case's settings are checked by `Settings`.
+_WHOLE = {"seed": -(2**63), "local_steps": 1, "eval_every": 1}
+_MAY_BE_NONE = ("eval_every",)
 
 
 def by_name(function: Callable) -> Callable:
@@ -54,18 +60,53 @@ def with_defaults(function: Callable, without: Collection[str], options: dict) -
 
 def settings_of(case: CaseStudy, asked: types.SimpleNamespace) -> Settings:
     """The case's settings with those that were asked for. Settings that contradict each other raise."""
+    _check_kinds(asked)
     if asked.optimizer is not None and (asked.lr is not None or asked.cooldown or asked.weight_decay):
         raise GaaError("An optimizer has its own step size: give lr, cooldown and weight_decay inside it.")
     if asked.optimizer is None and asked.scheduler is not None:
         raise GaaError("A scheduler needs an optimizer: give optimizer=lambda p: torch.optim.SGD(p, lr) with it.")
-    if asked.weight_decay < 0:
-        raise GaaError(f"weight_decay must be 0 or more; found {asked.weight_decay}.")
-    if asked.eval_every is not None and asked.eval_every < 1:
-        raise GaaError(f"eval_every must be a number of steps, 1 or more; found {asked.eval_every}.")
     chosen = {each.name: getattr(asked, each.name) for each in dataclasses.fields(Settings)}
     if chosen["n"] is None and asked.engine is not None:
         chosen["n"] = asked.engine.workers
     return dataclasses.replace(case.settings, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _check_kinds(asked: types.SimpleNamespace) -> None:
+    """Make every option the Python value that it stands for; refuse those of another kind."""
+    for name, least in _WHOLE.items():
+        value = getattr(asked, name)
+        if value is not None or name not in _MAY_BE_NONE:
+            setattr(asked, name, whole(value, name, least))
+    for name in ("alpha", "weight_decay", "worker_momentum"):
+        value = number(getattr(asked, name), name)
+        if value < 0:
+            raise GaaError(f"{name} must be 0 or more; found {value}.")
+        setattr(asked, name, value)
+    if not callable(asked.participation):
+        asked.participation = number(asked.participation, "participation")
+    for name in ("qv_source", "partition", "device", "method"):
+        if not isinstance(getattr(asked, name), str):
+            raise GaaError(f"{name} must be a name; found {getattr(asked, name)!r}.")
+    for name in ("optimizer", "scheduler", "compress"):
+        if getattr(asked, name) is not None and not callable(getattr(asked, name)):
+            raise GaaError(f"{name} must be a function or None; found {getattr(asked, name)!r}.")
+    if not isinstance(asked.record_distances, bool):
+        raise GaaError(f"record_distances must be True or False; found {asked.record_distances!r}.")
+    if asked.engine is not None and not callable(getattr(asked.engine, "begin", None)):
+        raise GaaError(f"engine must be an Engine, such as RayEngine(workers=4), or None; found {asked.engine!r}.")
+
+
+def check_loop(asked: dict) -> None:
+    """Refuse values of the options of `run` that say how it goes about its steps."""
+    for name in ("threads", "checkpoint_every"):
+        whole(asked[name], name)
+    for name in ("callback", "progress"):
+        if asked[name] is not None and not callable(asked[name]):
+            raise GaaError(f"{name} must be a function or None; found {asked[name]!r}.")
+    if not isinstance(asked["checkpoint"], str | os.PathLike | None):
+        raise GaaError(f"checkpoint must be a path or None; found {asked['checkpoint']!r}.")
+    if not isinstance(asked["resume"], bool) or (asked["resume"] and asked["checkpoint"] is None):
+        raise GaaError(f"resume must be True or False, and True needs a checkpoint file; found {asked['resume']!r}.")
 
 
 def looking_interval(settings: Settings, tested: int, local_steps: int) -> int:
@@ -102,7 +143,8 @@ def check(rule, attack, roles, settings: Settings, given: bool) -> None:
         raise UnknownName(f"leak of {type(attack).__name__}", str(attack.leak), LEAKS)
     if not callable(roles):
         raise GaaError(f"roles must be a schedule (step) -> bool [n], as roles.static(n, f) is; found {roles!r}.")
-    found = roles(0)
+    with blame("The schedule", roles):
+        found = roles(0)
     if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != (settings.n,):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise GaaError(f"roles must give a bool tensor for n={settings.n} workers; {roles!r} gives {shape}.")

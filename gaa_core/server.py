@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gaa_core.cases.base import Split
-from gaa_core.errors import GaaError
+from gaa_core.errors import GaaError, blame
 from gaa_core.models import FlatModel
 
 
@@ -29,10 +29,14 @@ class ParameterServer:
 
     def __post_init__(self):
         self._leaves = [nn.Parameter(part.clone()) for part in self.model.parts(self.parameters)]
-        self._optimizer = None if self.optimizer is None else self.optimizer(self._leaves)
+        with blame("The optimizer", self.optimizer):
+            self._optimizer = None if self.optimizer is None else self.optimizer(self._leaves)
         if self._optimizer is not None and not isinstance(self._optimizer, torch.optim.Optimizer):
             raise GaaError(f"optimizer must return a torch.optim.Optimizer; found {type(self._optimizer).__name__}.")
-        self._scheduler = None if self.scheduler is None else self.scheduler(self._optimizer)
+        with blame("The scheduler", self.scheduler):
+            self._scheduler = None if self.scheduler is None else self.scheduler(self._optimizer)
+        if self._scheduler is not None and not hasattr(self._scheduler, "step"):
+            raise GaaError(f"scheduler must return a scheduler of torch; found {type(self._scheduler).__name__}.")
         self._known: dict[str, tuple[int, object]] = {}
         self.kept: list[Tensor] = []  # states to roll back to, the older one first
         self._start = self.parameters

@@ -26,7 +26,16 @@ from gaa_core.engine import ABSENCES, Engine, LocalEngine, Training
 from gaa_core.errors import GaaError
 from gaa_core.identity import identity
 from gaa_core.models import FlatModel
-from gaa_core.options import by_name, check, describe, looking_interval, settings_of, usable_device, with_defaults
+from gaa_core.options import (
+    by_name,
+    check,
+    check_loop,
+    describe,
+    looking_interval,
+    settings_of,
+    usable_device,
+    with_defaults,
+)
 from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
 from gaa_core.roles import RoleSchedule, none
@@ -81,8 +90,7 @@ def run(
     there to the trace that an uninterrupted run has. Same arguments, same trace, to the bit, but for `seconds`.
     """
     options = dict(locals())
-    if checkpoint_every < 1 or (resume and checkpoint is None):
-        raise GaaError("Resuming needs a checkpoint file, and checkpoint_every must be 1 or more.")
+    check_loop(options)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gaa_core import checkpoint, kernels
-from gaa_core.errors import GaaError, TooFewWorkers
+from gaa_core.errors import GaaError, TooFewWorkers, blame
 
 
 class Server(Protocol):
@@ -264,7 +264,8 @@ def decide(
             raise GaaError(f"The rule {rule!r} must not change the submissions in place: let it work on a clone.")
         return update, weights
     kept = gradients.detach()[kernels.finite_rows(gradients)]
-    update = rule(kept) if len(kept) else gradients.new_zeros(gradients.shape[1])
+    with blame("The rule", rule):
+        update = rule(kept) if len(kept) else gradients.new_zeros(gradients.shape[1])
     if not isinstance(update, Tensor) or update.shape != gradients.shape[1:] or not update.is_floating_point():
         found = f"{tuple(update.shape)} of {update.dtype}" if isinstance(update, Tensor) else type(update).__name__
         raise GaaError(
