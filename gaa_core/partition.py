@@ -12,14 +12,7 @@ KINDS = ("iid", "shards", "dirichlet", "label_skew", "gamma_similarity")
 
 
 def partition(
-    targets: Tensor,
-    n: int,
-    kind: str = "iid",
-    *,
-    alpha: float = 0.5,
-    labels_each: int = 2,
-    gamma: float = 0.5,
-    seed: int,
+    targets: Tensor, n: int, kind: str = "iid", *, alpha: float = 0.5, labels_each: int = 2, seed: int
 ) -> list[Tensor]:
     """One index tensor per worker: the samples that it draws its batches from. No worker is empty.
 
@@ -29,12 +22,12 @@ def partition(
     class to one worker (Hsu et al. 2019, arXiv:1909.06335).
     `label_skew`: sorted by class and cut into `n * labels_each` shards, `labels_each` of them to a worker
     (McMahan et al. 2017, section 3), so a worker sees about that many classes.
-    `gamma_similarity`: a share `gamma` of the samples is dealt out evenly, the others sorted by class and cut into n
-    pieces (Karimireddy et al. 2020, section 7; the heterogeneity of Allouah et al. 2023).
+    `gamma_similarity`: a share `alpha` of the samples, the gamma of the literature, is dealt out evenly, the others are
+    sorted by class and cut into n pieces (Karimireddy et al. 2020, section 7; Allouah et al. 2023).
     """
     if kind not in KINDS:
         raise UnknownName("partition", kind, KINDS)
-    n, alpha, gamma = whole(n, "n"), number(alpha, "alpha"), number(gamma, "gamma")
+    n, alpha = whole(n, "n"), number(alpha, "alpha")
     if n > len(targets):
         raise GaaError(f"partition needs 1 to {len(targets)} workers for {len(targets)} samples; found n={n}.")
     if kind not in ("iid", "shards") and (targets.is_floating_point() or targets.ndim != 1):
@@ -47,7 +40,7 @@ def partition(
     if kind == "dirichlet":
         return _dirichlet(targets, n, alpha, seed, generator)
     if kind == "gamma_similarity":
-        return _gamma_similarity(targets, n, gamma, generator)
+        return _gamma_similarity(targets, n, alpha, generator)
     return _label_skew(targets, n, whole(labels_each, "labels_each"), generator)
 
 
@@ -77,7 +70,7 @@ def _fill_empty(parts: list[Tensor]) -> list[Tensor]:
 
 def _gamma_similarity(targets: Tensor, n: int, gamma: float, generator: torch.Generator) -> list[Tensor]:
     if not 0 <= gamma <= 1:
-        raise GaaError(f"partition(kind='gamma_similarity') needs gamma from 0 to 1; found {gamma}.")
+        raise GaaError(f"partition(kind='gamma_similarity') needs alpha, its gamma, from 0 to 1; found {gamma}.")
     shuffled = torch.randperm(len(targets), generator=generator)
     mixed = round(gamma * len(targets))
     rest = shuffled[mixed:]

@@ -67,7 +67,7 @@ def test_label_skew_gives_a_worker_its_number_of_classes(labels_each):
     [
         ({"n": 0}, "n must be a whole number of at least 1; found 0"),
         ({"n": 1_001}, "1 to 1000 workers for 1000 samples; found n=1001"),
-        ({"n": 10, "kind": "gamma_similarity", "gamma": 1.5}, "gamma from 0 to 1; found 1.5"),
+        ({"n": 10, "kind": "gamma_similarity", "alpha": 1.5}, "alpha, its gamma, from 0 to 1; found 1.5"),
         ({"n": 10, "kind": "dirichlet", "alpha": 0.0}, "alpha > 0; found 0.0"),
         ({"n": 10, "kind": "label_skew", "labels_each": 101}, "labels_each from 1 to 100; found 101"),
     ],
@@ -95,13 +95,13 @@ def test_gamma_is_the_share_of_samples_that_are_alike():
     """At 0 each of ten workers has one class of ten; at 1 each has all of them."""
 
     def classes_each(gamma: float) -> float:
-        parts = partition(TARGETS, 10, "gamma_similarity", gamma=gamma, seed=0)
+        parts = partition(TARGETS, 10, "gamma_similarity", alpha=gamma, seed=0)
         assert {len(part) for part in parts} == {100}
         return sum(len(TARGETS[part].unique()) for part in parts) / 10
 
     assert classes_each(0.0) == 1
     assert classes_each(1.0) == 10
-    halves = partition(TARGETS, 10, "gamma_similarity", gamma=0.5, seed=0)
+    halves = partition(TARGETS, 10, "gamma_similarity", alpha=0.5, seed=0)
     shares = [TARGETS[part].bincount().max().item() / 100 for part in halves]
     assert 0.4 < sum(shares) / 10 < 0.6
 

@@ -126,11 +126,11 @@ TOY_TARGETS = torch.arange(30) % 3
 TOY = Split(torch.randn(30, 3, generator=torch.Generator().manual_seed(0)), TOY_TARGETS)
 
 
-@given(st.sampled_from([*KINDS, "idd"]), NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.booleans())
-def test_partition_shares_every_sample_out_or_refuses(kind, n, alpha, labels_each, gamma, numbers):
+@given(st.sampled_from([*KINDS, "idd"]), NUMBERS, NUMBERS, NUMBERS, st.booleans())
+def test_partition_shares_every_sample_out_or_refuses(kind, n, alpha, labels_each, numbers):
     targets = TOY_TARGETS.float() if numbers else TOY_TARGETS
     with one_sentence():
-        parts = partition(targets, n, kind, alpha=alpha, labels_each=labels_each, gamma=gamma, seed=0)
+        parts = partition(targets, n, kind, alpha=alpha, labels_each=labels_each, seed=0)
         assert len(parts) == int(n)
         assert kind == "iid" or torch.cat(parts).sort().values.tolist() == list(range(30))
 
