@@ -14,12 +14,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gaa_core.cases.own import case as case
     from gaa_core.conformance import check_aggregator as check_aggregator
+    from gaa_core.guard import Guard as Guard
     from gaa_core.simulator import run as run
     from gaa_core.trace import Trace as Trace
 
 _LAZY = {
     "case": "gaa_core.cases.own",
     "check_aggregator": "gaa_core.conformance",
+    "Guard": "gaa_core.guard",
     "run": "gaa_core.simulator",
     "Trace": "gaa_core.trace",
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -28,31 +29,30 @@ Submission = Tensor | Sequence[Tensor | None] | Mapping[str, Tensor] | None
 class Guard:
     """`update, credits = guard(gradients)`: what a rule makes of the workers' gradients at the model's parameters.
 
-    The model stays yours: give `update` to any optimizer as the gradient, before the next call. `gradients` is a
-    tensor [n, d], or a list with one entry a worker: a flat tensor [d], a list of tensors shaped like the parameters
-    that require a gradient, a mapping of their names to tensors (as state dicts differ; buffers in it are ignored), or
-    None. A mapping of worker ids to such entries does, too; ids get their rows in the order in which they come, for
-    good. `n` is the number of workers, by default that of the first call. A worker that is None or not in the mapping
-    was not asked: its credit is 0, and it uses up none of a rule's `f`. A row with a NaN, or of another shape, uses up
-    one; `accepted` (bool [n]) says whose submission counted.
+    `gradients` is a tensor [n, d], or has one entry a worker: a flat tensor [d], a list of tensors shaped like the
+    parameters that require a gradient, a mapping of their names to tensors, or None. The entries stand in a list, or in
+    a mapping by worker ids, which keep their rows in the order of their first appearance; `n` is the number of workers,
+    by default that of the first call. Changes of state dicts will do, too: old less new, buffers are ignored. A worker
+    that is None or not in the mapping was not asked: credit 0, and it uses up none of a rule's `f`. A submission with a
+    NaN or of another form counts as Byzantine and uses up one. `accepted` (bool [n]) says whose submission counted.
 
-    `update` has the form of the submissions, and `credits` is [n], or None for rules without weights. Rules that learn
-    need `qv`, a pair (inputs, targets) or a Split, and its `loss(outputs, targets)`. It is evaluated in evaluation
-    mode; the modes of all layers, buffers and frozen parameters stay as they are.
+    `update` has the form of the submissions, `credits` is [n], or None for rules without weights. Give `update` to an
+    optimizer as the gradient and step it before the next call. Rules that learn need `qv`, a pair (inputs, targets) or
+    a Split, and its `loss(outputs, targets)`. It is evaluated in evaluation mode on the live model, whose layers keep
+    their modes, buffers and frozen parameters.
 
-    Rules that learn also reckon with the step size, theta - lr * update. With `lr` None it is measured: how far the
-    model moved along the last update. This is lr for SGD, about lr / (1 - momentum) with momentum, and follows Adam and
-    schedules. A rule that returns to an earlier state does so in the model itself, in place, before the update; the
-    optimizer's own state stays. `interventions` says what the rule did at the last call: `refused` (the update is 0),
-    `rolled_back`, `alone` (part of the update is the gradient on `qv`).
+    Rules that learn reckon with a step theta - lr * update. With `lr` None it is measured as the way the model moved
+    along the last update: lr for SGD, about lr / (1 - momentum) with momentum; it follows Adam and schedules. A rule
+    that returns to an earlier state does so in the model, in place; the optimizer's state stays. `interventions` tells
+    of the last call: `refused` (update 0), `rolled_back`, `alone` (the update has a part of the gradient on `qv`).
     """
 
     def __init__(
         self,
-        rule: Aggregator | object,
+        rule: Aggregator | Callable[[Tensor], Tensor],
         model: nn.Module,
         qv: Split | tuple[Tensor, Tensor] | None = None,
-        loss: object = functional.cross_entropy,
+        loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
         *,
         n: int | None = None,
         lr: float | None = None,
@@ -68,54 +68,73 @@ class Guard:
         self.learns = isinstance(rule, LearningAggregator)
         if self.learns and qv is None:
             raise GaaError(f"{rule!r} learns from the server's own samples: give Guard qv=(inputs, targets).")
+        if qv is not None and not isinstance(qv, Split):
+            pair = isinstance(qv, tuple | list) and len(qv) == 2 and all(isinstance(each, Tensor) for each in qv)
+            if not pair or not qv[0].ndim or qv[0].shape[:1] != qv[1].shape[:1] or not len(qv[0]):
+                raise GaaError("Guard needs qv=(inputs, targets), two tensors of one length, or a Split.")
+            qv = Split(*qv)
         self.rows: dict[Hashable, int] = {}  # worker id -> row
         self.accepted: Tensor | None = None
         self.interventions: dict[str, bool] = {}
         self._flat = FlatModel(model, loss)
-        self._server = ParameterServer(self._flat, _split(qv, model), self._flat.initial(), lr or _FIRST_LR)
-        self._last: Tensor | None = None  # the update of the last call
-        self._measured = False
+        self._server = ParameterServer(self._flat, qv, self._flat.initial(), lr or _FIRST_LR)
+        self._last: tuple[Tensor, Tensor] | None = None  # theta and the update of the last call
+        if self.learns:
+            self._try_qv()
         if n is not None:
             self._begin(n)
 
     def __call__(self, gradients: Tensor | Sequence | Mapping) -> tuple[Tensor | list | dict, Tensor | None]:
         """The update, in the form of the submissions, and the credits [n]. Raises GaaError where none can be read."""
-        entries, form = self._by_row(gradients)
-        if [name for name, each in self._named() if each.requires_grad] != self._flat.names:
+        entries = self._by_row(gradients)
+        if [name for name, each in self._flat.network.named_parameters() if each.requires_grad] != self._flat.names:
             raise GaaError("The parameters that require a gradient are not those of the beginning: make a new Guard.")
-        rows, asked = self._read(entries)
+        rows, asked, form = self._read(entries)
         self.accepted = kernels.finite_rows(rows)
-        with _as_it_was(self._flat.network):
-            update, credits = self._decide(rows, asked)
-        return _formed(update, form, self._flat), credits
-
-    def _decide(self, rows: Tensor, asked: Tensor) -> tuple[Tensor, Tensor | None]:
-        if not self.learns:
+        if self.learns:
+            update, credits = self._learn(rows)
+        else:
             update, weights = decide(self.rule, rows[asked])
-            return update, None if weights is None else rows.new_zeros(self.n).masked_scatter(asked, weights)
+            credits = None if weights is None else rows.new_zeros(self.n).masked_scatter(asked, weights)
+        if isinstance(form, Tensor):
+            return update, credits
+        parts = self._flat.parts(update)
+        return dict(zip(self._flat.names, parts, strict=True)) if isinstance(form, Mapping) else parts, credits
+
+    def _learn(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         server, theta = self._server, self._flat.initial()
-        server.lr = self._step_size(theta)
-        server.parameters = theta
-        self.rule.observe(server)
-        update, credits = decide(self.rule, rows)
+        server.lr, server.parameters, server.qv = self._step_size(theta), theta, server.qv.to(theta.device)
+        with _modes_kept(self._flat.network):
+            self.rule.observe(server)
+            update, credits = decide(self.rule, rows)
         self.interventions = server.interventions()
         if self.interventions["rolled_back"]:
-            self._write(server.parameters)
-        self._before, self._last = server.parameters, update
+            parts = dict(zip(self._flat.names, self._flat.parts(server.parameters), strict=True))
+            self._flat.network.load_state_dict(parts, strict=False)
+        self._last = server.parameters, update.clone()
         server.step += 1
         return update, credits
 
     def _step_size(self, theta: Tensor) -> float:
-        """What `lr` says, or how far the model moved along the last update; smoothed in its logarithm."""
+        """What `lr` says, or how far the model moved along the last update, smoothed in its logarithm."""
         if self.lr is not None or self._last is None:
             return self.lr or self._server.lr
-        length = float(self._last.double().square().sum())
-        found = float((self._before - theta).double() @ self._last.double()) / length if length > 0 else 0.0
-        if not 0 < found < float("inf"):  # no update, or momentum went the other way
+        before, update = self._last
+        found = float((before - theta) @ update) / max(float(update @ update), torch.finfo(torch.float32).tiny)
+        if not 0 < found < math.inf:  # no update, or momentum went the other way
             return self._server.lr
-        kept = _LR_MEMORY if self._measured else 0.0
-        self._measured = True
+        kept = _LR_MEMORY if self._server.step > 1 else 0.0
         return self._server.lr**kept * found ** (1 - kept)
+
+    def _try_qv(self) -> None:
+        """Refuse, before training, samples that the model or the loss does not take."""
+        try:
+            with _modes_kept(self._flat.network):
+                loss = self._server.qv_loss(self._flat.initial())
+        except Exception as error:
+            raise GaaError(f"The model or the loss does not take qv: {' '.join(str(error).split())[:160]}") from error
+        if not math.isfinite(loss):
+            raise GaaError(f"The loss on qv must be finite; found {loss}.")
 
     def _begin(self, n: int) -> None:
         self.n = n
@@ -124,97 +143,60 @@ class Guard:
         if self.learns:
             self.rule.reset(n, self._flat.d, seeding.generator(self.seed, "agent"))
 
-    def _by_row(self, gradients: Tensor | Sequence | Mapping) -> tuple[list[Submission], Submission]:
-        """The entries [n] in the order of the rows, and one that is there, for the form of the update."""
+    def _by_row(self, gradients: Tensor | Sequence | Mapping) -> list[Submission]:
+        """The entries [n] in the order of the rows."""
         if not isinstance(gradients, Tensor | Sequence | Mapping) or isinstance(gradients, str) or not len(gradients):
             raise GaaError(f"Guard needs a tensor [n, d], a list or a mapping of workers; found {gradients!r:.60}.")
         if self.n is None:
             self._begin(len(gradients))
+        entries = list(gradients)
         if isinstance(gradients, Mapping):
-            for worker in gradients:
-                self.rows.setdefault(worker, len(self.rows))
-            if len(self.rows) > self.n:
-                raise GaaError(f"There are more workers than n={self.n}: {list(self.rows)[self.n]!r} is new.")
+            new = [worker for worker in gradients if worker not in self.rows]
+            if len(self.rows) + len(new) > self.n:
+                raise GaaError(f"Guard has n={self.n} workers; {new[-1]!r} is one more.")
+            self.rows |= {worker: len(self.rows) + place for place, worker in enumerate(new)}
             entries = [None] * self.n
             for worker, entry in gradients.items():
                 entries[self.rows[worker]] = entry
-        else:
-            entries = list(gradients)
         if len(entries) != self.n:
             raise GaaError(f"Guard has n={self.n} workers; found {len(entries)}: write None for one that is absent.")
-        present = [entry for entry in entries if entry is not None]
-        if not present:
-            raise GaaError("Every worker is absent; there is nothing to decide.")
-        return entries, present[0]
+        return entries
 
-    def _read(self, entries: list[Submission]) -> tuple[Tensor, Tensor]:
-        """Submissions [n, d], NaN where there is none, and who was asked [n]; GaaError where none can be read."""
-        theta = self._flat.initial()
-        rows, reasons = theta.new_full((self.n, self._flat.d), torch.nan), []
+    def _read(self, entries: list[Submission]) -> tuple[Tensor, Tensor, Submission]:
+        """Submissions [n, d], NaN where there is none; which were asked [n]; and one that could be read."""
+        rows = self._flat.initial().new_full((self.n, self._flat.d), torch.nan)
+        form, reason = None, "every worker is absent"
         for row, entry in zip(rows, entries, strict=True):
             try:
                 if entry is not None:
                     row.copy_(self._flattened(entry))
+                    form = entry if form is None else form
             except GaaError as error:  # a Byzantine worker may send anything
-                reasons.append(str(error))
-        asked = torch.tensor([entry is not None for entry in entries], device=rows.device)
-        if len(reasons) == int(asked.sum()):
-            raise GaaError(f"No submission can be read; the first: {reasons[0]}")
-        return rows, asked
+                reason = str(error).rstrip(".")
+        if form is None:
+            raise GaaError(f"No submission can be read: {reason}.")
+        return rows, torch.tensor([entry is not None for entry in entries], device=rows.device), form
 
     def _flattened(self, entry: Submission) -> Tensor:  # -> [d]
+        shapes = [tuple(shape) for shape in self._flat.shapes]
         if isinstance(entry, Tensor):
-            parts, shapes = [entry], [torch.Size([self._flat.d])]
+            parts, shapes = [entry], [(self._flat.d,)]
         elif isinstance(entry, Mapping):
-            parts, shapes = [entry.get(name) for name in self._flat.names], self._flat.shapes
-            if any(part is None for part in parts):
-                missing = self._flat.names[[part is None for part in parts].index(True)]
-                raise GaaError(f"A submission has no entry for the parameter '{missing}'.")
-        elif isinstance(entry, Sequence):
-            parts, shapes = list(entry), self._flat.shapes
+            parts = [entry.get(name, name) for name in self._flat.names]
+        elif isinstance(entry, Sequence) and len(entry) == len(shapes):  # None is the gradient of an unused parameter
+            parts = [torch.zeros(shape) if part is None else part for part, shape in zip(entry, shapes, strict=True)]
         else:
-            raise GaaError(f"A submission is a tensor, a list or a mapping of tensors; found {type(entry).__name__}.")
-        parts = [torch.zeros(shape) if p is None else p for p, shape in zip(parts, shapes)]  # noqa: B905, as .grad is
-        found = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
-        if found != [tuple(shape) for shape in shapes] or len(entry) < len(parts):
-            raise GaaError(f"A submission must have the shapes {[*map(tuple, shapes)]}; found {found}.")
-        if not all(part.is_floating_point() for part in parts):
-            raise GaaError(f"A submission must be of floating-point numbers; found {parts[0].dtype}.")
-        return torch.cat([part.detach().reshape(-1).to(self._server.parameters) for part in parts])
-
-    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return self._flat.network.named_parameters()
-
-    def _write(self, theta: Tensor) -> None:
-        """Put theta into the model, in place."""
-        parameters = dict(self._named())
-        with torch.no_grad():
-            for name, part in zip(self._flat.names, self._flat.parts(theta), strict=True):
-                parameters[name].copy_(part)
-
-
-def _formed(update: Tensor, form: Submission, flat: FlatModel) -> Tensor | list[Tensor] | dict[str, Tensor]:
-    """An update [d] in the form of a submission."""
-    if isinstance(form, Tensor):
-        return update
-    parts = flat.parts(update)
-    return dict(zip(flat.names, parts, strict=True)) if isinstance(form, Mapping) else parts
-
-
-def _split(qv: Split | Sequence[Tensor] | None, model: nn.Module) -> Split | None:
-    """Samples on the model's device."""
-    if qv is None:
-        return None
-    if not isinstance(qv, Split):
-        pair = isinstance(qv, tuple | list) and len(qv) == 2 and all(isinstance(each, Tensor) for each in qv)
-        if not pair or len(qv[0]) != len(qv[1]) or not len(qv[0]):
-            raise GaaError("Guard needs qv=(inputs, targets), two tensors of one length, or a Split.")
-        qv = Split(*qv)
-    return qv.to(next(model.parameters()).device)
+            found = f"{len(entry)} entries" if isinstance(entry, Sequence) else type(entry).__name__
+            raise GaaError(f"a submission has a tensor for each of {len(shapes)} parameters; found {found}")
+        for part, shape in zip(parts, shapes, strict=True):
+            if not isinstance(part, Tensor) or tuple(part.shape) != shape or not part.is_floating_point():
+                found = f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else repr(part)[:60]
+                raise GaaError(f"a submission needs floating-point numbers of shape {shape}; found {found}")
+        return torch.cat([part.detach().to_dense().reshape(-1).to(self._server.parameters) for part in parts])
 
 
 @contextmanager
-def _as_it_was(network: nn.Module) -> Iterator[None]:
+def _modes_kept(network: nn.Module) -> Iterator[None]:
     """Evaluation changes the mode of layers; give each its own mode back."""
     modes = [(layer, layer.training) for layer in network.modules()]
     try:
