@@ -27,7 +27,7 @@ SCHEDULES = {
 
 
 def made_up(schedule="static", seed=0, steps=STEPS, distances=True):
-    """A run as a policy would leave it that slowly moves credit away from whoever is Byzantine at a step."""
+    """A run as a policy would leave it that slowly moves credit away from the workers that are Byzantine at a step."""
     random = np.random.default_rng(seed)
     byzantine = SCHEDULES[schedule](seed).table(steps).numpy()
     harm = (byzantine - byzantine.mean(axis=1, keepdims=True)).cumsum(axis=0)

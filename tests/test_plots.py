@@ -134,7 +134,7 @@ def test_drawing_returns_the_axes_it_was_given_and_leaves_the_settings_alone():
     traces = [trace(), trace(seed=1), trace("Mean()", credits=False)]
     assert plots.accuracy(traces, ax=axes[0]) is axes[0]
     assert plots.credits(traces[0], ax=axes[1]) is axes[1]
-    assert plots.schedule(roles.static(10, 3), ax=axes[2], steps=20) is axes[2]
+    assert plots.bars({"a": 1.0, "b": 2.0}, ax=axes[2]) is axes[2]
     assert plots.lines(pd.DataFrame({"a": [1, 2]}), ax=axes[3], xlabel="x", ylabel="y") is axes[3]
     plots.story(traces)
     fig.canvas.draw()

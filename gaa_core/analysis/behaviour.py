@@ -84,12 +84,12 @@ def worker_features(trace: Trace, *, distances: bool = False) -> pd.DataFrame:
     own |= {"least credit": credits.min(axis=0), "greatest credit": credits.max(axis=0)}
     moves = np.abs(np.diff(logs, axis=0))
     own |= {"mean jump": moves.mean(axis=0), "median jump": np.median(moves, axis=0)}
-    everybody = {"spread at the end": logs[-third:].mean(axis=0).std(), **_rewards(trace), **_alarms(trace)}
+    whole = {"spread at the end": logs[-third:].mean(axis=0).std(), **_rewards(trace), **_alarms(trace)}
     level = logs.mean(axis=0)
     losers = level <= max(0.0, level.min())  # at least one
-    everybody |= {f"drift of the losers {part}": value for part, value in enumerate(drift[:, losers].mean(axis=1))}
-    everybody |= {"losers": losers.mean()}
-    table = pd.DataFrame({**own, **{f"run: {name}": np.full(n, value) for name, value in everybody.items()}})
+    whole |= {f"drift of the losers {part}": value for part, value in enumerate(drift[:, losers].mean(axis=1))}
+    whole |= {"losers": losers.mean()}
+    table = pd.DataFrame({**own, **{f"run: {name}": np.full(n, value) for name, value in whole.items()}})
     if distances:
         table = pd.concat([table, side_features(trace, _parts(steps))], axis=1)
     return table.replace([np.inf, -np.inf], np.nan).fillna(0.0).clip(-1e6, 1e6)

@@ -1,7 +1,7 @@
 """On which side does a worker stand? From the distances between submissions, and from whom the agent came to trust.
 
 Submissions fall into two camps wherever some are the opposite of others. Distances tell the camps and not which is the
-honest one; the credits at the end of the run tell that. Ours.
+benign one; the credits at the end of the run tell that. Ours.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def side_features(trace: Trace, parts: list[slice]) -> pd.DataFrame:
     own |= {f"distance {part}": weighted[span].mean(axis=0) for part, span in enumerate(parts)}
     for lag in (1, 2, 5, 10):
         own[f"same side after {lag}"] = (apart[lag:] == apart[:-lag]).mean(axis=0) if steps > lag else np.ones(n)
-    everybody = {f"run: {name}": own[name].mean() for name in ("apart", "same side after 1", "same side after 5")}
-    everybody |= {f"run: share {part}": share[span].mean() for part, span in enumerate(parts)}
-    everybody |= {"run: spread of share": share.std()}
-    return pd.DataFrame({**own, **{name: np.full(n, value) for name, value in everybody.items()}})
+    whole = {f"run: {name}": own[name].mean() for name in ("apart", "same side after 1", "same side after 5")}
+    whole |= {f"run: share {part}": share[span].mean() for part, span in enumerate(parts)}
+    whole |= {"run: spread of share": share.std()}
+    return pd.DataFrame({**own, **{name: np.full(n, value) for name, value in whole.items()}})

@@ -37,12 +37,12 @@ def movements(trace: Trace, window: int = 5) -> tuple[np.ndarray, np.ndarray]:
 
 
 def turning_points(trace: Trace, *, window: int = 5) -> pd.DataFrame:
-    """A row per worker: `step` at which somebody turned, and whose credit fell after it (`change`, `fell`).
+    """A row per worker: `step` at which workers turned, and whose credit fell after it (`change`, `fell`).
 
     The run's alarm is the first step at which, after a burn-in of a sixth of the run, the credits move or f_B rises
     within `window` steps far beyond what has been usual (`alarm`); `step` is where f_B was lowest before it. `change`
     is the difference of mean log credit between the last sixth of the run and the time before the turn. Without an
-    alarm there are NaNs: nobody turned, or nobody whose turn mattered. The rule and its thresholds are ours.
+    alarm there are NaNs: no worker turned, or no turn mattered. The rule and its thresholds are ours.
     """
     logs, loss = log_credits(trace), _log_loss(trace)
     steps, n = logs.shape

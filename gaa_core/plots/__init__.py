@@ -11,8 +11,6 @@ from gaa_core.plots.traces import (
     accuracy,
     credit_panels,
     credits,
-    samples,
-    schedule,
     shade_spells,
     story,
 )
@@ -56,9 +54,7 @@ __all__ = [
     "paper",
     "rule_name",
     "rule_style",
-    "samples",
     "save",
-    "schedule",
     "shade_spells",
     "shared_legend",
     "story",

@@ -1,4 +1,4 @@
-"""Pictures of traces: accuracy, credits, both beside each other, role schedules and samples."""
+"""Pictures of traces: accuracy, credits, both beside each other."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ CREDIT_MAP = mpl.colors.LinearSegmentedColormap.from_list(
 ).with_extremes(bad="#b5b5b5")
 #: A worker that changes its role more often than this is outlined as one.
 MOST_CHANGES = 24
-
-_ROLE_MAP = mpl.colors.ListedColormap(["#f2f2f2", BYZANTINE])
 
 #: Settings in which the seeds of one experiment differ, and what says nothing about it.
 _SEEDS_DIFFER = {"seed", "versions", "run", "command", "classes"}
@@ -167,27 +165,18 @@ def _outline(ax: Axes, byzantine: np.ndarray) -> None:
         held = np.zeros_like(byzantine)
         held[during[0] : during[-1] + 1] = byzantine.any(axis=0)
     padded = np.pad(held, 1)
-    down = [[(t, w), (t, w + 1)] for t, w in np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])]
-    across = [[(t, w), (t + 1, w)] for t, w in np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])]
-    if down or across:
+    across, down = padded[1:-1, 1:] != padded[1:-1, :-1], padded[1:, 1:-1] != padded[:-1, 1:-1]
+    lines = [[(a, w), (b, w)] for w, edges in enumerate(across.T) for a, b in _runs(edges)]
+    lines += [[(t, a), (t, b)] for t, edges in enumerate(down) for a, b in _runs(edges)]
+    if lines:
         label = "Byzantine in some of these steps" if crowded else "Byzantine"
         options = {"color": "black", "linewidth": 0.9, "linestyle": "--" if crowded else "-", "clip_on": False}
-        ax.add_collection(LineCollection(_joined(down, across), label=label, **options))
+        ax.add_collection(LineCollection(lines, label=label, **options))
 
 
-def _joined(down: list, across: list) -> list:
-    """Unit pieces of a line as long ones, so that dashes show and files stay small."""
-    lines: list[list] = []
-    for piece in [*sorted(down, key=lambda ends: (ends[0][0], ends[0][1])), *sorted(across, key=lambda e: e[0][::-1])]:
-        if lines and lines[-1][1] == piece[0] and _straight(lines[-1], piece):
-            lines[-1] = [lines[-1][0], piece[1]]
-        else:
-            lines.append(piece)
-    return lines
-
-
-def _straight(line: list, piece: list) -> bool:
-    return any(line[0][axis] == piece[1][axis] for axis in (0, 1))
+def _runs(flags: np.ndarray) -> np.ndarray:
+    """First and one past the last place of each run of True, [runs, 2]."""
+    return np.flatnonzero(np.diff(np.pad(flags.astype(int), 1))).reshape(-1, 2)
 
 
 def _credit_bar(fig: Figure, axes: Sequence[Axes]) -> None:
@@ -240,33 +229,5 @@ def absences(trace: Trace, *, ax: Axes) -> None:
 
 def shade_spells(ax: Axes, byzantine: np.ndarray) -> None:
     """Shade the steps at which one worker, bool [steps], is Byzantine."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], byzantine.astype(int), [0]])))
-    for start, stop in zip(changes[::2], changes[1::2], strict=True):
+    for start, stop in _runs(byzantine):
         ax.axvspan(start, stop, color=BYZANTINE, alpha=0.22, linewidth=0)
-
-
-@styled
-def schedule(roles, *, ax: Axes, steps: int, title: str = "") -> None:
-    """A role schedule as a bitmap, worker against step: orange is Byzantine. No training is needed."""
-    table = roles.table(steps).numpy()  # [steps, n]
-    n = table.shape[1]
-    ax.imshow(table.T, aspect="auto", cmap=_ROLE_MAP, vmin=0, vmax=1, interpolation="nearest", extent=(0, steps, n, 0))
-    ax.set(xlabel="step", ylabel="worker", title=title or roles.kind)
-    shown = np.arange(0, n, max(1, n // 5))
-    ax.set_yticks(shown + 0.5, [str(worker) for worker in shown])
-    ax.grid(False)
-
-
-def samples(split, classes: Sequence[str], *, axes: Sequence[Axes], shape: tuple[int, ...]) -> None:
-    """The first image of each class in turn, one an axes; `shape` is (height, width) or (3, height, width)."""
-    order = np.argsort(split.targets.numpy(), kind="stable")
-    counts = np.bincount(split.targets.numpy(), minlength=len(classes))
-    firsts = np.concatenate([[0], counts.cumsum()[:-1]])
-    for place, ax in enumerate(axes):
-        number, turn = place % len(classes), place // len(classes)
-        image = split.inputs[order[firsts[number] + turn]].reshape(shape).numpy()
-        image = np.moveaxis(image, 0, -1) if image.ndim == 3 else image
-        low, high = image.min(), image.max()
-        ax.imshow((image - low) / (high - low or 1), cmap="gray", interpolation="nearest")
-        ax.set_title(classes[number], fontweight="normal", loc="center", pad=2)
-        ax.axis("off")
