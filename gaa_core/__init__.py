@@ -27,7 +27,33 @@ _LAZY = {
 }
 _MODULES = ("aggregators", "analysis", "attacks", "cases", "datasets", "distributed", "plots", "roles", "widgets")
 
-__all__ = ["__version__", *_LAZY, *_MODULES]
+__all__ = ["__version__", "register", *_LAZY, *_MODULES]
+
+
+def register(thing, name: str | None = None):
+    """Add a rule, pre-aggregator or attack (a class), a role schedule (n, ...) or a CaseStudy to those known by name.
+
+    Returns what it is given, so that it can decorate a class. `name` is by default that of the class, in snake case. A
+    package does the same for all who install it by entry points in the groups gaa_core.aggregators, .attacks, .roles and
+    .cases.
+    """
+    from gaa_core import aggregators, attacks, cases, registry, roles
+    from gaa_core.errors import GaaError
+
+    homes = {
+        aggregators.Aggregator: aggregators.REGISTRY,
+        aggregators.PreAggregator: aggregators.PRE_AGGREGATORS,
+        attacks.Attack: attacks.REGISTRY,
+    }
+    kind = next((each for each in homes if isinstance(thing, type) and issubclass(thing, each)), None)
+    if (isinstance(thing, type) and kind is None) or (not callable(thing) and not isinstance(thing, cases.CaseStudy)):
+        raise GaaError(f"register takes a rule, an attack, a role schedule or a CaseStudy; found {thing!r}.")
+    known = homes.get(kind, cases.REGISTRY if isinstance(thing, cases.CaseStudy) else roles.REGISTRY)
+    name = name or (thing.name if isinstance(thing, cases.CaseStudy) else registry.snake_case(thing.__name__))
+    if known.get(name, thing) is not thing and known[name].__module__ != getattr(thing, "__module__", None):
+        raise GaaError(f"'{name}' is taken by {known[name]!r}: give another name.")
+    known[name] = thing
+    return thing
 
 
 def __getattr__(name: str):

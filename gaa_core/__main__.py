@@ -1,167 +1,172 @@
-"""python -m gaa_core list | run | reproduce | league | fetch | gallery | bench. Each has --help.
+"""python -m gaa_core demo | list | run | reproduce | gallery | trace | notebooks | league | fetch | bench.
 
-Bad input ends with one line on stderr and exit code 2; a notebook that failed with exit code 1.
+Each has --help. Bad input ends with one sentence on stderr and exit code 2, a failed notebook with code 1. Commands are
+functions: cyclopts reads their type hints and docstrings, and names the nearest option for a wrong one.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import inspect
 import json
 import math
 import os
-import re
 import sys
+import textwrap
+import traceback
 import webbrowser
 from pathlib import Path
+from typing import Annotated, Literal
 
-from gaa_core.errors import GaaError, UnknownName
+import cyclopts
+from cyclopts import Parameter
 
+from gaa_core.errors import GaaError
 
-class _Parser(argparse.ArgumentParser):
-    """Raises instead of printing the usage and leaving, so that all bad input is told in one way."""
+app = cyclopts.App(
+    name="python -m gaa_core",
+    help="Justinian's GAAvernor, as a reference implementation.",
+    help_format="plaintext",
+    version_flags=[],
+)
 
-    def error(self, message: str):
-        raise GaaError(f"{self.prog}: {message}.")
+Profile = Literal["smoke", "quick", "paper"]
+Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
+
+#: Shows where an unexpected error came from.
+TRACEBACK = "GAA_TRACEBACK"
+
+#: Columns of a terminal that nobody has widened.
+WIDTH = 80
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of a command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _dispatch(arguments)
-    except GaaError as error:
-        print(f"gaa_core: {error}", file=sys.stderr)
-        return 2
+        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return result if isinstance(result, int) else 0
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(
-            "gaa_core: interrupted; what was finished is kept, and the same command goes on from there.",
-            file=sys.stderr,
-        )
+        print("gaa_core: interrupted; what was finished is kept, and the same command resumes.", file=sys.stderr)
         return 130
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        print(f"gaa_core: {_sentence(error)}", file=sys.stderr)
+        return 2
 
 
-def _dispatch(arguments: list[str]) -> int:
-    parser = _Parser(prog="python -m gaa_core", description="Justinian's GAAvernor, as a reference implementation.")
-    commands = parser.add_subparsers(metavar="command", required=True)
-    parsers = {name: _command(commands, name, *entry) for name, entry in _COMMANDS.items()}
-    word = arguments[0] if arguments else "--help"
-    if not word.startswith("-") and word not in parsers:
-        raise UnknownName("command", word, parsers)
-    if word == "bench":  # has options of its own
-        return importlib.import_module("gaa_core.bench").main(arguments[1:]) or 0
-    options, rest = parser.parse_known_args(arguments or ["--help"])
-    for leftover in rest:
-        if leftover.startswith("--"):
-            raise UnknownName(f"option of {word}", leftover, set(re.findall(r"--[a-z-]+", parsers[word].format_help())))
-        raise GaaError(f"'{leftover}' is one word too many for {word}: see python -m gaa_core {word} --help.")
-    return options.action(options)
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    expected = isinstance(error, GaaError | cyclopts.CycloptsError | OSError)
+    return text if expected else f"{type(error).__name__}: {text} ({TRACEBACK}=1 shows where)"
 
 
-def _command(commands, name: str, action, describe) -> argparse.ArgumentParser:
-    summary = inspect.getdoc(action)
-    parser = commands.add_parser(name, help=summary.splitlines()[0], description=summary, allow_abbrev=False)
-    parser.set_defaults(action=action)
-    describe(parser)
-    return parser
-
-
-def _list_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", nargs="?", default="", help="only rules, attacks, roles or cases")
-
-
-def _list(options: argparse.Namespace) -> int:
-    """Show the rules, attacks, roles and cases that exist, with where each comes from."""
+@app.command(name="list")
+def list_names(kind: Literal["rules", "pre", "attacks", "roles", "cases", ""] = "") -> None:
+    """Show the rules, pre-aggregators, attacks, roles and cases that exist, one a line."""
     from gaa_core import aggregators, attacks, cases, roles
 
-    by_class = {"rules": aggregators.REGISTRY, "attacks": attacks.REGISTRY}
-    shown = {
-        kind: [(name, cls.source, _first_line(cls)) for name, cls in sorted(known.items())]
-        for kind, known in by_class.items()
-    }
-    shown["roles"] = [
-        (name, "names: reconstruction; semantics: ours", _first_line(f)) for name, f in roles.REGISTRY.items()
-    ]
-    shown["cases"] = [(name, "paper", case.title) for name, case in cases.REGISTRY.items()]
-    if options.kind and options.kind not in shown:
-        raise UnknownName("kind", options.kind, shown)
-    for kind, rows in shown.items():
-        if options.kind in ("", kind):
-            width = max((len(name) for name, *_ in rows), default=0)
-            print(kind)
-            for name, source, line in rows:
-                print(f"  {name:{width}}  {line} [{source}]" if source else f"  {name:{width}}  {line}")
-    return 0
+    kinds = {"rules": aggregators.REGISTRY, "pre": aggregators.PRE_AGGREGATORS, "attacks": attacks.REGISTRY}
+    for name, known in {**kinds, "roles": roles.REGISTRY, "cases": cases.REGISTRY}.items():
+        if kind in ("", name):
+            print(name)
+            width = max(map(len, known), default=0)
+            for key, thing in sorted(known.items()):
+                line = getattr(thing, "title", None) or (thing.__doc__ or "").strip().split("\n")[0]
+                print(f"  {key:{width}}  {textwrap.shorten(line, WIDTH - width - 4, placeholder=' ...')}")
 
 
-def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").split("\n")[0]
+@app.command
+def run(
+    case: str,
+    /,
+    *,
+    rule: Words,
+    attack: Words = None,
+    roles: Words = None,
+    n: int | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    qv_size: int | None = None,
+    qv_source: str = "golden",
+    partition: str = "iid",
+    seed: int = 0,
+    device: str = "cpu",
+    json: Flag = False,
+    save: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Train one case under one rule, and print what came of it.
 
+    Parameters
+    ----------
+    case: a name such as mnist, or my.py:name
+    rule: name and parameters, as in --rule krum f=3 or --rule my.py:Half
+    attack: as in --attack gradient_reversion scale=10
+    roles: who is Byzantine when, as in --roles static byzantine=7
+    n: workers
+    lr: step size of the model
+    batch_size: samples per worker
+    qv_size: samples in the quasi-validation set
+    qv_source: where they come from
+    json: print one machine-readable line
+    save: folder for the trace, which Trace.load reads
+    plot: file for the picture of the run, PNG or PDF
+    """
+    from gaa_core import aggregators, attacks, cases, registry, simulator, trace
 
-def _run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("case", help="such as mnist; see python -m gaa_core list cases")
-    parser.add_argument("--rule", nargs="+", required=True, metavar="WORD", help="name and parameters: --rule krum f=3")
-    parser.add_argument("--attack", nargs="+", metavar="WORD", help="--attack gradient_reversion scale=10")
-    parser.add_argument("--roles", nargs="+", metavar="WORD", help="who attacks when: --roles static byzantine=7")
-    parser.add_argument("--n", type=int, help="workers")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lr", type=float, help="model step size")
-    parser.add_argument("--batch-size", type=int, help="per worker")
-    parser.add_argument("--qv-size", type=int, help="samples in the quasi-validation set")
-    parser.add_argument("--qv-source", default="golden", help="where they come from")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true", help="print one machine-readable line")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the trace: Trace.load(FOLDER)")
-
-
-def _run(options: argparse.Namespace) -> int:
-    """Train one case under one rule, and print what came of it."""
-    from gaa_core import aggregators, attacks, cases, roles, simulator
-
-    if options.case not in cases.REGISTRY:
-        raise UnknownName("case", options.case, cases.REGISTRY)
-    case = cases.REGISTRY[options.case]
-    if bool(options.attack) != bool(options.roles):
-        raise GaaError("--attack and --roles belong together: what is submitted, and who submits it when.")
-    n = options.n or case.settings.n
-    steps = options.steps or case.settings.steps
-    with _progress(steps) as advance:
-        trace = simulator.run(
-            case,
-            _build("rule", options.rule, aggregators.REGISTRY),
-            attack=_build("attack", options.attack, attacks.REGISTRY) if options.attack else None,
-            roles=_schedule(options.roles, roles.REGISTRY, n, options.seed) if options.roles else None,
-            progress=advance,
-            **{name: getattr(options, name) for name in ("steps", "n", "seed", "lr", "batch_size")},
-            **{name: getattr(options, name) for name in ("qv_size", "qv_source", "device")},
+    study = registry.lookup("case", case, cases.REGISTRY)
+    if not isinstance(study, cases.CaseStudy):
+        raise GaaError(f"'{case}' is a {type(study).__name__}; expected a CaseStudy.")
+    if save is not None:
+        trace.check_place(save)
+    known, context = importlib.import_module("gaa_core.roles").REGISTRY, {"n": n or study.settings.n, "seed": seed}
+    total = steps or study.settings.steps
+    with _progress(total) as advance:
+        found = simulator.run(
+            study,
+            registry.build("rule", rule, aggregators.REGISTRY),
+            attack=registry.build("attack", attack, attacks.REGISTRY) if attack else None,
+            roles=registry.build("role schedule", roles, known, **context) if roles else None,
+            **{"n": n, "steps": steps, "lr": lr, "batch_size": batch_size, "qv_size": qv_size, "seed": seed},
+            **{"qv_source": qv_source, "partition": partition, "device": device, "progress": advance},
         )
-    if options.save:
-        trace.save(options.save)
-    result = _finite(trace.settings | trace.summary())
-    if options.json:
+    if save is not None:
+        found.save(save)
+    if plot is not None:
+        _draw([found], plot)
+    _tell(found, as_json=json)
+
+
+def _tell(trace, as_json: bool) -> None:
+    """A run as one line of JSON, or as a table with accuracy as a line of characters and the last credits."""
+    result = {name: _finite(value) for name, value in (trace.settings | trace.summary()).items()}
+    if as_json:
         print(json.dumps(result, sort_keys=True, allow_nan=False))
-    else:
-        for name in (
-            "title",
-            "data",
-            "rule",
-            "attack",
-            "roles",
-            "n",
-            "steps",
-            "seed",
-            "accuracy",
-            "qv_loss",
-            "seconds",
-        ):
-            value = result[name]
-            print(f"{name:10} {value:.4g}" if isinstance(value, float) else f"{name:10} {value}")
-    return 0
+        return
+    for name in ("title", "data", "rule", "attack", "roles", "n", "steps", "seed", "accuracy", "qv_loss", "seconds"):
+        value = result[name]
+        print(f"{name:10} {value:.4g}" if isinstance(value, float) else f"{name:10} {value}")
+    looks = trace.steps["accuracy"].dropna()
+    print(f"{'':10} {_sparkline(looks)}  {100 * looks.iloc[0]:.0f} -> {100 * looks.iloc[-1]:.0f} %")
+    if trace.has_credits:
+        marks = (f"{c:.2f}{'*' if b else ''}" for c, b in zip(trace.credits[-1], trace.byzantine[-1], strict=True))
+        print(f"{'credits':10} {textwrap.shorten(' '.join(marks), WIDTH - 11)}  (* Byzantine)")
+
+
+def _sparkline(values) -> str:
+    """Numbers from 0 to 1 as blocks of eight heights."""
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * value))] for value in values)
+
+
+def _finite(value: object) -> object:
+    """A diverged run has infinite losses, which JSON cannot say: null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _progress(steps: int):
@@ -178,177 +183,163 @@ def _progress(steps: int):
     return bar()
 
 
-def _words(words: list[str]) -> tuple[str, dict[str, str]]:
-    """["krum", "f=3"] -> ("krum", {"f": "3"})."""
-    for word in words[1:]:
-        if "=" not in word:
-            raise GaaError(f"'{words[0]}' is followed by parameters such as name=value; found '{word}'.")
-    return words[0], dict(word.split("=", 1) for word in words[1:])
+def _draw(traces: list, path: Path) -> Path:
+    """The picture of runs: accuracy and the credits of the last one."""
+    from gaa_core import plots
+
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise GaaError(f"A picture is a .png, .pdf or .svg file; found '{path}'.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plots.story(traces).savefig(path)
+    print(f"picture    {path.resolve()}")
+    return path.resolve()
 
 
-def _build(kind: str, words: list[str], known: dict[str, type]):
-    from gaa_core import registry
+@app.command
+def reproduce(
+    *,
+    profile: Profile = "quick",
+    only: Words = None,
+    jobs: int | None = None,
+    seeds: int | None = None,
+    figures: Path | None = None,
+    results: Path | None = None,
+    dry_run: Flag = False,
+    force: Flag = False,
+    table: Flag = False,
+    update_readme: Flag = False,
+) -> int:
+    """Build the figures, the claims table and the gallery. Running it again resumes, and reuses what is up to date.
 
-    name, params = _words(words)
-    try:
-        return registry.build(kind, name, params, known)
-    except TypeError as error:
-        raise GaaError(f"{' '.join(words)}: a parameter has a wrong type ({error}).") from error
+    Parameters
+    ----------
+    profile: smoke (minutes), quick (the default) or paper (hours)
+    only: notebooks such as 01_mnist
+    jobs: processes a notebook may use for its experiments
+    seeds: repetitions of every experiment
+    figures: folder instead of figures/<profile>
+    results: folder instead of results
+    dry_run: only say what would be run, and the minutes it took before
+    force: run what is up to date as well
+    table: print every row of the claims table, too
+    update_readme: put the small table of claims into README.md
+    """
+    from gaa_core import report
+    from gaa_core import reproduce as machinery
 
-
-def _schedule(words: list[str], known: dict, n: int, seed: int):
-    """A role schedule from its words; n comes from the run, and so does the seed unless it is given."""
-    name, params = _words(words)
-    if name not in known:
-        raise UnknownName("role schedule", name, known)
-    wanted = inspect.signature(known[name]).parameters
-    names = set(wanted) - {"n"}
-    given = {}
-    for key, text in params.items():
-        if key not in names:
-            raise UnknownName(f"parameter of {name}", key, names)
-        try:
-            given[key] = float(text) if key == "beta" else int(text)
-        except ValueError:
-            raise GaaError(
-                f"{name}: {key} must be a {'' if key == 'beta' else 'whole '}number; found '{text}'."
-            ) from None
-    for key in sorted(names - set(given)):
-        if wanted[key].default is inspect.Parameter.empty:
-            raise GaaError(f"{name} needs {key}: write e.g. --roles {name} {key}=...")
-    if "seed" in names:
-        given.setdefault("seed", seed)
-    return known[name](n, **given)
-
-
-def _finite(values: dict) -> dict:
-    """A diverged run has infinite losses, which JSON cannot say: null."""
-    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
-
-
-def _reproduce_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="quick", help="smoke (minutes), quick (the default) or paper (hours)")
-    parser.add_argument("--only", nargs="+", action="extend", default=[], metavar="NOTEBOOK", help="such as 01_mnist")
-    parser.add_argument("--jobs", type=int, help="processes a notebook may use for its experiments")
-    parser.add_argument("--seeds", type=int, help="repetitions of every experiment")
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="instead of figures/<profile>")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="instead of results")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be run")
-    parser.add_argument("--force", action="store_true", help="run what is up to date as well")
-    parser.add_argument("--update-readme", action="store_true", help="put the claims table into README.md")
-
-
-def _reproduce(options: argparse.Namespace) -> int:
-    """Build the figures, the claims table and the gallery. Running it again resumes, and reuses what is up to date."""
-    from gaa_core import readme, report, reproduce
-
-    names = ("only", "jobs", "seeds", "figures", "results", "dry_run", "force")
-    outcomes = reproduce.reproduce(options.profile, **{name: getattr(options, name) for name in names})
-    if options.dry_run:
+    folders = {"figures": figures, "results": results}
+    wished = {"only": only, "jobs": jobs, "seeds": seeds, "dry_run": dry_run, "force": force}
+    outcomes = machinery.reproduce(profile, **wished, **folders)
+    if dry_run:
         return 0
-    folder = options.figures or reproduce.project_root() / "figures" / options.profile
-    table = report.claims_table(folder)
-    print("\n" + report.plain(table))
+    root = machinery.project_root()
+    folder = figures or root / "figures" / profile
+    claims = report.claims_table(folder)
+    if table:
+        print("\n" + report.markdown(report.readable(claims)))
+    print("\n" + report.plain(claims))
     print(f"Gallery: {folder / 'index.html'}")
-    if options.update_readme:
-        root = reproduce.project_root()
-        print(f"Updated: {readme.update(root / 'README.md', table, os.path.relpath(folder, root))}")
+    if update_readme:
+        print(f"Updated: {report.update_readme(root / 'README.md', claims)}")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         print(f"gaa_core: {outcome.name} failed: {outcome.message}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _fetch_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("case", nargs="*", help="such as mnist; all of them without a name")
+@app.command
+def gallery(
+    *,
+    profile: Profile | None = None,
+    figures: Path | None = None,
+    only_print: Annotated[Flag, Parameter("--print")] = False,
+) -> None:
+    """Open the page of figures and claims in the browser.
+
+    Parameters
+    ----------
+    profile: the page of one; without it, the entry to all
+    figures: the page of this folder
+    only_print: print the path and open nothing
+    """
+    from gaa_core.reproduce import project_root
+
+    folder = figures or project_root() / "figures" / (profile or "")
+    places = [folder] if figures or profile else [folder / "quick", folder]  # what was built here comes first
+    page = next((place / "index.html" for place in places if (place / "index.html").is_file()), None)
+    if page is None:
+        raise GaaError(f"{folder} has no page yet: run python -m gaa_core reproduce --profile {profile or 'quick'}.")
+    _open(page.resolve(), only_print)
 
 
-def _fetch(options: argparse.Namespace) -> int:
-    """Download the official data files, with checksums. An interrupted download goes on where it stopped."""
+def _open(path: Path, only_print: bool = False) -> None:
+    if not only_print:
+        webbrowser.open(path.as_uri())
+    print(path)
+
+
+@app.command
+def fetch(*case: str) -> None:
+    """Download the official data files of cases, all four without a name, with checksums."""
     from gaa_core import datasets
 
-    datasets.fetch(options.case)
-    return 0
+    datasets.fetch(list(case))
 
 
-def _gallery_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", help="the page of one: smoke, quick or paper; without it, the entry to all")
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="the page of this folder")
-    parser.add_argument("--print", action="store_true", dest="only_print", help="print the path and open nothing")
+@app.command
+def league(
+    *,
+    profile: Profile = "quick",
+    part: Words = None,
+    rules: Words = None,
+    attacks: Words = None,
+    first: Annotated[int, Parameter("--from")] = 10_000,
+    cases: Words = None,
+    seeds: int | None = None,
+    jobs: int = 2,
+    figures: Path | None = None,
+    results: Path | None = None,
+    dry_run: Flag = False,
+) -> None:
+    """All rules against all attacks, roles and shares: the ranking and league.csv. Resumable.
 
+    Parameters
+    ----------
+    profile: smoke, quick (the default; minutes) or paper (hours)
+    part: parts of the profile
+    rules: instead of its rules
+    attacks: names, or sampled:200
+    first: number of the first sampled attack
+    cases: such as mnist cms
+    seeds: repetitions of every cell
+    jobs: runs at a time
+    figures: folder instead of figures/<profile>
+    results: folder instead of results
+    dry_run: only say how many runs there are, and the minutes
+    """
+    from gaa_core import files
+    from gaa_core import league as played
+    from gaa_core.reproduce import project_root
 
-def _gallery(options: argparse.Namespace) -> int:
-    """Open the page of figures and claims in the browser, written anew from what has been built."""
-    from gaa_core import gallery, reproduce
-    from gaa_core.plan import PROFILES
-
-    if options.profile is not None and options.profile not in PROFILES:
-        raise UnknownName("profile", options.profile, PROFILES)
-    if options.figures or options.profile:
-        page = (options.figures or reproduce.project_root() / "figures" / options.profile) / "index.html"
-    else:
-        root = reproduce.project_root() / "figures"
-        page = gallery.entry(root) or root / "index.html"
-    page = page.resolve()
-    if not page.is_file():
-        profile = f" --profile {options.profile}" if options.profile else ""
-        raise GaaError(f"{page} does not exist yet: run python -m gaa_core reproduce{profile}.")
-    if not options.only_print:
-        webbrowser.open(page.as_uri())
-    print(page)
-    return 0
-
-
-def _league_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="quick", help="smoke, quick (the default; minutes) or paper (hours)")
-    parser.add_argument("--part", nargs="+", action="extend", default=[], metavar="NAME", help="parts of the profile")
-    parser.add_argument("--rules", nargs="+", action="extend", default=[], metavar="NAME", help="instead of its rules")
-    parser.add_argument("--attacks", nargs="+", action="extend", default=[], metavar="NAME", help="or sampled:200")
-    parser.add_argument("--from", type=int, dest="first", default=10_000, help="number of the first sampled attack")
-    parser.add_argument("--cases", nargs="+", action="extend", default=[], metavar="NAME", help="such as mnist cms")
-    parser.add_argument("--seeds", type=int, help="repetitions of every cell")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="instead of figures/<profile>")
-    parser.add_argument("--results", type=Path, metavar="DIR", help="instead of results")
-    parser.add_argument("--dry-run", action="store_true", help="only say how many runs there are, and the minutes")
-
-
-def _league(options: argparse.Namespace) -> int:
-    """All rules against all attacks, roles and shares: the ranking and league.csv. Resumable."""
-    from gaa_core import files, league, reproduce
-
-    root = reproduce.project_root()
-    where = {"results": options.results or root / "results", "jobs": options.jobs}
-    wished = {name: getattr(options, name) for name in ("rules", "first", "cases", "seeds")}
-    sampled = len(options.attacks) == 1 and options.attacks[0].startswith("sampled")
-    attacks = options.attacks[0] if sampled else options.attacks
-    chosen = league.parts(options.profile, names=options.part, attacks=attacks, **wished)
-    if options.dry_run:
-        print(league.outlook(*chosen, **where).to_string(index=False))
-        return 0
-    table = league.play(*chosen, **where)
+    root = project_root()
+    where = {"results": results or root / "results", "jobs": jobs}
+    sampled = len(attacks or ()) == 1 and attacks[0].startswith("sampled")
+    wished = {"rules": rules or [], "first": first, "cases": cases or [], "seeds": seeds}
+    chosen = played.parts(profile, names=part or [], attacks=attacks[0] if sampled else attacks or [], **wished)
+    if dry_run:
+        print(played.outlook(*chosen, **where).to_string(index=False))
+        return
+    table = played.play(*chosen, **where)
     name = "league_sampled.csv" if sampled else "league.csv"
-    folder = options.figures or root / "figures" / options.profile
-    path = files.write(folder / name, table.to_csv(index=False, float_format="%.6g"))
-    print(league.ranking(table))
-    print(f"Runs: {path}")
-    return 0
+    path = files.write((figures or root / "figures" / profile) / name, table.to_csv(index=False, float_format="%.6g"))
+    print(f"{played.ranking(table)}\nRuns: {path}")
 
 
-def _bench(options: argparse.Namespace) -> int:
-    """Time the rules. Options: python -m gaa_core bench --help."""
-    return 0
+@app.command(help_flags=[])
+def bench(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Time the rules. It has options of its own: see bench --help."""
+    return importlib.import_module("gaa_core.bench").main(list(words)) or 0
 
-
-_COMMANDS = {
-    "list": (_list, _list_options),
-    "run": (_run, _run_options),
-    "reproduce": (_reproduce, _reproduce_options),
-    "fetch": (_fetch, _fetch_options),
-    "gallery": (_gallery, _gallery_options),
-    "league": (_league, _league_options),
-    "bench": (_bench, lambda parser: None),
-}
 
 if __name__ == "__main__":
     sys.exit(main())

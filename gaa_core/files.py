@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gaa_core.errors import DataError
+
 
 @contextlib.contextmanager
 def draft(path: str | Path) -> Iterator[Path]:
@@ -39,10 +41,13 @@ def write(path: str | Path, content: str | bytes) -> Path:
 
 
 def write_json(path: str | Path, value: object) -> Path:
-    """Write JSON that other tools can read: sorted keys, no NaN."""
-    return write(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    """Write JSON that other tools can read; a NaN is refused, since JSON has none."""
+    return write(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> object:
-    """The value of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """The value of a JSON file. A damaged one raises DataError with its name."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is damaged ({error}). Delete it and run what wrote it again.") from error

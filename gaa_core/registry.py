@@ -8,11 +8,19 @@ classes of one name, or a file that cannot be imported, raise with the file's na
 from __future__ import annotations
 
 import ast
-import dataclasses
+import functools
 import importlib
+import importlib.metadata
+import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
+import typing
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType, UnionType
 
 from gaa_core.errors import GaaError, UnknownName
 
@@ -44,7 +52,7 @@ def collect(package: str, path, base: type) -> dict[str, type]:
             if name in found:
                 raise GaaError(f"'{name}' is defined twice: in {found[name].__module__} and in {module_name}.")
             found[name] = cls
-    return found
+    return found | {key: cls for key, cls in plugins(package).items() if inspect.isclass(cls) and issubclass(cls, base)}
 
 
 def constants(package: str, path, base: type) -> dict[str, object]:
@@ -80,38 +88,120 @@ def _modules(package: str, path):
             raise GaaError(f"{module_name.replace('.', '/')}.py cannot be imported: {error}") from error
 
 
-def lookup(kind: str, name: str, known: dict[str, type]) -> type:
-    """The class of a name; capitals, hyphens and underscores do not matter. Others raise with the nearest name."""
-    by_letters = {_letters(key): cls for key, cls in known.items()}
+def lookup(kind: str, name: str, known: Mapping[str, object]) -> object:
+    """What a name stands for; capitals, hyphens and underscores do not matter. Others raise with the nearest name.
+
+    `my.py:Name` is taken from a file, `package.module:Name` from an installed package.
+    """
+    if ":" in name:
+        return _from_file(kind, *name.rsplit(":", 1))
+    by_letters = {_letters(key): found for key, found in known.items()}
     if _letters(name) not in by_letters:
         raise UnknownName(kind, name, known)
     return by_letters[_letters(name)]
+
+
+def _from_file(kind: str, place: str, name: str) -> object:
+    try:
+        module = _module_of(Path(place).resolve()) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise GaaError(f"The {kind} '{place}:{name}' cannot be loaded: {reason}.") from error
+    if not hasattr(module, name):
+        own = [key for key in vars(module) if not key.startswith("_")]
+        raise UnknownName(f"{kind} in {place}", name, own)
+    return getattr(module, name)
+
+
+@functools.cache
+def _module_of(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    name = f"own_{path.stem}"  # no module of that name is ever hidden
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def plugins(group: str) -> dict[str, object]:
+    """What installed packages add under an entry point group, such as `gaa_core.aggregators`, by name.
+
+    One that cannot be loaded is left out with a warning, so that it breaks nothing else.
+    """
+    found: dict[str, object] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        try:
+            found[point.name] = point.load()
+        except Exception as error:
+            warnings.warn(f"The plugin {point.value} of {group} cannot be loaded: {error}", stacklevel=2)
+    return found
 
 
 def _letters(name: str) -> str:
     return name.replace("-", "").replace("_", "").lower()
 
 
-def build(kind: str, name: str, params: dict[str, str], known: dict[str, type]):
-    """An instance from a name and textual parameters, as the command line gives them: `krum`, {"f": "3"}."""
-    cls = lookup(kind, name, known)
-    fields = {field.name for field in dataclasses.fields(cls) if field.init}
-    values = {}
+def build(kind: str, words: Sequence[str], known: Mapping[str, object], **context: object) -> object:
+    """What words of a command line stand for: `krum f=3`, `my.py:Half f=3`; a plain function stands for itself.
+
+    `context` holds values that are used where they are asked for, such as n and seed of the run. Wrong names, types and
+    values raise GaaError.
+    """
+    make = lookup(kind, words[0], known)
+    params = dict(_parameter(words[0], word) for word in words[1:])
+    if not callable(make):
+        return make
+    accepted = inspect.signature(make).parameters
+    plain = inspect.isfunction(make) and not params and not context.keys() & accepted.keys()
+    if plain or not (inspect.isclass(make) or inspect.isfunction(make)):
+        return make
+    given = {key: value for key, value in context.items() if key in accepted}
+    named = [key for key in accepted if key != "n"]
     for key, text in params.items():
-        if key not in fields:
-            raise UnknownName(f"parameter of {cls.__name__}", key, fields)
-        values[key] = _literal(text)
-    missing = [
-        field.name
-        for field in dataclasses.fields(cls)
-        if field.init
-        and field.name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
+        if key not in named:
+            raise UnknownName(f"parameter of {words[0]}", key, named)
+        given[key] = _fitting(words[0], key, text, _hints(make).get(key))
+    missing = [key for key, each in accepted.items() if each.default is each.empty and key not in given]
     if missing:
-        raise GaaError(f"{cls.__name__} needs {', '.join(missing)}: write e.g. {name_of(cls)} {missing[0]}=...")
-    return cls(**values)
+        raise GaaError(f"{words[0]} needs {', '.join(missing)}: write e.g. {words[0]} {missing[0]}=...")
+    return make(**given)
+
+
+def _parameter(name: str, word: str) -> tuple[str, str]:
+    key, equals, text = word.partition("=")
+    if not equals:
+        raise GaaError(f"'{name}' is followed by parameters such as name=value; found '{word}'.")
+    return key, text
+
+
+def _hints(make: Callable) -> dict[str, object]:
+    try:
+        return typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
+    except Exception:  # annotations that name what is not there
+        return {}
+
+
+def _fitting(name: str, key: str, text: str, hint: object) -> object:
+    """The value of a text where the type hint allows it."""
+    value = _literal(text)
+    kinds = typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    wanted = [_KINDS[kind][1] for kind in kinds if kind in _KINDS]
+    if len(wanted) < len(kinds) or any(_KINDS[kind][0](value) for kind in kinds):
+        return value
+    if str in kinds:
+        return text
+    raise GaaError(f"{name}: {key} must be {' or '.join(wanted)}; found '{text}'.")
+
+
+#: Types of parameters -> what tells them, and how they are called.
+_KINDS: dict[object, tuple[Callable[[object], bool], str]] = {
+    bool: (lambda value: isinstance(value, bool), "True or False"),
+    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    float: (lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number"),
+    str: (lambda value: isinstance(value, str), "a word"),
+    type(None): (lambda value: value is None, "None"),
+}
 
 
 def _literal(text: str):

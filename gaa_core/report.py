@@ -1,59 +1,42 @@
 """What a figure shows and what a claim measured: descriptions beside figures, and the claims table.
 
 A notebook leaves PNG files, a description beside each (`write_sidecar`), and its rows of the claims table (`Claims`).
-`claims_table` merges the rows of all notebooks; `gaa_core.gallery` shows both. Files are written whole or not at all.
+`claims_table` merges the rows of all notebooks, `matrix` counts them by claim, case and agent.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import re
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaa_core.errors import DataError, GaaError, UnknownName
+from gaa_core.analysis.statistics import BOUND, Interval, gap, interval, verdict
+from gaa_core.errors import GaaError, UnknownName
+from gaa_core.files import read_json, write, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: "As good as no attack" means at most this many percentage points below it. Fixed before anything was measured.
-BOUND = 2.0
+__all__ = ["AGENTS", "BOUND", "Claims", "Interval", "gap", "interval", "matrix", "verdict", "write_sidecar"]
 
-VERDICTS = ("holds", "fails", "not run")
+VERDICTS = ("holds", "fails", "undecided", "not run")
 
+#: The agents that claims are judged for, as a setting begins -> as the matrix calls them.
+AGENTS = {"GAA": "GAA", "GAA, bounded": "bounded", "GAAPlus": "GAAPlus"}
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a file whole or not at all: a temporary file beside it, then a rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pending = path.with_name(f".{path.name}.{os.getpid()}.pending")
-    try:
-        with pending.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        pending.replace(path)
-    finally:
-        pending.unlink(missing_ok=True)
-    return path
+#: What stands in the matrix for rows that speak of no agent, such as those on the mean.
+NO_AGENT = "all rules"
 
+#: The columns of the matrix.
+MATRIX = [
+    *("claim", "case", "agent", *VERDICTS[:3], "settings", "verdict"),
+    *("gap", "gap_low", "gap_high", "unit", "setting", "notebook", "figure"),
+]
 
-def write_json(path: str | Path, value: object) -> Path:
-    """`write_text` of a value as JSON; a NaN is refused, since JSON has none."""
-    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: str | Path) -> dict:
-    """A JSON file's value. A damaged file raises DataError with its name."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and run its notebook again.") from error
+#: Between these lines of a README stands its small table.
+BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 
 
 def write_sidecar(
@@ -88,57 +71,8 @@ def write_sidecar(
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval; `low` and `high` are None where one value alone cannot tell."""
-
-    mean: float
-    low: float | None = None
-    high: float | None = None
-
-    def text(self, digits: int = 1) -> str:
-        """`90.4 [89.9, 90.9]`, or `90.4` without an interval."""
-        mean = f"{self.mean:.{digits}f}"
-        return mean if self.low is None else f"{mean} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Mean and Student's 95 % interval of independent values, such as one accuracy a seed."""
-    values = [float(value) for value in values]
-    if not values:
-        raise GaaError("interval needs at least one value; found none.")
-    if not all(map(math.isfinite, values)):
-        raise GaaError(f"interval needs finite values; found {values}.")
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return Interval(mean)
-    from scipy import stats  # slow to import, and only needed here
-
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
-
-
-def gap(clean: Sequence[float], attacked: Sequence[float]) -> Interval:
-    """How much lower `attacked` is, seed by seed: both lists are in the order of the same seeds."""
-    if len(clean) != len(attacked):
-        raise GaaError(f"gap compares seed by seed; found {len(clean)} values without attack and {len(attacked)} with.")
-    return interval([before - after for before, after in zip(clean, attacked, strict=True)])
-
-
-def verdict(gap_points: float | None, bound: float = BOUND) -> str:
-    """`holds` when the mean gap is at most `bound` percentage points, else `fails`; `not run` without a measurement.
-
-    Decided on the mean, not on the interval: few seeds must not make a claim hold by being vague.
-    """
-    if gap_points is None:
-        return "not run"
-    return (
-        "holds" if round(gap_points, 6) <= bound else "fails"
-    )  # rounded: .90 - .88 is a hair above 2 points in floats
-
-
-@dataclass(frozen=True)
 class Row:
-    """One row of the claims table. Numbers are in `unit`; the gap is in the same unit (for accuracies: points)."""
+    """One row of the claims table. Numbers are in `unit`; a gap of accuracies in percentage points."""
 
     claim: str
     case: str
@@ -170,31 +104,16 @@ class Claims:
         self.folder, self.notebook = Path(folder), notebook
         self.rows: list[Row] = []
 
-    def compare(
-        self,
-        claim: str,
-        *,
-        case: str,
-        setting: str,
-        clean: Sequence[float],
-        attacked: Sequence[float],
-        data_source: str,
-        figure: str = "",
-    ) -> Row:
-        """A row for "as good as no attack": accuracies in [0, 1], one a seed, without attack and under it."""
-        distance = gap([100 * value for value in clean], [100 * value for value in attacked])
-        return self.add(
-            claim,
-            case=case,
-            setting=setting,
-            measured=interval([100 * value for value in attacked]),
-            reference=interval([100 * value for value in clean]).mean,
-            gap=distance,
-            unit="%",
-            verdict=verdict(distance.mean),
-            data_source=data_source,
-            figure=figure,
-        )
+    def compare(self, claim: str, *, clean: Sequence[float], attacked: Sequence[float], **words: str) -> Row:
+        """A row for "as good as no attack": accuracies in [0, 1], one a seed, without attack and under it.
+
+        `words` are those of `add`: case, setting, data_source, figure.
+        """
+        before, under = [100 * value for value in clean], [100 * value for value in attacked]
+        lost = gap(before, under)
+        reference = interval(before).mean
+        numbers = {"measured": interval(under), "reference": reference, "gap": lost, "unit": "%"}
+        return self.add(claim, **numbers, verdict=verdict(lost), **words)
 
     def add(
         self,
@@ -244,26 +163,26 @@ def _frame(rows: list[dict]) -> pd.DataFrame:
     return frame.sort_values("claim", key=lambda names: names.str[1:].astype(int), kind="stable", ignore_index=True)
 
 
-def readable(table: pd.DataFrame) -> list[dict[str, str]]:
-    """The claims table as rows of text, ready to be shown: heading -> cell."""
-    return [_readable(row) for row in table.astype(object).where(table.notna(), None).to_dict("records")]
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The claims table as text, ready to be shown."""
+    import pandas as pd
+
+    rows = [_readable(row) for row in table.astype(object).where(table.notna(), None).to_dict("records")]
+    return pd.DataFrame(rows, columns=list(_readable(dict.fromkeys(table.columns))))
 
 
 def _readable(row: dict) -> dict[str, str]:
     unit = f" {row['unit']}" if row["unit"] else ""
-    points = " points" if row["unit"] == "%" else unit
-    digits = 1 if row["unit"] == "%" else 3
-    measured = (
-        Interval(row["measured"], row["measured_low"], row["measured_high"]) if row["measured"] is not None else None
-    )
-    distance = Interval(row["gap"], row["gap_low"], row["gap_high"]) if row["gap"] is not None else None
+    digits, points = (1, " points") if row["unit"] == "%" else (3, unit)
+    measured = Interval(row["measured"], row["measured_low"], row["measured_high"])
+    lost = Interval(row["gap"], row["gap_low"], row["gap_high"])
     return {
         "Claim": row["claim"],
         "Case": row["case"],
         "Setting": row["setting"],
-        "Measured": measured.text(digits) + unit if measured else "",
-        "No attack": f"{row['reference']:.{digits}f}{unit}" if row["reference"] is not None else "",
-        "Gap": distance.text(digits) + points if distance else "",
+        "Measured": "" if measured.mean is None else measured.text(digits) + unit,
+        "No attack": "" if row["reference"] is None else f"{row['reference']:.{digits}f}{unit}",
+        "Gap": "" if lost.mean is None else lost.text(digits) + points,
         "Verdict": row["verdict"],
         "Data": row["data_source"],
         "Notebook": row["notebook"],
@@ -271,34 +190,80 @@ def _readable(row: dict) -> dict[str, str]:
     }
 
 
-def markdown(rows: Sequence[dict[str, str]]) -> str:
-    """Rows of text, such as `readable` makes, as a Markdown table."""
-    if not rows:
+def matrix(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per claim, case and agent: in how many settings the claim `holds`, and its `widest` gap.
+
+    Columns: claim, case, agent, holds, fails, undecided, settings (all that were run), verdict (that of the claim: it
+    holds where it holds in every setting), gap, gap_low, gap_high, unit, setting, notebook, figure (of the widest gap).
+    """
+    import pandas as pd
+
+    agents = [AGENTS.get(setting.partition(";")[0].strip(), NO_AGENT) for setting in table["setting"]]
+    run = table.assign(agent=agents)[table["verdict"] != "not run"]
+    rows = []
+    for (claim, case, agent), part in run.groupby(["claim", "case", "agent"], sort=False):
+        counts = {each: int((part["verdict"] == each).sum()) for each in VERDICTS[:3]}
+        whole = next((each for each in ("fails", "undecided") if counts[each]), "holds")
+        worst = part.loc[part["gap"].astype(float).idxmax() if part["gap"].notna().any() else part.index[0]]
+        kept = {name: worst[name] for name in MATRIX[8:]}
+        where = {"claim": claim, "case": case, "agent": agent}
+        rows.append({**where, **counts, "settings": len(part), "verdict": whole, **kept})
+    return pd.DataFrame(rows, columns=MATRIX)
+
+
+def widest(row: dict, prefix: str) -> str:
+    """The widest gap of a row of the matrix with its interval, in percentage points; "" where there is none."""
+    ends = [None if row[end] != row[end] else row[end] for end in ("gap", "gap_low", "gap_high")]
+    return "" if ends[0] is None or row["unit"] != "%" else prefix + Interval(*ends).text()
+
+
+def matrix_text(table: pd.DataFrame, short: bool = False) -> pd.DataFrame:
+    """The matrix, claims by cases, as text: `GAA 3 of 4, widest gap 2.1 [1.0, 3.0]`, or in short `3/4`.
+
+    In short an agent's place in the cell is its place in AGENTS, and `-` is one that was not run.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in matrix(table).to_dict("records"):
+        full = f"{row['agent']} {row['holds']} of {row['settings']}{widest(row, ', widest gap ')}"
+        text = f"{row['holds']}/{row['settings']}" if short else full
+        cells.setdefault((row["claim"], row["case"]), {})[row["agent"]] = text
+    import pandas as pd
+
+    claims, cases = (list(dict.fromkeys(key[at] for key in cells)) for at in (0, 1))
+    frame = pd.DataFrame("", index=pd.Index(claims, name="Claim"), columns=cases, dtype=object)
+    for (claim, case), found in cells.items():
+        agents = " ".join(found.get(agent, "-") for agent in AGENTS.values()) if set(found) & {*AGENTS.values()} else ""
+        frame.loc[claim, case] = (agents or found[NO_AGENT]) if short else "<br>".join(found.values())
+    return frame
+
+
+def markdown(table: pd.DataFrame, index: bool = False) -> str:
+    """A table of text as Markdown."""
+    if table.empty:
         return "No claim has been measured yet.\n"
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "".join(
-        "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", r"\|") for cell in line) + " |\n" for line in lines
-    )
+    cells = table.map(lambda cell: re.sub(r"\s+", " ", str(cell)).replace("|", r"\|"))
+    return cells.to_markdown(index=index, disable_numparse=True) + "\n"
 
 
 def plain(table: pd.DataFrame) -> str:
-    """The claims table for a terminal, one line a row."""
-    rows = [{name: cell for name, cell in row.items() if name != "No attack"} for row in readable(table)]
-    if not rows:
+    """The matrix for a terminal of 80 columns: of each agent in how many settings a claim holds."""
+    if matrix(table).empty:
         return "No claim has been measured yet.\n"
-    lines = [{name: name for name in rows[0]}, *rows]
-    widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
-    return "".join(
-        "  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() + "\n" for line in lines
-    )
+    heading = f"Holds in k of m settings, by agent: {', '.join(AGENTS.values())} (- not run)."
+    return f"{heading}\n{matrix_text(table, short=True).to_string()}\n"
 
 
 def write_claims(folder: str | Path) -> pd.DataFrame:
     """Merge all rows into `claims.csv` and `claims.md` of a figures folder; the merged table."""
     table = claims_table(folder)
-    write_text(Path(folder) / "claims.csv", table.to_csv(index=False))
-    write_text(Path(folder) / "claims.md", markdown(readable(table)))
+    write(Path(folder) / "claims.csv", table.to_csv(index=False))
+    write(Path(folder) / "claims.md", markdown(readable(table)))
     return table
+
+
+def update_readme(path: str | Path, table: pd.DataFrame) -> Path:
+    """Put the matrix of a claims table into the block between BEGIN and END of a README."""
+    return update_block(path, BEGIN, END, markdown(matrix_text(table).reset_index()))
 
 
 def update_block(path: str | Path, begin: str, end: str, block: str) -> Path:
@@ -309,4 +274,4 @@ def update_block(path: str | Path, begin: str, end: str, block: str) -> Path:
         raise GaaError(f"{path.name} needs the lines {begin} and {end}, once and in this order.")
     before, rest = text.split(begin)
     after = rest.split(end)[1]
-    return write_text(path, f"{before}{begin}\n\n{block}\n{end}{after}")
+    return write(path, f"{before}{begin}\n\n{block}\n{end}{after}")

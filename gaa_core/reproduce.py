@@ -6,28 +6,41 @@ figures are still there unchanged, is not run again. One that was killed left no
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from gaa_core import __version__, datasets, gallery, report
 from gaa_core.errors import DataError, GaaError, UnknownName
+from gaa_core.files import read_json, write_json
 from gaa_core.plan import PROFILES, Notebook, choose, notebook_parameters, read_plan
 
-#: Set while notebooks run as a batch (see `sweep.track`); the name is here to spare the import of torch.
+#: Set while notebooks run as a batch (see `sweep.track`); named here as well, since the sweep would import torch.
 BATCH = "GAA_BATCH"
 
-#: The machinery, whose changes alter no figure.
-_NOT_IN_DIGEST = {"__main__.py", "reproduce.py", "forecast.py", "plan.py", "readme.py", "gallery.py"}
+#: The machinery and the checks of lessons, whose changes alter no figure.
+_NOT_IN_DIGEST = {"__main__.py", "reproduce.py", "plan.py", "gallery.py"}
+
+#: Minutes that a notebook is taken to need as long as no manifest says how many it took.
+UNKNOWN_MINUTES = 3.0
+
+#: Seconds between two lines about progress where no terminal shows a bar, and between two updates where one does.
+LINE_EVERY, BAR_EVERY = 20.0, 1.0
+
+#: What figures folders hold of ours, besides pictures; another folder with files in it is refused.
+MANIFEST = "MANIFEST.json"
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,10 @@ class Outcome:
     status: str
     minutes: float = 0.0
     message: str = ""
+
+    def __str__(self) -> str:
+        took = "is up to date" if self.status == "reused" else f"{self.status} after {self.minutes:.1f} min"
+        return took + (f": {self.message}" if self.message else "")
 
 
 @dataclass(frozen=True)
@@ -51,11 +68,11 @@ class Folders:
 
 
 def project_root() -> Path:
-    """The clone: the current folder, else the one that this package was installed from."""
+    """The clone, or a folder with copied notebooks: the current folder, else the one this package is in."""
     for folder in (Path.cwd(), Path(__file__).resolve().parents[1]):
         if (folder / "notebooks" / "figures.yml").is_file():
             return folder
-    raise GaaError("notebooks/figures.yml was not found here: run this in a clone of the repository.")
+    raise GaaError("notebooks/figures.yml was not found: run this in a clone, or first run 'notebooks DIR'.")
 
 
 def reproduce(
@@ -80,84 +97,143 @@ def reproduce(
     plan = choose(read_plan(folders.notebooks), only or [])
     if not plan:
         raise GaaError("notebooks/figures.yml lists no notebook: there is nothing to reproduce.")
-    always = {
-        "profile": profile,
-        "figures_dir": os.path.relpath(folders.figures, folders.notebooks),
-    }
+    always = {"profile": profile, "figures_dir": os.path.relpath(folders.figures, folders.notebooks)}
     wished = {"results_dir": os.path.relpath(folders.experiments, folders.notebooks), "jobs": jobs, "seeds": seeds}
     chosen = [(item, item.resolve(profile, always, wished)) for item in plan]
+    _check_own(target)
     for source in ("GAA_DATA", "GAA_CACHE"):  # a relative path would mean another folder in the kernel
         if os.environ.get(source):
             os.environ[source] = str(Path(os.environ[source]).expanduser().resolve())
-    os.environ[BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
+    due = [item.name for item, parameters in chosen if force or not _is_fresh(item, digest(item, parameters), folders)]
+    minutes = {item.name: _told_minutes(item, folders, root / "figures" / profile) for item, _ in chosen}
     if dry_run:
-        return _preview(chosen, folders, force, say)
-    with _alone(folders.results):
-        outcomes = []
-        for number, (item, parameters) in enumerate(chosen, start=1):
-            say(f"[{number}/{len(chosen)}] {item.name}: {item.title}")
-            outcomes.append(_bring_up_to_date(item, parameters, folders, force))
-            say(f"[{number}/{len(chosen)}] {item.name}: {_sentence(outcomes[-1])}")
-            _write_manifest(folders, profile, item, parameters, outcomes[-1])
-            report.write_claims(folders.figures)
-            gallery.gallery(folders.figures)
-            if profile == "paper" and figures is None:  # the entry page is tracked with the paper profile's figures
-                gallery.entry(folders.figures.parent)
-    return outcomes
+        return _preview(chosen, due, minutes, say)
+    os.environ[BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
+    if not (target / MANIFEST).is_file():  # from now on the folder is ours, even if this is interrupted
+        write_json(target / MANIFEST, {"profile": profile, "notebooks": {}})
+    with _alone(folders.results), _Bar({name: minutes[name] for name in due}, say) as bar:
+        return [_one(item, parameters, folders, item.name in due, bar) for item, parameters in chosen]
 
 
-def _preview(chosen: list[tuple], folders: Folders, force: bool, say: Callable[[str], None]) -> list[Outcome]:
-    """Say for each notebook which runs it would ask for, how many are there already, and how long the others take."""
-    from gaa_core import forecast  # loads torch and the cases
-
-    times, seen, outcomes = forecast.StepTimes(folders.experiments / "step_times.json"), set(), []
+def _preview(chosen: list[tuple], due: list[str], minutes: dict[str, float], say: Callable) -> list[Outcome]:
     for item, parameters in chosen:
-        if not force and _is_fresh(item, digest(item, parameters), folders):
-            outcomes.append(Outcome(item.name, "reused"))
-            say(f"{item.name}: is up to date")
-            continue
-        say(f"{item.name}: would run with {parameters}")
-        try:
-            lines, minutes = forecast.tell(item, parameters, times, seen)
-            outcomes.append(Outcome(item.name, "due", minutes))
-        except GaaError as error:  # a grid that depends on results, or a run that cannot be
-            lines = [str(error)]
-            outcomes.append(Outcome(item.name, "due", message=str(error)))
-        for line in lines:
-            say(f"  {line}")
-    total = sum(outcome.minutes for outcome in outcomes)
-    say(f"All runs to do: about {total:.1f} min, to which each notebook adds the time of its other cells.")
-    return outcomes
+        took = f"{minutes[item.name]:.1f} min in its last run" if minutes[item.name] != UNKNOWN_MINUTES else "no record"
+        say(f"{item.name}: " + (f"would run ({took}) with {parameters}" if item.name in due else "is up to date"))
+    say(f"All that is due: about {sum(minutes[name] for name in due):.0f} min.")
+    return [Outcome(item.name, "due" if item.name in due else "reused") for item, _ in chosen]
 
 
-def _sentence(outcome: Outcome) -> str:
-    if outcome.status == "reused":
-        return "is up to date"
-    return f"{outcome.status} after {outcome.minutes:.1f} min" + (f": {outcome.message}" if outcome.message else "")
+def _one(item: Notebook, parameters: dict, folders: Folders, due: bool, bar: _Bar) -> Outcome:
+    """Bring one notebook up to date, and all that is made of it."""
+    before = _figure_times(item, folders)
+    bar.begin(item.name)
+    outcome = _run(item, parameters, folders) if due else Outcome(item.name, "reused")
+    bar.end(item.name, f"{item.name}: {outcome}")
+    written = [path for path, at in _figure_times(item, folders).items() if before.get(path) != at]
+    if written and not bar.shown:
+        bar.shown = True
+        bar.say(f"The first figure: {written[0]}")
+    _write_manifest(folders, parameters["profile"], item, parameters, outcome)
+    report.write_claims(folders.figures)
+    gallery.gallery(folders.figures)
+    if folders.figures == project_root() / "figures" / "paper":  # the entry page is tracked with these figures
+        gallery.entry(folders.figures.parent)
+    return outcome
 
 
-def _bring_up_to_date(item: Notebook, parameters: dict, folders: Folders, force: bool) -> Outcome:
-    """Run one notebook unless it is up to date. A failure is an Outcome, so that the others get their turn."""
-    wanted = digest(item, parameters)
-    if not force and _is_fresh(item, wanted, folders):
-        return Outcome(item.name, "reused")
+class _Bar:
+    """One bar for the whole, in minutes; where no terminal shows it, a line now and then, with the time left."""
+
+    def __init__(self, minutes: dict[str, float], say: Callable[[str], None]):
+        self.minutes, self.write, self.shown = minutes, say, False
+        self.done, self.current, self.since = 0.0, "", time.monotonic()
+        self.terminal, self.stopped = sys.stderr.isatty(), threading.Event()
+        self.bar = tqdm(
+            total=sum(minutes.values()),
+            disable=not self.terminal,
+            bar_format="{l_bar}{bar}| {postfix}",
+            leave=False,
+        )
+        self.watch = threading.Thread(target=self._tell, daemon=True)
+
+    def __enter__(self) -> _Bar:
+        self.watch.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stopped.set()
+        self.watch.join()
+        self.bar.close()
+
+    def say(self, line: str) -> None:
+        self.bar.clear()
+        self.write(line)
+
+    def begin(self, name: str) -> None:
+        self.current, self.since = name, time.monotonic()
+
+    def end(self, name: str, line: str) -> None:
+        self.done, self.current = self.done + self.minutes.get(name, 0.0), ""
+        self.say(line)
+
+    def state(self) -> tuple[float, str]:
+        """Minutes done, as the last run counted them, and a sentence."""
+        expected = self.minutes.get(self.current, 0.0)
+        done = self.done + min((time.monotonic() - self.since) / 60, 0.95 * expected) * bool(self.current)
+        left = sum(self.minutes.values()) - done
+        return done, f"{self.current}: about {max(1, round(left))} min left" if self.current else ""
+
+    def _tell(self) -> None:
+        while not self.stopped.wait(BAR_EVERY if self.terminal else LINE_EVERY):
+            done, sentence = self.state()
+            if self.terminal:
+                self.bar.n = done
+                self.bar.set_postfix_str(sentence)
+            elif sentence:
+                self.write(f"{100 * done / max(sum(self.minutes.values()), 1e-9):3.0f} %, {sentence}")
+
+
+def _told_minutes(item: Notebook, folders: Folders, committed: Path) -> float:
+    """How long a notebook took when it last ran: here, else where the figures of the repository were built."""
+    for path in (_record_path(item, folders), folders.figures / MANIFEST, committed / MANIFEST):
+        if path.is_file():
+            known = read_json(path)
+            minutes = known.get("minutes") or known.get("notebooks", {}).get(item.name, {}).get("minutes")
+            if minutes:
+                return float(minutes)
+    return UNKNOWN_MINUTES
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse a folder for figures that holds files of somebody else: pages and tables would be overwritten."""
+    if not folder.exists() or (folder / MANIFEST).is_file():
+        return
+    if not folder.is_dir():
+        raise GaaError(f"{folder} is a file: figures need a folder.")
+    strangers = sorted(path.name for path in folder.rglob("*") if path.is_file())
+    if strangers:
+        raise GaaError(f"{folder} holds '{strangers[0]}' and no {MANIFEST} of ours: name a new folder for the figures.")
+
+
+def _run(item: Notebook, parameters: dict, folders: Folders) -> Outcome:
+    """Run one notebook. A failure is an Outcome, so that the others get their turn."""
     record, claims = _record_path(item, folders), folders.figures / "claims" / f"{item.label}.json"
     record.unlink(missing_ok=True)
     claims.unlink(missing_ok=True)  # numbers of an earlier configuration must not stand beside a failure
-    before = _figure_times(item, folders)
-    start = time.monotonic()
+    wanted, before, start = digest(item, parameters), _figure_times(item, folders), time.monotonic()
     message = execute(item, parameters, folders)
     minutes = (time.monotonic() - start) / 60
     if message:
         return Outcome(item.name, "failed", minutes, message)
     for stale in [path for path, written in _figure_times(item, folders).items() if before.get(path) == written]:
-        stale.unlink()
-        stale.with_suffix(".json").unlink()
+        for suffix in (".png", ".pdf", ".json"):
+            stale.with_suffix(suffix).unlink(missing_ok=True)
     missing = [name for name in _expected(item) if not (folders.figures / name).is_file()]
     if missing:
         return Outcome(item.name, "failed", minutes, f"it did not write {', '.join(missing)} to {folders.figures}")
+    gallery.readable_notebook(folders.results / f"{item.name}.ipynb", folders.figures / "notebooks", item.title)
     outputs = {name: _file_digest(folders.figures / name) for name in _written(item, folders)}
-    report.write_json(record, {"digest": wanted, "outputs": outputs, "minutes": round(minutes, 2)})
+    write_json(record, {"digest": wanted, "outputs": outputs, "minutes": round(minutes, 2)})
     return Outcome(item.name, "done", minutes)
 
 
@@ -172,26 +248,26 @@ def execute(item: Notebook, parameters: dict, folders: Folders) -> str:
     done, pending, failed = (folders.results / f"{item.name}{suffix}.ipynb" for suffix in ("", ".pending", ".failed"))
     done.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
+    # Sockets as files in a folder of our own: the port that papermill picks may be taken before its kernel has it.
+    sockets = tempfile.mkdtemp(prefix="gaa-")
     try:
-        # Sockets as files in a folder of our own: the port that papermill picks may be taken before its kernel has it.
-        with tempfile.TemporaryDirectory(prefix="gaa-") as sockets:
-            connection = {"transport": "ipc", "connection_file": f"{sockets}/kernel.json"}
-            papermill.execute_notebook(
-                item.path,
-                pending,
-                parameters,
-                cwd=item.path.parent,
-                progress_bar=sys.stderr.isatty(),
-                start_timeout=180,  # a cold disk and busy cores
-                config=Config({"KernelManager": connection}),
-                timeout=None if item.cell_minutes is None else round(60 * item.cell_minutes),
-            )
-    except (
-        Exception
-    ) as error:  # a cell that raised or timed out, a kernel that died or never answered: all the same here
+        papermill.execute_notebook(
+            item.path,
+            pending,
+            parameters,
+            kernel_name="python3",  # this Python, whatever kernel the notebook was last saved with
+            cwd=item.path.parent,
+            progress_bar=False,
+            start_timeout=180,  # a cold disk and busy cores
+            config=Config({"KernelManager": {"transport": "ipc", "connection_file": f"{sockets}/kernel.json"}}),
+            timeout=None if item.cell_minutes is None else round(60 * item.cell_minutes),
+        )
+    except Exception as error:  # a cell that raised or timed out, a kernel that died: all the same here
         if pending.exists():
             pending.replace(failed)
         return f"{_reason(error)} (see {failed})"
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)  # made above
     pending.replace(done)
     return ""
 
@@ -207,11 +283,10 @@ def digest(item: Notebook, parameters: dict) -> str:
     """A digest of all that decides what a notebook writes: file, parameters, code, data, versions. Not of `jobs`."""
     package = Path(__file__).parent
     sources = [path for path in sorted(package.rglob("*.py")) if path.name not in _NOT_IN_DIGEST]
+    given = sorted((name, repr(value)) for name, value in parameters.items() if name not in ("jobs", "results_dir"))
     parts = {
         "notebook": _file_digest(item.path),
-        "parameters": sorted(
-            (name, repr(value)) for name, value in parameters.items() if name not in ("jobs", "results_dir")
-        ),
+        "parameters": given,
         "code": [(str(path.relative_to(package)), _file_digest(path)) for path in sources],
         "data": [_data_stamp(folder) for folder in (datasets.data_folder(), datasets.cache_folder())],
         "versions": versions(),
@@ -228,13 +303,12 @@ def versions() -> dict[str, str]:
 def _data_stamp(folder: Path | None) -> list[tuple[str, int, int]]:
     if folder is None or not folder.is_dir():
         return []
-    files = [(os.path.relpath(name, folder), size, changed) for name, size, changed in datasets.stamp(folder)]
-    return [file for file in files if Path(file[0]).parts[0] != "engine"]  # written by runs, and no data: see engines
+    return [(os.path.relpath(name, folder), size, changed) for name, size, changed in datasets.stamp(folder)]
 
 
 def _is_fresh(item: Notebook, wanted: str, folders: Folders) -> bool:
     try:
-        record = report.read_json(_record_path(item, folders))
+        record = read_json(_record_path(item, folders))
     except (FileNotFoundError, DataError):
         return False
     outputs = record["outputs"]
@@ -265,24 +339,22 @@ def _figure_times(item: Notebook, folders: Folders) -> dict[Path, int]:
     found = {}
     for picture in sorted(folders.figures.glob("[!.]*.png")):
         sidecar = picture.with_suffix(".json")
-        if sidecar.is_file() and report.read_json(sidecar).get("notebook") == item.label:
+        described = read_json(sidecar) if sidecar.is_file() else {}
+        if described.get("notebook") == item.label and described.get("figure") == picture.name:
             found[picture] = picture.stat().st_mtime_ns
     return found
 
 
 def _write_manifest(folders: Folders, profile: str, item: Notebook, parameters: dict, outcome: Outcome) -> None:
     """Enter one notebook into MANIFEST.json; the entries of the others stay."""
-    path = folders.figures / "MANIFEST.json"
-    manifest = report.read_json(path) if path.is_file() else {}
-    entries = manifest.get("notebooks", {})
+    path = folders.figures / MANIFEST
+    entries = read_json(path).get("notebooks", {}) if path.is_file() else {}
     if outcome.status == "reused" and item.name in entries:
         return
     names = _written(item, folders) if outcome.status != "failed" else []
-    contents = [report.read_json(folders.figures / name) for name in names if name.endswith(".json")]
+    contents = [read_json(folders.figures / name) for name in names if name.endswith(".json")]
     described = [part for content in contents for part in (content if isinstance(content, list) else [content])]
-    minutes = (
-        report.read_json(_record_path(item, folders))["minutes"] if outcome.status == "reused" else outcome.minutes
-    )
+    minutes = read_json(_record_path(item, folders))["minutes"] if outcome.status == "reused" else outcome.minutes
     config = notebook_parameters(item.path) | parameters
     entries[item.name] = {
         "title": item.title,
@@ -294,20 +366,23 @@ def _write_manifest(folders: Folders, profile: str, item: Notebook, parameters: 
         "versions": versions(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-    report.write_json(path, {"profile": profile, "notebooks": dict(sorted(entries.items()))})
+    write_json(path, {"profile": profile, "notebooks": dict(sorted(entries.items()))})
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Refuse to run twice at once on the same folder. The lock ends with its process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise GaaError(
-                f"Another reproduce is at work in {folder}: wait for it, or give another --results."
-            ) from None
+            raise GaaError(f"Another reproduce is at work in {folder}: wait for it, or name other --results.") from None
         yield
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gaa_core import seeding
+from gaa_core import registry, seeding
 from gaa_core.errors import GaaError
 
 
@@ -124,6 +124,7 @@ REGISTRY: dict[str, Callable[..., RoleSchedule]] = {
     "pretense": pretense,
     "randomized": randomized,
     "resampled": resampled,
+    **registry.plugins("gaa_core.roles"),
 }
 
 

@@ -14,7 +14,7 @@ import gaa_core
 LAYERS = {
     layer: names.split()
     for layer, names in {
-        "command line": "__main__ reproduce gallery readme plan forecast",
+        "command line": "__main__ reproduce gallery plan",
         "studies": "engines flower studies sweep league widgets distributed growth bench",
         "simulator": "conformance simulator guard options",
         "parts of a run": "engine server analysis report style plots speed_plots",

@@ -30,7 +30,7 @@ def test_list_shows_every_kind_with_its_source(capsys):
     shown = capsys.readouterr().out
     for name in ("gaa ", "gradient_reversion ", "pretense ", "mnist "):
         assert f"  {name}" in shown
-    assert "reconstruction" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     assert main(["list", "roles"]) == 0
     assert "gaa " not in capsys.readouterr().out
 
@@ -54,16 +54,16 @@ def test_run_prints_a_table_for_people(capsys):
 
 
 def test_schedules_take_the_seed_of_the_run(capsys, tmp_path):
-    words = ["--attack", "gradient_reversion", "--roles", "randomized", "byzantine=2", "--seed", "9", "--steps", "6"]
+    words = ["--attack", "gradient_reversion", "--roles", "randomized", "byzantine=2", "--seed", "9"]
     assert main([*RUN, *words, "--save", str(tmp_path / "trace")]) == 0
-    expected = roles.randomized(4, 2, seed=9).table(6)
+    expected = roles.randomized(4, 2, seed=9).table(2)
     assert Trace.load(tmp_path / "trace").byzantine.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rin"], "Did you mean 'run'"),
+        (["rin"], 'Did you mean "run"'),
         (["run", "mnits", "--rule", "gaa"], "Did you mean 'mnist'"),
         (["run", "mnist", "--rule", "gax"], "Did you mean 'gaa'"),
         (["run", "mnist", "--rule", "gaa", "policy_lrr=1"], "Did you mean 'policy_lr'"),
@@ -74,16 +74,19 @@ def test_schedules_take_the_seed_of_the_run(capsys, tmp_path):
         ),
         ([*RUN, "--attack", "gradient_reversion", "--roles", "statik", "byzantine=2"], "Did you mean 'static'"),
         ([*RUN, "--attack", "gradient_reversion", "--roles", "static", "byzantin=2"], "Did you mean 'byzantine'"),
-        ([*RUN, "--attack", "gradient_reversion", "--roles", "static", "byzantine=two"], "whole number; found 'two'"),
+        (
+            [*RUN, "--attack", "gradient_reversion", "--roles", "static", "byzantine=two"],
+            "byzantine must be a whole number; found 'two'",
+        ),
         ([*RUN, "--attack", "gradient_reversion", "--roles", "static"], "static needs byzantine"),
-        ([*RUN, "--attack", "gradient_reversion"], "belong together"),
-        ([*RUN, "--sede", "3"], "Did you mean '--seed'"),
-        ([*RUN, "--seed", "three"], "invalid int value: 'three'"),
-        ([*RUN, "surplus"], "one word too many"),
+        ([*RUN, "--attack", "gradient_reversion"], "needs roles"),
+        ([*RUN, "--sede", "3"], "Did you mean --seed"),
+        ([*RUN, "--seed", "three"], 'unable to convert "three" into int'),
+        ([*RUN, "surplus"], "surplus"),
         (["run", "mnist"], "--rule"),
-        (["list", "rule"], "Did you mean 'rules'"),
-        (["reproduce", "--profile", "papers"], "Did you mean 'paper'"),
-        (["gallery", "--profile", "papers"], "Did you mean 'paper'"),
+        (["list", "rule"], 'Did you mean "rules"'),
+        (["reproduce", "--profile", "papers"], 'Did you mean "paper"'),
+        (["gallery", "--profile", "papers"], 'Did you mean "paper"'),
     ],
 )
 def test_unknown_words_are_refused_with_the_nearest_known(capsys, arguments, message):
@@ -98,13 +101,13 @@ def test_gallery_prints_its_path_or_says_how_to_get_it(capsys, tmp_path):
 
 
 def test_gallery_without_a_profile_is_the_entry_to_all(capsys, project):
-    assert "run python -m gaa_core reproduce." in refused(capsys, "gallery", "--print")
-    (project.folder / "figures" / "quick").mkdir(parents=True)
-    (project.folder / "figures" / "quick" / "a.png").write_bytes(b"")
-    assert main(["gallery", "--print"]) == 0
-    assert capsys.readouterr().out.strip() == str(project.folder / "figures" / "index.html")
-    assert main(["gallery", "--print", "--profile", "quick"]) == 0
-    assert capsys.readouterr().out.strip() == str(project.folder / "figures" / "quick" / "index.html")
+    """It opens what was built here, else the page that came with the clone, and writes nothing."""
+    assert "run python -m gaa_core reproduce" in refused(capsys, "gallery", "--print")
+    for folder in ("", "quick"):
+        (project.folder / "figures" / folder).mkdir(parents=True)
+        (project.folder / "figures" / folder / "index.html").write_text("")
+        assert main(["gallery", "--print"]) == 0
+        assert capsys.readouterr().out.strip() == str(project.folder / "figures" / folder / "index.html")
 
 
 def test_gallery_opens_the_browser(capsys, tmp_path, monkeypatch):

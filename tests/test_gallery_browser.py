@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gaa_core import gallery, plots, report
+from gaa_core import files, gallery, plots, report
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def page_of_figures(tmp_path_factory) -> Path:
         long = {"setting": "GAA, bounded; reversion x1, static; worst of 50%, 70%, 90%: 90%", "data_source": "x" * 60}
         claims.compare("C2", case="MNIST", clean=[0.9, 0.92], attacked=[0.5, 0.6], figure="bars", **long)
         claims.write()
-        report.write_json(root / name / "MANIFEST.json", {"profile": name})
+        files.write_json(root / name / "MANIFEST.json", {"profile": name})
     return gallery.entry(root)
 
 

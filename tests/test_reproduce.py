@@ -63,6 +63,7 @@ def quiet(*args, **options):
 def snapshot(folder: Path) -> dict[str, bytes]:
     """What a figures folder holds, but for the minutes."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files.pop("notebooks/good.html")  # which shows the folder of the results
     manifest = json.loads(files.pop("MANIFEST.json"))
     for entry in manifest["notebooks"].values():
         entry.pop("minutes")
@@ -107,9 +108,7 @@ def test_code_data_and_notebook_decide_whether_it_is_up_to_date(good, tmp_path, 
     (data / "file").write_text("22")
     assert machinery.digest(item, parameters) != with_data
     monkeypatch.delenv("GAA_DATA")
-    (tmp_path / "cache" / "engine").mkdir(parents=True)
-    (tmp_path / "cache" / "engine" / "choice").write_text("vmap")  # what a run leaves there is no data
-    assert machinery.digest(item, parameters) == first
+    (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "file").write_text("1")
     assert machinery.digest(item, parameters) != first
     (tmp_path / "cache" / "file").unlink()
@@ -242,6 +241,21 @@ def test_a_plan_that_cannot_be_meant_is_refused(good, plan, message):
 def test_parameter_cells_hold_literals(project, source, message):
     with pytest.raises(GaaError, match=message):
         notebook_parameters(project.notebook("odd", "pass", parameters=source))
+
+
+def test_a_folder_of_somebody_else_is_refused_before_anything_is_written(good, tmp_path):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "claims.csv").write_text("my table")
+    with pytest.raises(GaaError, match=r"holds 'claims.csv' and no MANIFEST.json of ours"):
+        quiet("smoke", figures=folder)
+    assert [path.name for path in folder.iterdir()] == ["claims.csv"] and runs(good) == 0
+
+
+def test_a_notebook_saved_under_another_kernel_s_name_runs(good):
+    path = good.notebooks / "good.ipynb"
+    path.write_text(path.read_text().replace('"name": "python3"', '"name": "my-environment"'))
+    assert [outcome.status for outcome in quiet("smoke")] == ["done"]
 
 
 def test_nothing_to_do_is_told(project):

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from gaa_core import report, speed_plots
+from gaa_core import files, report, speed_plots
 from gaa_core.bench.contenders import MOST_PARAMETERS, MOST_WORKERS, OURS, PEERS, SECONDS, TARGETS, load_peer
 from gaa_core.bench.timing import STANDARD, speed_table
 from gaa_core.errors import UnknownName
@@ -87,7 +87,7 @@ def save(table: pd.DataFrame, folder: str | Path, words: str, readme: str | Path
     """Write speed.csv and the figure `speed` into a folder, and the table into a README between its markers."""
     folder = Path(folder)
     table = table.assign(setting=words)
-    report.write_text(folder / "speed.csv", table.to_csv(index=False, float_format="%.4g"))
+    files.write(folder / "speed.csv", table.to_csv(index=False, float_format="%.4g"))
     ax = speed_plots.speed(table)
     path = speed_plots.save(ax.figure, table, folder=folder)
     plt.close(ax.figure)
