@@ -154,7 +154,7 @@ def test_command_plays_and_says_where_it_is(capsys, played, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--profile", "papers"], "Did you mean 'paper'"),
+        (["--profile", "papers"], 'Did you mean "paper"'),
         (["--rules", "Krun"], "Did you mean 'Krum'"),
         (["--cases", "mnits"], "Did you mean 'mnist'"),
         (["--attacks", "min-maxx"], "Did you mean 'min-max'"),
