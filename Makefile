@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 PYTHON ?=
 
-.PHONY: help install reproduce test lab bench data lint constraints
+.PHONY: help install reproduce test lab lessons bench data lint constraints
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -23,6 +23,9 @@ test: $(STAMP)  ## all tests, slow ones too; warnings are errors
 lab: $(STAMP)  ## JupyterLab on this machine only, with its token
 	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+lessons: $(STAMP)  ## handouts and slides of the lessons, in results/lessons (ARGS=--solutions: with their pictures)
+	$(PY) notebooks/teaching/handouts.py results/lessons $(ARGS)
 
 bench: $(STAMP)  ## time the rules: the table of what each is to reach, then many sizes and whole rounds
 	$(PY) -m gaa_core bench $(BENCH)

@@ -12,8 +12,9 @@ from gaa_core import aggregators, analysis, attacks, league, roles, run, studies
 from gaa_core.__main__ import main
 from gaa_core.aggregators import Bulyan, Krum, Mean
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.league import Entrant, Part
-from gaa_core.league.entrants import ABSENT, MOST_WORKERS, PARTNERS
+from gaa_core.league import Part
+from gaa_core.league.entrants import ABSENT, MOST_WORKERS, PARTNERS, Entrant
+from gaa_core.league.grid import RATIOS, SCHEDULES
 from gaa_core.league.playing import _unique
 
 SMOKE = league.PROFILES["smoke"][0]
@@ -53,12 +54,12 @@ def test_a_rule_is_told_the_true_number_or_the_largest_it_admits():
 def test_the_grid_is_whole_and_references_meet_no_attack():
     part = Part("small", ("mnist", "cms"), ("GAA", "Krum"), seeds=2)
     games = _unique([part])
-    wanted = len(league.NAMED) * len(league.SCHEDULES) * len(league.RATIOS) * 2 * 2
+    wanted = len(league.NAMED) * len(SCHEDULES) * len(RATIOS) * 2 * 2
     assert sum(game.row["name"] == "Krum" for game in games) == wanted
     calm = [game for game in games if game.row["name"] in ("Oracle", "ServerOnly")]
     assert all("attack" not in dict(game.experiment.options) for game in calm)
     sources = 2  # golden samples, and those of the missing-label attack
-    assert len(calm) == 2 * 2 * sources * (len(league.SCHEDULES) * len(league.RATIOS) + 1), "each once for all attacks"
+    assert len(calm) == 2 * 2 * sources * (len(SCHEDULES) * len(RATIOS) + 1), "each once for all attacks"
 
 
 def test_a_part_may_have_steps_and_samples_of_its_own():

@@ -23,6 +23,7 @@ import checks_averaging as averaging  # noqa: E402
 import checks_credits as credits  # noqa: E402
 import checks_robust as robust  # noqa: E402
 import checks_traces as traces  # noqa: E402
+import handouts  # noqa: E402
 from checking import EMPTY, NotYet  # noqa: E402
 
 LESSONS = sorted(TEACHING.glob("*.ipynb"))
@@ -101,6 +102,16 @@ def test_solution_runs_from_any_folder_without_a_warning(path, tmp_path, monkeyp
 def test_a_lesson_stops_at_its_first_empty_answer(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match=f"NotYet: `average` {EMPTY}"):
         run(LESSONS[0], tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_handouts_hold_every_exercise_and_no_answer_and_slides_every_section(tmp_path):
+    written = {path.name: path.read_text(encoding="utf-8") for path in handouts.build(tmp_path)}
+    assert len(written) == 2 * len(LESSONS)
+    for path in LESSONS:
+        page, slides = written[f"{path.stem}_handout.html"], written[f"{path.stem}_slides.html"]
+        assert page.count("<h3") >= len(exercises(path)) - 1 and "YOUR" in page and len(page) < 40_000
+        assert slides.count("<section") > sum("".join(each["source"]).startswith("##") for each in cells(path))
 
 
 def run(path: Path, folder: Path, monkeypatch) -> Path:

@@ -4,23 +4,8 @@
 `gaa_core.analysis.standings`; notebook 08_league draws them.
 """
 
-from gaa_core.league.entrants import RIVALS, Entrant, entrants
-from gaa_core.league.grid import NAMED, PROFILES, RATIOS, SCHEDULES, SETTINGS, Part, Setting
+from gaa_core.league.entrants import RIVALS, entrants
+from gaa_core.league.grid import NAMED, PROFILES, SETTINGS, Part
 from gaa_core.league.playing import outlook, parts, play, ranking
 
-__all__ = [
-    "NAMED",
-    "PROFILES",
-    "RATIOS",
-    "RIVALS",
-    "SCHEDULES",
-    "SETTINGS",
-    "Entrant",
-    "Part",
-    "Setting",
-    "entrants",
-    "outlook",
-    "parts",
-    "play",
-    "ranking",
-]
+__all__ = ["NAMED", "PROFILES", "RIVALS", "SETTINGS", "Part", "entrants", "outlook", "parts", "play", "ranking"]

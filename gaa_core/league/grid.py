@@ -7,24 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from gaa_core import attacks as a
 from gaa_core import roles as schedules
 from gaa_core import studies
-from gaa_core.attacks import (
-    ALittleIsEnough,
-    Blend,
-    GradientReversion,
-    InnerProductManipulation,
-    LabelFlip,
-    Mimic,
-    MimicThenTurn,
-    MinMax,
-    MissingLabel,
-    NonFinite,
-    OneCoordinate,
-    RandomFault,
-    SignFlip,
-    SlowDrift,
-)
 from gaa_core.attacks.base import Attack
 from gaa_core.attacks.sampled import sample
 from gaa_core.cases import CIFAR10, CMS, MNIST, CaseStudy, Yelp
@@ -39,24 +24,24 @@ FIRST_REPORTED = 10_000
 
 #: The grid of named attacks. The QV-aligned ones follow the QV gradient, oppose the honest mean and keep their noise.
 NAMED: dict[str, Attack] = {
-    "random fault": RandomFault(),
-    "constant shift": RandomFault(std=2e-6, offset=0.01),
-    "reversion x1": GradientReversion(scale=1.0),
-    "reversion x10": GradientReversion(scale=10.0),
-    "sign flip": SignFlip(),
-    "a little is enough": ALittleIsEnough(),
-    "inner product x0.5": InnerProductManipulation(epsilon=0.5),
-    "inner product x2": InnerProductManipulation(epsilon=2.0),
-    "min-max": MinMax(),
-    "mimic": Mimic(),
-    "one coordinate": OneCoordinate(),
-    "label flip": LabelFlip(),
-    "not finite": NonFinite(),
-    "mimic, then turn": MimicThenTurn(until=50),  # half of the shortest run
-    "slow drift": SlowDrift(),
-    "QV-aligned": Blend(mean=-0.8, qv=0.764, length=0.944, jitter=1.0),
-    "QV-aligned, late": Blend(mean=-0.8, qv=1.0, length=1.1, jitter=1.0, start=17),
-    "missing label": MissingLabel(),
+    "random fault": a.RandomFault(),
+    "constant shift": a.RandomFault(std=2e-6, offset=0.01),
+    "reversion x1": a.GradientReversion(scale=1.0),
+    "reversion x10": a.GradientReversion(scale=10.0),
+    "sign flip": a.SignFlip(),
+    "a little is enough": a.ALittleIsEnough(),
+    "inner product x0.5": a.InnerProductManipulation(epsilon=0.5),
+    "inner product x2": a.InnerProductManipulation(epsilon=2.0),
+    "min-max": a.MinMax(),
+    "mimic": a.Mimic(),
+    "one coordinate": a.OneCoordinate(),
+    "label flip": a.LabelFlip(),
+    "not finite": a.NonFinite(),
+    "mimic, then turn": a.MimicThenTurn(until=50),  # half of the shortest run
+    "slow drift": a.SlowDrift(),
+    "QV-aligned": a.Blend(mean=-0.8, qv=0.764, length=0.944, jitter=1.0),
+    "QV-aligned, late": a.Blend(mean=-0.8, qv=1.0, length=1.1, jitter=1.0, start=17),
+    "missing label": a.MissingLabel(),
 }
 
 #: Attacks that need another source of QV samples than golden ones.

@@ -33,6 +33,16 @@ def _submitted(attack: Callable, own: Tensor, honest: Tensor, draw: torch.Genera
     return tensor(ask(attack, own, honest, draw, name=name), own.shape, name or attack.__name__, hint)
 
 
+def krum_picks(attack: Callable) -> float:
+    """In which share of the rounds Krum(f=3) picks a row of the attackers."""
+    picked = 0
+    for own, honest, draw in rounds():
+        forged = attack(own, honest, draw)
+        row = Krum(f=F)(torch.cat([forged, honest]))
+        picked += any(close(row.double(), each) for each in forged)
+    return picked / ROUNDS
+
+
 def check_reverse(attack: Callable) -> None:
     """`attack(own [b, d], honest [h, d], generator) -> [b, d]`: three times the own gradient, reversed."""
     own, honest, draw = next(rounds())

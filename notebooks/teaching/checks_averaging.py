@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pictures
 import torch
 from checking import NotYet, check_guess, close, compare, guessed, judge, number, right, tensor
 from checking import call as ask
 from torch import Tensor
 
+from gaa_core import plots
 from gaa_core.seeding import generator
 
 __all__ = ["check_guess", "guessed"]
 
 #: The gradient that honest workers estimate, in the plane.
 TRUE = (3.0, 1.0)
+TARGETS = ((0.0, 4.0), (-3.0, 2.0), (-2.0, -3.0), (5.0, -3.0))
 
 
 def submissions(workers: int = 9, seed: int = 0, d: int = 2) -> Tensor:  # [workers, d]
@@ -120,3 +123,12 @@ def check_attack(attack: Callable) -> None:
         raise NotYet("The mean ends exactly where the honest point. The target is their mean with a minus sign.")
     compare(end, wanted, "the mean of all ten", {}, "It must be minus the mean of the honest nine.")
     right("The server will now ascend exactly as fast as it would have descended.")
+
+
+def expected(honest: Tensor) -> None:
+    """The picture of exercise 3 from the reference answer: the mean lands on each of four targets."""
+    _, axes = plots.panels(len(TARGETS), columns=2, height=2.6)
+    for target, ax in zip(torch.tensor(TARGETS), axes, strict=True):
+        row = ((len(honest) + 1) * target - honest.sum(dim=0))[None]
+        answers = {"mean": torch.cat([honest, row]).mean(dim=0)}
+        pictures.plane(honest, attackers=row, answers=answers, ax=ax, title="expected", legend=ax is axes[0])

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pictures
 import torch
 from checking import NotYet, check_guess, compare, guessed, judge, made, right, shown, tensor
 from checking import call as ask
 from torch import Tensor
 
+from gaa_core import plots
 from gaa_core.aggregators.base import LearningAggregator
 from gaa_core.seeding import generator
 
@@ -165,3 +167,11 @@ def _check_learning(agent: LearningAggregator) -> None:
         raise NotYet("A second run differs: `reset` must forget the scores, the optimizer and the submissions.")
     fell = f"f_B fell from {losses[0]:.2f} to {losses[-1]:.2f}"
     right(f"Seven attackers of ten hold {held:.1%} of the credit after {ROUNDS} rounds; {fell}.")
+
+
+def expected(agent: LearningAggregator) -> None:
+    """The picture of a walk in the valley that an agent of the package leads."""
+    losses, given = play(agent)
+    _, (left, right) = plots.panels(2, height=3.0)
+    pictures.curve(losses, ax=left, ylabel="f_B", title="expected: the loss")
+    pictures.credit_curves(given.numpy(), ax=right, title="expected: credits", smooth=1)

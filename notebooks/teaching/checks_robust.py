@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pandas as pd
+import pictures
 import torch
 from checking import NotYet, check_guess, close, guessed, judge, number, require, right, tensor
 from checking import call as ask
 from torch import Tensor
 
+from gaa_core.aggregators import Bulyan, CoordinateMedian, Krum, Mean
 from gaa_core.seeding import generator
 
 __all__ = ["check_guess", "guessed"]
@@ -204,3 +206,10 @@ def check_mirror(mirror: Callable) -> None:
     if not torch.allclose(torch.cdist(forged, forged), torch.cdist(good, good), atol=1e-3):
         raise NotYet("A rule could tell: the distances among your rows are not those among honest rows.")
     right("Ten rows, two equal camps, each the mirror of the other. A rule is wrong in one of the two worlds.")
+
+
+def expected() -> None:
+    """The picture of the breakdown of four rules of the package."""
+    rules = {"mean": Mean(), "median": CoordinateMedian(), "Krum": Krum(f=4), "Bulyan": Bulyan(f=2)}
+    table = breakdown(rules, lambda rule, good, bad: (rule(torch.cat([good, bad])) - good.mean(dim=0)).norm())
+    pictures.displacements(table, title="expected")

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from gaa_core.style import BENIGN, BYZANTINE, rule_style, styled
+from gaa_core.style import BENIGN, BYZANTINE, outside_legend, rule_style, styled
 
 #: What the lessons call a rule -> whose colour and marker it has everywhere.
 _AS_RULE = {"mean": "Mean", "median": "CoordinateMedian", "Krum": "Krum", "Bulyan": "Bulyan"}
@@ -53,7 +53,7 @@ def plane(
         ax.set(xlim=limits[:2], ylim=limits[2:])
     ax.set_aspect("equal", adjustable="datalim" if limits is None else "box")
     if legend:
-        ax.legend(loc="best", fontsize=8, frameon=True, edgecolor="none", framealpha=0.85)
+        outside_legend(ax)
 
 
 @styled
