@@ -51,3 +51,17 @@ def read_json(path: str | Path) -> object:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and run what wrote it again.") from error
+
+
+def from_notebooks(folder: str | Path, within: str = "") -> Path:
+    """The absolute path of a folder that a notebook names from its own place, wherever its kernel was started.
+
+    `within` is the notebook's folder below notebooks/. Without a clone the folder is made below the current one.
+    """
+    here, clone = Path.cwd(), Path(__file__).resolve().parents[1]
+    if any((place / "figures.yml").is_file() for place in (here, here.parent)):
+        return (here / folder).resolve()
+    homes = [place / "notebooks" for place in (here, *here.parents, clone)]
+    home = next((each for each in homes if (each / "figures.yml").is_file()), None)
+    inside = Path(*(part for part in Path(folder).parts if part != ".."))
+    return (here / inside if home is None else home / within / folder).resolve()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gaa_core import reproduce
+from gaa_core import files, reproduce
 from gaa_core.plan import notebook_parameters, read_plan
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -80,6 +80,28 @@ def test_notebook_keeps_the_conventions(path):
 @pytest.mark.parametrize("notebook", PLAN, ids=lambda notebook: notebook.name)
 def test_parameters_keep_the_conventions(notebook):
     assert parameter_faults(notebook.path) == []
+
+
+@pytest.mark.parametrize(
+    "path", [item.path for item in PLAN] + [FOLDER / "cluster" / "09_cluster.ipynb"], ids=lambda path: path.stem
+)
+def test_folders_are_counted_from_the_notebook_s_place(path):
+    """`papermill notebooks/00_tour.ipynb out.ipynb` wrote its figures beside the clone (papermill starts kernels there)."""
+    text = path.read_text(encoding="utf-8")
+    for name in ("figures_dir", "results_dir"):
+        assert f"files.from_notebooks({name}" in text or f'"{name} =' not in text
+
+
+def test_a_folder_means_the_same_from_everywhere(project, monkeypatch, tmp_path_factory):
+    wanted = project.folder / "figures"
+    (project.notebooks / "cluster").mkdir()
+    for place in (project.folder, project.notebooks, project.folder / "notebooks" / "cluster"):
+        monkeypatch.chdir(place)
+        folder, within = ("../../figures", "cluster") if place.name == "cluster" else ("../figures", "")
+        assert files.from_notebooks(folder, within) == wanted
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert files.from_notebooks("../figures") == FOLDER.parent / "figures"
+    assert files.from_notebooks("../../figures", "cluster") == FOLDER.parent / "figures"
 
 
 def test_plan_lists_every_notebook():
