@@ -30,6 +30,8 @@ class Playground(Page):
     again shows the run where it is. `race` is the Race under way, `race.traces()` its traces.
     """
 
+    race: Race | None = None  # ipywidgets closes what its constructor has refused, too
+
     def __init__(self, **settings):
         setup = parts.Setup(**settings)
         self._drawing = threading.RLock()  # pictures are drawn by the race's thread or by a control's
@@ -57,8 +59,9 @@ class Playground(Page):
 
     def close(self) -> None:
         """Stop training, wait for its thread, and take the page away."""
-        self.race.close()
-        self.race.wait()
+        if self.race is not None:
+            self.race.close()
+            self.race.wait()
         super().close()
 
     def _make_settings(self, setup: parts.Setup) -> None:
@@ -77,9 +80,9 @@ class Playground(Page):
             "schedule": choice("Roles", "When Byzantine workers misbehave", list(roles.REGISTRY)),
             "lr": choice("Step size", "Learning rate of the model", sorted({setup.lr, *_RATES})),
             "batch_size": choice("Batch", "Samples a worker and step", sorted({setup.batch_size, *_BATCHES})),
-            "n": number("Workers n", "Number of workers", *parts.LIMITS["n"][1:]),
-            "qv_size": number("QV samples", "Quasi-validation samples", *parts.LIMITS["qv_size"][1:]),
-            "seed": number("Seed", "Same seed, same run", *parts.LIMITS["seed"][1:]),
+            "n": number("Workers n", "Number of workers", *parts.LIMITS["n"]),
+            "qv_size": number("QV samples", "Quasi-validation samples", *parts.LIMITS["qv_size"]),
+            "seed": number("Seed", "Same seed, same run", *parts.LIMITS["seed"]),
         }
         for name, control in self.settings.items():
             control.value = getattr(setup, name)
@@ -135,9 +138,8 @@ class Playground(Page):
         except GaaError as error:
             self.note.value = f"<b>{html.escape(str(error))}</b>"
             return
-        earlier = getattr(self, "race", None)
-        if earlier is not None:
-            earlier.close()
+        if self.race is not None:
+            self.race.close()
         with self._drawing:
             self.race, self.note.value, self.show_code.value = race, "", False
             self._make_workers(race.setup.n)

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gaa_core import aggregators, attacks, cases, datasets, roles
 from gaa_core.cases import CaseStudy
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, UnknownName, number, whole
+from gaa_core.options import check
 
 _NOT_OFFERED = {"missing_label"}  # needs a QV set that lacks classes, which the playground does not draw
 #: Official files of the cases that have no real data without a download.
@@ -21,11 +23,9 @@ _OFFICIAL = {
     "yelp_full": "yelp_review_full_csv",
     "cms_inpatient": "cms/2008_BSA_Inpatient_Claims_PUF.csv",
 }
-#: Settings that are numbers, with their kind and their bounds.
-LIMITS = {
-    **{"ratio": (int | float, 0, 1), "lr": (int | float, 0, 100), "n": (int, 2, 50), "qv_size": (int, 1, 1000)},
-    **{"batch_size": (int, 1, 10_000), "seed": (int, 0, 9999)},
-}
+#: Bounds of the settings that are numbers: what fits a page, and its memory.
+LIMITS = {"ratio": (0, 1), "lr": (0, 100), "n": (2, 50), "qv_size": (1, 1000), "batch_size": (1, 10_000)}
+LIMITS |= {"seed": (0, 9999)}
 TURNS_AT, PERIOD = 100, 20  # steps after which `pretense` begins, and for which a random role stays: seconds to watch
 _REVERSION = attacks.GradientReversion()
 
@@ -49,21 +49,23 @@ class Setup:
     seed: int = 0
 
     def __post_init__(self):
-        for name, (kind, least, most) in LIMITS.items():
+        for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
-            if not isinstance(value, kind) or not least <= value <= most:
-                raise GaaError(f"{name} must be a number from {least} to {most}; found {value!r}.")
+            value = number(value, name) if name in ("ratio", "lr") else whole(value, name, least)
+            if not least <= value <= most:
+                raise GaaError(f"{name} must be from {least} to {most} in a playground; found {value}.")
+            object.__setattr__(self, name, value)
         if not isinstance(self.case, CaseStudy):
             raise GaaError(f"case must be a CaseStudy such as gaa_core.cases.MNIST; found {self.case!r}.")
         if self.schedule not in roles.REGISTRY:
             raise UnknownName("schedule", str(self.schedule), roles.REGISTRY)
-        rules = self.rules if isinstance(self.rules, tuple) else ()
-        if not 1 <= len(rules) <= 3 or not all(map(callable, rules)) or any(map(inspect.isclass, rules)):
-            raise GaaError(
-                f"rules must be a tuple of one to three rules such as (GAA(), Mean()); found {self.rules!r}."
-            )
-        for rule in rules:
-            getattr(rule, "check_workers", int)(self.n)
+        if not isinstance(self.rules, tuple) or not 1 <= len(self.rules) <= 3:
+            raise GaaError(f"rules must be a tuple of one to three rules; found {self.rules!r}.")
+        if len({rule.f for rule in self.rules if declares_f(rule)}) > 1:
+            raise GaaError(f"The rules of a playground must tolerate one and the same f; found {self.rules!r}.")
+        settings = dataclasses.replace(self.case.settings, n=self.n)
+        for rule in self.rules:
+            check(rule, self.attack, lambda _: torch.ones(self.n, dtype=torch.bool), settings, given=True)
 
     def make_roles(self) -> Callable[[int], Tensor]:
         """The schedule, step -> bool [n]."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
 
 from gaa_core.aggregators import GAA, CoordinateMedian, Krum
+from gaa_core.errors import GaaError
 from gaa_core.widgets import Playground
 
 SMALL = {"n": 5, "batch_size": 8, "qv_size": 4, "ratio": 0.4}
@@ -113,6 +115,14 @@ def test_settings_that_cannot_run_are_one_sentence(playground):
     assert playground.race.setup.rules == (GAA(), Krum(f=1))
     playground.settings["n"].value = 10
     assert (playground.note.value, playground.race.setup.rules) == ("", (GAA(), Krum(f=3)))
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("wrong", [{"n": 1}, {"rules": (Krum(f=9),)}, {"ratio": "half"}, {"case": None}])
+def test_wrong_settings_are_one_error(wrong):
+    with pytest.raises(GaaError):
+        Playground(**wrong)
+    gc.collect()  # a widget that was refused is closed when it is collected
 
 
 def test_a_rule_chosen_twice_runs_once(playground):

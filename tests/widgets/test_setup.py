@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gaa_core import aggregators, attacks, roles
-from gaa_core.aggregators import GAA, Bulyan, Krum, Mean
+from gaa_core.aggregators import GAA, Bulyan, Krum, Mean, MultiKrum
 from gaa_core.attacks import GradientReversion
 from gaa_core.cases import CIFAR10, MNIST
 from gaa_core.errors import GaaError
@@ -35,15 +35,17 @@ def test_the_schedule_as_code_is_the_schedule(schedule):
     [
         ({"case": "MNIST"}, "must be a CaseStudy"),
         ({"rules": (Bulyan(f=3),)}, "Bulyan.*15.*10"),  # 4f + 3 workers
+        ({"rules": (Krum(f=1), MultiKrum(f=2))}, "one and the same f"),
         ({"rules": ()}, "one to three rules"),
         ({"rules": GAA()}, "one to three rules"),
-        ({"rules": ("Mean()",)}, "one to three rules"),
-        ({"rules": (Mean,)}, "one to three rules"),
+        ({"rules": ("Mean()",)}, "rule must be"),
+        ({"rules": (Mean,)}, "must be an instance"),
+        ({"attack": "reversion"}, "attack must be"),
         ({"schedule": "statik"}, "static"),
-        ({"ratio": 1.2}, "ratio must be a number from 0 to 1"),
-        ({"n": 10.0}, "n must be"),
+        ({"ratio": 1.2}, "ratio must be from 0 to 1"),
+        ({"n": 10.5}, "n must be"),
+        ({"n": 51}, "n must be from 2 to 50"),
         ({"lr": "fast"}, "lr must be"),
-        ({"seed": -1}, "seed must be"),
     ],
 )
 def test_what_cannot_run_is_refused(wrong, sentence):
