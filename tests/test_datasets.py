@@ -72,6 +72,7 @@ def test_the_cache_is_in_the_home_folder_unless_named(monkeypatch, tmp_path):
     ],
 )
 def test_gaa_data_one_step_off_is_warned_of(tmp_path, monkeypatch, case, misplaced, data, named):
+    """Which folder is to be named, the one of MNIST/ or MNIST/ itself? (pytorch/vision issue 777)"""
     (tmp_path / misplaced).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / misplaced).write_text("")
     monkeypatch.setenv("GAA_DATA", str(tmp_path / data))
@@ -84,7 +85,7 @@ def test_an_empty_gaa_data_folder_is_no_mistake(folders):
 
 
 def test_without_a_home_there_is_no_cache_and_a_warning(monkeypatch):
-    """Containers and services run under user ids without an account."""
+    """Containers and services run under user ids without an account (NixOS/nixpkgs issue 411914)."""
     for name in ("HOME", "GAA_CACHE", "GAA_DATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
@@ -240,6 +241,7 @@ def test_reviews_of_a_csv_file(tmp_path, dirt, end):
         (b'"1","a"\n"3","b"\n', "line 2: expected a label from 1 to 2 and a text; found 2 fields, the first '3'"),
         (b'"1","a","b"\n', "line 1: .* found 3 fields"),
         (b'"label","text"\n', "line 1: .* the first 'label'"),
+        (b'"1,a\n2,b\n', "line 1: .* the first '1,a 2,b'"),  # a quote never closed; the message stays on one line
         (b'"1","a\nb"\n\n"3","b"\n', "line 4: "),
         (b'"1","a"\n' * 9_000 + b'"2","\xff"\n', "line 9001: expected UTF-8 text; found byte 0xff"),
         (b"", "is empty"),
@@ -264,6 +266,7 @@ def _claims(tmp_path, *rows: str, header: str = ",".join([*HEADER, "IP_DRG_QUINT
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n", ",\n"])
 @pytest.mark.parametrize("mark", ["", "\xef\xbb\xbf"])
 def test_a_medicare_table_has_its_features_and_target_only(tmp_path, mark, end):
+    """Excel writes byte order marks, which hide the first column (pandas issue 13497)."""
     header = mark + ",".join([*HEADER, "IP_DRG_QUINT_PMT_AVG"])
     path = _claims(tmp_path, "1,6,17,,4,5,9999", "2, 1 ,3,81,1,1,10", header=header, end=end)
     frame = medicare.read(path, medicare.INPATIENT)

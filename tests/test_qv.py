@@ -143,7 +143,7 @@ def test_fewer_samples_than_classes_miss_other_classes_at_other_seeds(size):
 
 @pytest.mark.parametrize("number", [np.int64, np.uint8, torch.tensor])
 def test_sizes_and_classes_may_be_scalars_of_numpy_and_torch(number):
-    """numpy's integers are no int: isinstance(np.int64(5), int) is False."""
+    """numpy's integers are no int (holoviz/param issue 688)."""
     _, plain, _ = draw("missing_classes", 5, missing=[0])
     _, same, _ = draw("missing_classes", number(5), missing=[number(0)])
     assert torch.equal(plain.inputs, same.inputs)

@@ -72,6 +72,7 @@ def own(samples, model=dense, test=None, **options) -> CaseData:
     ],
 )
 def test_labels_of_any_kind_become_class_numbers(targets, classes):
+    """Labels 1 to 10, or -1, or grey values: pytorch issue 15666, happy-transformer issue 248, Pytorch-UNet issue 291."""
     data = own((INPUTS, targets))
     expected = LABELS if len(classes) == 3 else (LABELS > 0).long()
     assert data.classes == tuple(classes)
@@ -115,7 +116,7 @@ def test_a_frame_with_its_target_by_name():
 )
 @pytest.mark.parametrize("loss", [functional.mse_loss, nn.L1Loss(), lambda out, y: ((out - y) ** 2).mean()])
 def test_targets_of_regression_never_broadcast(model, targets, shape, loss):
-    """Outputs [m, 1] against targets [m] give [m, m]: a constant is learned, without an error (pytorch issue 10148)."""
+    """Outputs [m, 1] against targets [m] give [m, m]: a constant is learned, without an error (pytorch issue 16045)."""
     if not targets.is_floating_point() and "lambda" in str(loss):
         targets = targets.float()
     data = own((INPUTS, targets), model, loss=loss)
@@ -229,6 +230,7 @@ def test_a_metric_that_fails_is_named():
 
 
 def test_settings_may_be_scalars_of_numpy_and_torch():
+    """numpy's integers are no int (holoviz/param issue 688)."""
     settings = Settings(lr=np.float32(0.5), steps=np.int64(3), n=torch.tensor(4), cooldown=torch.tensor(0.25))
     assert settings == Settings(lr=0.5, steps=3, n=4, cooldown=0.25)
     assert {type(value) for value in vars(settings).values()} == {int, float}
