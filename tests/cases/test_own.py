@@ -72,7 +72,7 @@ def own(samples, model=dense, test=None, **options) -> CaseData:
     ],
 )
 def test_labels_of_any_kind_become_class_numbers(targets, classes):
-    """Labels 1 to 10, or -1, or grey values: pytorch issue 15666, happy-transformer issue 248, Pytorch-UNet issue 291."""
+    """Labels 1 to 10, -1, grey values: pytorch issue 15666, happy-transformer issue 248, Pytorch-UNet issue 291."""
     data = own((INPUTS, targets))
     expected = LABELS if len(classes) == 3 else (LABELS > 0).long()
     assert data.classes == tuple(classes)
