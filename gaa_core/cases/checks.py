@@ -30,9 +30,10 @@ def first_line(error: BaseException) -> str:
 def tensor(values: Any, what: str) -> Tensor:
     """A tensor, array, frame, series or nested list of numbers as a tensor; arrays are copied."""
     if isinstance(values, Tensor):
-        found = values.detach()
+        found = values.detach().cpu()
     else:
         try:
+            values = values.astype(float).filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values
             array = np.array(values.to_numpy() if hasattr(values, "to_numpy") else values)
             if array.dtype.kind == "O":
                 array = array.astype(np.float64)

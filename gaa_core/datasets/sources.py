@@ -61,6 +61,9 @@ def locate(*names: str, signs: Sequence[str] = ()) -> Source | None:
             used = "the cache" if found is not None and found.name == "cache" else "packaged data"
             told = f"GAA_DATA ({data}) has no {' or '.join(names)}; found {misplaced}."
             warnings.warn(f"{told} Used instead: {used}.", stacklevel=2)
+    for file in [] if found is None else [found.folder, *found.folder.glob("*")]:
+        if not os.access(file, os.R_OK):
+            raise DataError(f"{file} cannot be read: expected permission to.")
     return found
 
 
