@@ -1,4 +1,4 @@
-"""A distribution of attacks, to judge rules by what nobody chose: `sample(seed)` composes one from primitives."""
+"""A distribution of attacks: `sample(seed)` composes one from primitives, so that a rule meets what it was not built for."""
 
 from __future__ import annotations
 
