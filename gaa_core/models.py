@@ -12,15 +12,10 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 
 from gaa_core.errors import GaaError, UnknownName
+from gaa_core.kernels.layers import apply, layer_gradients, sequence_of
 
 #: How per-worker gradients can be computed, the quickest first. All agree up to rounding.
 METHODS = ("analytic", "vmap", "loop")
-
-#: Layers without parameters that treat every sample by itself, so that all workers' batches may pass them together.
-_BY_SAMPLE = (
-    *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus),
-    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
-)
 
 #: Images that pass the layers together in training: what lies between two layers then still fits a processor's cache.
 _IMAGES_AT_ONCE = 256
@@ -49,7 +44,7 @@ class FlatModel:
         self.names = list(trained)
         self.shapes = [each.shape for each in trained.values()]
         self.sizes = [each.numel() for each in trained.values()]
-        self.layers = _layers(network)
+        self.layers = sequence_of(network)
         self._grad_and_value = grad_and_value(self._loss)
 
     @property
@@ -221,7 +216,7 @@ class FlatModel:
             deltas = torch.autograd.grad(losses.sum(), [output for _, _, output in taps])
         rooms = iter(out.split(self.sizes, dim=1))
         for (layer, given, _), delta in zip(taps, deltas, strict=True):
-            _layer_gradients(layer, given, delta, n, rooms)
+            layer_gradients(layer, given, delta, n, rooms)
         return losses.detach()
 
     def _through(self, theta: Tensor, hidden: Tensor, taps: list | None = None) -> Tensor:
@@ -234,7 +229,7 @@ class FlatModel:
                 hidden = layer(hidden)
                 continue
             given, weight = hidden, next(weights)
-            hidden = _apply(layer, given, weight, None if layer.bias is None else next(weights))
+            hidden = apply(layer, given, weight, None if layer.bias is None else next(weights))
             if taps is not None:
                 hidden = hidden if hidden.requires_grad else hidden.requires_grad_()
                 taps.append((layer, given.detach(), hidden))
@@ -260,45 +255,6 @@ class FlatModel:
         if self.network.training != training:
             self.network.train(training)
         yield
-
-
-def _layers(network: nn.Module) -> list[nn.Module]:
-    """The layers of a plain sequence in which every parameter is trained; empty where the network is anything else."""
-    if type(network).forward is nn.Sequential.forward:
-        nested = [_layers(layer) for layer in network]
-        return [] if not all(nested) else [layer for layers in nested for layer in layers]
-    shaped = isinstance(network, nn.Linear) or (
-        isinstance(network, nn.Conv2d) and network.groups == 1 and network.padding_mode == "zeros"
-    )
-    trained = all(each.requires_grad for each in network.parameters())
-    plain = type(network) in _BY_SAMPLE and not getattr(network, "inplace", False)
-    flat = type(network) is nn.Flatten and (network.start_dim, network.end_dim) == (1, -1)
-    exact = type(network) in (nn.Linear, nn.Conv2d)
-    hooked = network._forward_hooks or network._forward_pre_hooks or network._backward_hooks
-    return [network] if not hooked and (plain or flat or (shaped and trained and exact)) else []
-
-
-def _apply(layer: nn.Module, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if isinstance(layer, nn.Linear):
-        return functional.linear(inputs, weight, bias)
-    return functional.conv2d(inputs, weight, bias, layer.stride, layer.padding, layer.dilation)
-
-
-def _layer_gradients(layer: nn.Module, given: Tensor, delta: Tensor, n: int, rooms: Iterator[Tensor]) -> None:
-    """Write the gradients of one layer, weight and bias, of n workers: from inputs and slopes [n * batch, ...]."""
-    room = next(rooms)
-    if isinstance(layer, nn.Linear):
-        slopes, inputs = delta.reshape(n, -1, delta.shape[-1]), given.reshape(n, -1, given.shape[-1])
-        torch.bmm(slopes.transpose(1, 2), inputs, out=room.view(n, *layer.weight.shape))
-        bias = slopes.sum(dim=1)
-    else:
-        settings = (None, layer.stride, layer.padding, layer.dilation, False, [0, 0], 1, (False, True, False))
-        for mine, slopes, inputs in zip(room, delta.chunk(n), given.chunk(n), strict=True):
-            found = torch.ops.aten.convolution_backward(slopes, inputs, layer.weight.detach(), *settings)[1]
-            mine.copy_(found.reshape(-1))
-        bias = delta.sum(dim=(2, 3)).view(n, -1, delta.shape[1]).sum(dim=1)
-    if layer.bias is not None:
-        next(rooms).copy_(bias)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

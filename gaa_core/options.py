@@ -96,10 +96,8 @@ def _check_kinds(asked: types.SimpleNamespace) -> None:
         raise GaaError(f"engine must be an Engine, such as RayEngine(workers=4), or None; found {asked.engine!r}.")
 
 
-def check_loop(asked: dict) -> None:
-    """Refuse values of the options of `run` that say how it goes about its steps."""
-    for name in ("threads", "checkpoint_every"):
-        whole(asked[name], name)
+def check_loop(asked: dict) -> tuple[int, int]:
+    """`threads` and `checkpoint_every` of a run; refuses options that say how it goes about its steps."""
     for name in ("callback", "progress"):
         if asked[name] is not None and not callable(asked[name]):
             raise GaaError(f"{name} must be a function or None; found {asked[name]!r}.")
@@ -107,6 +105,7 @@ def check_loop(asked: dict) -> None:
         raise GaaError(f"checkpoint must be a path or None; found {asked['checkpoint']!r}.")
     if not isinstance(asked["resume"], bool) or (asked["resume"] and asked["checkpoint"] is None):
         raise GaaError(f"resume must be True or False, and True needs a checkpoint file; found {asked['resume']!r}.")
+    return whole(asked["threads"], "threads"), whole(asked["checkpoint_every"], "checkpoint_every")
 
 
 def looking_interval(settings: Settings, tested: int, local_steps: int) -> int:
@@ -198,3 +197,11 @@ def label(part: object) -> str:
     if isinstance(part, int | float | str):
         return part
     return getattr(part, "__name__", None) or repr(part)
+
+
+def refuse_another_run(path: str | os.PathLike, before: dict, now: dict) -> None:
+    """Raise, with the first setting that differs, where a file was written by a run with other settings."""
+    for name in sorted((before.keys() | now.keys()) - {"versions", "engine"}):
+        if before.get(name) != now.get(name):
+            found = f"{name}={before.get(name)!r}; this one has {now.get(name)!r}"
+            raise GaaError(f"{path} was written by a run with {found}. Use the same settings, or another file.")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gaa_core import checkpoint as checkpoints
-from gaa_core import kernels, seeding
+from gaa_core import kernels, options, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator, decide
 from gaa_core.attacks.base import Attack, Knowledge
 from gaa_core.cases.base import CaseStudy, Split
@@ -26,16 +26,6 @@ from gaa_core.engine import ABSENCES, Engine, LocalEngine, Training
 from gaa_core.errors import GaaError
 from gaa_core.identity import identity
 from gaa_core.models import FlatModel
-from gaa_core.options import (
-    by_name,
-    check,
-    check_loop,
-    describe,
-    looking_interval,
-    settings_of,
-    usable_device,
-    with_defaults,
-)
 from gaa_core.partition import partition as share_out
 from gaa_core.qv import draw_qv
 from gaa_core.roles import RoleSchedule, none
@@ -46,7 +36,7 @@ from gaa_core.trace import Recorder, Trace
 LOOP = ("callback", "progress", "threads", "checkpoint", "checkpoint_every", "resume")
 
 
-@by_name
+@options.by_name
 def run(
     case: CaseStudy,
     rule: Aggregator | Callable[[Tensor], Tensor],
@@ -89,12 +79,12 @@ def run(
     one is quickest. With a `checkpoint` file the run is saved every `checkpoint_every` steps, and `resume` goes on from
     there to the trace that an uninterrupted run has. Same arguments, same trace, to the bit, but for `seconds`.
     """
-    options = dict(locals())
-    check_loop(options)
+    given = dict(locals())
+    threads, checkpoint_every = options.check_loop(given)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with Simulation(**{name: value for name, value in options.items() if name not in LOOP}) as simulation:
+        with Simulation(**{name: value for name, value in given.items() if name not in LOOP}) as simulation:
             if resume:
                 simulation.load(checkpoint)
             while simulation.server.step < simulation.settings.steps:
@@ -130,13 +120,13 @@ class Simulation:
     cannot be. Leave it by `close()` or a `with` block when the engine has workers of its own.
     """
 
-    def __init__(self, case: CaseStudy, rule: Aggregator | Callable[[Tensor], Tensor], **options):
-        asked = with_defaults(run, LOOP, options)
-        self.settings = settings_of(case, asked)
+    def __init__(self, case: CaseStudy, rule: Aggregator | Callable[[Tensor], Tensor], **given):
+        asked = options.with_defaults(run, LOOP, given)
+        self.settings = options.settings_of(case, asked)
         self.case, self.rule, self.attack, self.seed = case, rule, asked.attack, asked.seed
         self.roles = none(self.settings.n) if asked.roles is None else asked.roles
-        check(rule, asked.attack, self.roles, self.settings, given=asked.roles is not None)
-        device = usable_device(asked.device)
+        options.check(rule, asked.attack, self.roles, self.settings, given=asked.roles is not None)
+        device = options.usable_device(asked.device)
         self.data = case.load()
         draw = partial(draw_qv, case, self.data, asked.qv_source, self.settings.qv_size)
         qv, remain = draw(seeding.generator(self.seed, "qv"))
@@ -153,7 +143,7 @@ class Simulation:
         self._looked: tuple[Tensor, Tensor] | None = None  # parameters, and the outputs on the test set there
         self.composition = torch.bincount(qv.targets, minlength=len(self.data.classes)) if self.data.classes else None
         self.leaked = self._leak(draw, device)
-        self.eval_every = asked.eval_every or looking_interval(self.settings, len(self.test), asked.local_steps)
+        self.eval_every = asked.eval_every or options.looking_interval(self.settings, len(self.test), asked.local_steps)
         self.learns = isinstance(rule, LearningAggregator)
         if self.learns:
             rule.reset(self.settings.n, model.d, seeding.generator(self.seed, "agent"))
@@ -162,7 +152,7 @@ class Simulation:
         names = ("worker_momentum", "local_steps", "participation", "compress")
         training = Training(*(getattr(asked, name) for name in names), local_lr=self.settings.lr)
         self._deciding = (case.model, case.loss, case.metric, rule, self.attack, self.roles, update, training)
-        told = describe(self, asked, method)
+        told = options.describe(self, asked, method)
         self.recorder = Recorder(told)
         remain = remain.nonzero().squeeze(1)  # training samples that the QV set left
         share = partial(share_out, self.data.train.targets[remain], self.settings.n, asked.partition)
@@ -190,6 +180,7 @@ class Simulation:
         update, credits = decide(self.rule, submissions, answers.asked())  # [d], [n] or None
         server.update(update)
         seconds = time.perf_counter() - start
+        due = server.step % self.eval_every == 0 or server.step == self.settings.steps
         row = {
             "loss": answers.benign_loss(byzantine),
             "qv_loss": qv_loss,
@@ -198,7 +189,7 @@ class Simulation:
             "distances": kernels.pairwise_distances(submissions) if self.record_distances else None,
             "absences": answers.absences,
             "nonfinite": len(finite) - int(finite.sum()),
-            "accuracy": self.evaluate() if self._is_due(step) else None,
+            "accuracy": self.evaluate() if due else None,
             "seconds": seconds,
             **server.interventions(),
         }
@@ -227,14 +218,13 @@ class Simulation:
 
     def save(self, path: str | Path) -> None:
         """Write where the run stands between two steps. Refuses what cannot be identified or has no state to save."""
-        engine = self.engine.state() if hasattr(self.engine, "state") else None
         memory = {name: value for name, value in getattr(self.attack, "__dict__", {}).items() if name.startswith("_")}
         state = {
             "identity": identity(self._deciding, "the run"),
             "settings": self.recorder.settings,
             "accepted": self.accepted,
             "server": self.server.state(),
-            "engine": engine,
+            "engine": self.engine.state() if hasattr(self.engine, "state") else None,
             "rule": self.rule.state() if self.learns else None,
             "attack": memory,
             "recorder": self.recorder.state(),
@@ -249,15 +239,9 @@ class Simulation:
         if not Path(path).is_file():
             return
         state = checkpoints.unpack(checkpoints.read(path))
-        before, now = state["settings"], self.recorder.settings
-        for name in sorted((before.keys() | now.keys()) - {"versions", "engine"}):
-            if before.get(name) != now.get(name):
-                found = f"{name}={before.get(name)!r}; this one has {now.get(name)!r}"
-                raise GaaError(f"{path} was written by a run with {found}. Use the same settings, or another file.")
+        options.refuse_another_run(path, state["settings"], self.recorder.settings)
         if state["identity"] != identity(self._deciding, "the run"):
-            raise GaaError(
-                f"{path} was written by a run with other code of its rule, attack, roles or case; delete it."
-            )
+            raise GaaError(f"{path} was written by a run with other code of its rule, attack, roles or case.")
         self.accepted = state["accepted"]
         self.server.load_state(state["server"])
         if state["rule"] is not None:
@@ -310,6 +294,3 @@ class Simulation:
         if self._looked is None or self._looked[0] is not theta:
             self._looked = (theta, self.server.model.predict(theta, self.test.inputs))
         return self._looked[1]
-
-    def _is_due(self, step: int) -> bool:
-        return (step + 1) % self.eval_every == 0 or step + 1 == self.settings.steps
