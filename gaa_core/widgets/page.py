@@ -56,10 +56,13 @@ def number(label: str, tooltip: str, least: int, most: int, **more) -> widgets.B
     return widgets.BoundedIntText(description=label, tooltip=tooltip, min=least, max=most, **_sized("160px"), **more)
 
 
-def button(label: str, tooltip: str, icon: str, action) -> widgets.Button:
-    """A button that calls `action()`."""
-    made = widgets.Button(description=label, tooltip=tooltip, icon=icon, layout=widgets.Layout(width="auto"))
-    made.on_click(lambda _: action())
+def button(label: str, tooltip: str, icon: str, action, kind: type = widgets.Button) -> widgets.Widget:
+    """A Button, or a ToggleButton, that calls `action()`."""
+    made = kind(description=label, tooltip=tooltip, icon=icon, layout=widgets.Layout(width="auto"))
+    if kind is widgets.Button:
+        made.on_click(lambda _: action())
+    else:
+        made.observe(lambda _: action(), "value")
     return made
 
 

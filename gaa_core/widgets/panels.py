@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from gaa_core import plots
-from gaa_core.plots import BENIGN, BYZANTINE, rule_name, shade_spells
+from gaa_core.plots import BENIGN, BYZANTINE, rule_name
 from gaa_core.trace import Trace
 from gaa_core.widgets.pictures import KEY, Canvas, dress, missing, no_credits
 from gaa_core.widgets.view import THRESHOLDS, flagged, judge, plane
@@ -27,7 +26,7 @@ class TracePicture(Canvas):
 
     def __init__(self, trace: Trace):
         super().__init__()
-        self.trace, self._like, self._worker, self._of_worker = trace, None, None, []
+        self.trace, self._like = trace, None
         (heat, self._plane), (self._line, detection) = self.figure.subplots(2, 2, height_ratios=(3, 2))
         self.figure.subplots_adjust(left=0.06, right=0.98, top=0.93, bottom=0.11, hspace=0.42, wspace=0.13)
         self._draw_credits(heat)
@@ -44,8 +43,9 @@ class TracePicture(Canvas):
             dot.set_data([below], [value])
         if "distances" in self.trace.extras:
             self._place(step, worker, below)
-        if worker != self._worker:
-            self._choose(worker)
+        byzantine, credits = self.trace.byzantine[:, worker], self._smoothed[:, worker]
+        for part, shown in zip(self._parts, (~byzantine, byzantine), strict=True):
+            part.set_data(np.arange(len(credits)) + 0.5, np.where(shown, credits, np.nan))
         return self.png()
 
     def _draw_credits(self, ax: Axes) -> None:
@@ -58,27 +58,17 @@ class TracePicture(Canvas):
         ax.grid(False)
         smooth = max(1, steps // _SPANS)
         self._smoothed = pd.DataFrame(self.trace.credits).rolling(smooth, min_periods=1).mean().to_numpy()
-        dress(line, "", xlabel="step" if smooth == 1 else f"step (credits are means of {smooth} steps)")
-        line.set(xlim=(0, steps))
-        equal = line.axhline(1 / n, color="#666666", linestyle=":", linewidth=1.2, label="1/n")
+        dress(line, "credit of one worker", xlabel="step" if smooth == 1 else f"step (means of {smooth} steps)")
+        line.set(xlim=(0, steps), ylim=(0, max(1.05 * np.nan_to_num(self._smoothed).max(), 2.2 / n)))
+        line.axhline(1 / n, color="#666666", linestyle=":", linewidth=1.2)
         self._threshold = line.axhline(0, color=_THRESHOLD, linestyle="--", linewidth=1.2, label="threshold")
-        beside_title(line, [Patch(color=BYZANTINE, alpha=0.22, label="Byzantine"), equal, self._threshold])
+        self._parts = [
+            line.plot([], [], color=colour, linewidth=1.5, label=name)[0]
+            for colour, name in ((BENIGN, "benign"), (BYZANTINE, "Byzantine"))
+        ]
+        beside_title(line, [*self._parts, self._threshold])
         self._cursors = [each.axvline(0, color="black", linewidth=1) for each in (ax, line)]
-        self.move([self._threshold, *self._cursors])
-
-    def _choose(self, worker: int) -> None:
-        for artist in self._of_worker:
-            artist.remove()
-        line, byzantine, credits = self._line, self.trace.byzantine[:, worker], self._smoothed[:, worker]
-        before = set(line.get_children())
-        shade_spells(line, byzantine)
-        if self.trace.has_credits:
-            colour = BYZANTINE if byzantine.any() else BENIGN
-            line.plot(np.arange(len(credits)) + 0.5, credits, color=colour, linewidth=1.3)
-            line.set_ylim(0, max(1.08 * float(np.nanmax(credits)), 2.2 / self.trace.byzantine.shape[1]))
-        self._of_worker = [artist for artist in line.get_children() if artist not in before]
-        line.set_title(f"credit of worker {worker}", loc="left", fontsize=9, fontweight="bold", pad=4)
-        self._worker, self.pixels = worker, None
+        self.move([self._threshold, *self._parts, *self._cursors])
 
     def _draw_plane(self, ax: Axes) -> None:
         dress(ax, "submissions", xlabel="")

@@ -86,12 +86,10 @@ class Playground(Page):
         }
         for name, control in self.settings.items():
             control.value = getattr(setup, name)
-        self.rules = []
+        rules = parts.offered_rules(self.f.value)
+        offered, self.rules = [(rule_name(parts.text_of(rule, without="f")), rule) for rule in rules], []
         for place, rule in enumerate([*setup.rules, None, None][:3]):
-            options = [
-                (rule_name(parts.text_of(each, without="f")), each) for each in parts.offered_rules(self.f.value)
-            ]
-            options = [("(none)", None)] * (place > 0) + _with(rule, options)
+            options = [("(none)", None)] * (place > 0) + _with(rule, offered)
             self.rules.append(choice(f"Rule {place + 1}", "A rule to race", options, value=rule))
         for control in (*self.settings.values(), *self.rules, self.f):
             control.observe(self._on_setting, "value")
@@ -101,21 +99,12 @@ class Playground(Page):
         self.pause = button("Pause", "Stop after the step under way", "pause", lambda: self._act(self.race.pause))
         self.step = button("Step", "Train one step", "step-forward", lambda: self._act(self.race.start, 1))
         self.reset = button("Reset", "Begin again with the settings above", "undo", self._renew)
-        self.hide, self.show_code = (
-            widgets.ToggleButton(description=name, tooltip=tooltip, icon=icon, layout=widgets.Layout(width="auto"))
-            for name, tooltip, icon in (
-                ("Hide roles", "Hide who is Byzantine, and guess", "eye-slash"),
-                ("Show code", "Write this run down as code, clicks included", "code"),
-            )
-        )
-        self.hide.observe(lambda _: self._show(self.race), "value")
-        self.show_code.observe(self._on_code, "value")
-        self.code = widgets.Textarea(
-            description="Code",
-            tooltip="Code that repeats this run",
-            rows=11,
-            layout=widgets.Layout(width="98%", display="none"),
-        )
+        told, toggle = "Write this run down as code, clicks included", widgets.ToggleButton
+        self.show_code = button("Show code", told, "code", self._on_code, toggle)
+        told = "Hide who is Byzantine, and guess"
+        self.hide = button("Hide roles", told, "eye-slash", lambda: self._show(self.race), toggle)
+        self.code = widgets.Textarea(description="Code", tooltip="Code that repeats this run", rows=11)
+        self.code.layout = widgets.Layout(width="98%", display="none")
 
     def _act(self, action, *arguments) -> None:
         action(*arguments)
@@ -127,7 +116,7 @@ class Playground(Page):
         else:
             self.note.value = CHANGED
 
-    def _on_code(self, _change) -> None:
+    def _on_code(self) -> None:
         self.code.value = self.race.code()
         self.code.layout.display = None if self.show_code.value else "none"
 

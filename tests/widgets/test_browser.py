@@ -206,12 +206,6 @@ def test_pause_stops_at_once(page):
     page.wait_for(lambda: page.status()[1] == step + 1)
 
 
-def test_the_code_says_what_was_clicked(page):
-    page.button("Show code").click()
-    code = page.page.get_by_role("textbox", name="Code").first.input_value()
-    assert "roles.scripted(roles.static(n=10, byzantine=7), [(" in code
-
-
 def test_scrub_and_play(page):
     page.page.get_by_role("slider").first.focus()
     for _ in range(3):
