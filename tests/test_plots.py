@@ -161,6 +161,8 @@ def test_unlike_runs_are_never_averaged():
         plots.accuracy(traces, by=("rule", "lr"))
     with pytest.raises(UnknownName, match="'lr'"):
         plots.accuracy(traces, by=("rule", "lrr"))
+    two = [trace(case="mnist", classes=["0", "1"], method="loop"), trace(case="cms", classes=["low"], seed=3)]
+    assert {line.get_label() for line in plots.accuracy(two).lines} == {"GAA, mnist", "GAA, cms"}
     ax = plots.accuracy(traces[:3], by=("lr",), labels={0.1: "small", 0.5: "large"}, ends=True)
     assert {text.get_text() for text in ax.texts} == {"small", "large"}
 

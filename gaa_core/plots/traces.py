@@ -37,7 +37,9 @@ CREDIT_MAP = mpl.colors.LinearSegmentedColormap.from_list(
 MOST_CHANGES = 24
 
 #: Settings in which the seeds of one experiment differ, and what says nothing about it.
-_SEEDS_DIFFER = {"seed", "versions", "run", "command", "classes"}
+_SEEDS_DIFFER = {"seed", "versions", "method", "threads", "device"}
+#: What follows from the case, so that no line needs it in its text.
+_OF_CASE = {"title", "data", "stand_in", "fingerprint", "classes", "metric"}
 
 
 @styled
@@ -57,7 +59,8 @@ def accuracy(
     never averaged: GaaError names the settings that `by` lacks. `labels` maps a line's value (a tuple for several) to
     its text. `ends` writes the text at the end of each line instead of a legend.
     """
-    found = _lines([traces] if isinstance(traces, Trace) else list(traces), tuple(by))
+    traces = [traces] if isinstance(traces, Trace) else list(traces)
+    found = _lines(traces, tuple(by))
     variants: dict[str, int] = {}
     for place, (key, runs) in enumerate(found.items()):
         rule = runs[0].rule
@@ -71,8 +74,11 @@ def accuracy(
         if table.shape[1] > 1:
             low, high = table.min(axis=1), table.max(axis=1)
             ax.fill_between(table.index + 1, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    ax.set(xlabel="step", ylabel="test accuracy", ylim=(0, 1), title=title)
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    metric = traces[0].settings.get("metric", "accuracy")
+    ax.set(xlabel="step", ylabel=f"test {metric}", title=title)
+    if metric == "accuracy":
+        ax.set_ylim(0, 1)
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
     if ends:
         _label_ends(ax)
     elif legend:
@@ -88,7 +94,7 @@ def _lines(traces: Sequence[Trace], by: tuple[str, ...]) -> dict[tuple, list[Tra
         if name not in known:
             raise UnknownName("setting of these traces", name, known)
     differ = sorted(name for name in known if len({_value(trace, name) for trace in traces}) > 1)
-    keys = by or ("rule", *(name for name in differ if name not in ("rule", "data", "fingerprint", "title")))
+    keys = by or ("rule", *(name for name in differ if name != "rule" and name not in _OF_CASE))
     found: dict[tuple, list[Trace]] = {}
     for trace in traces:
         found.setdefault(tuple(_value(trace, name) for name in keys), []).append(trace)
@@ -102,7 +108,7 @@ def _lines(traces: Sequence[Trace], by: tuple[str, ...]) -> dict[tuple, list[Tra
 def _value(trace: Trace, name: str) -> object:
     """A setting, without the seed that a schedule or an attack names."""
     value = trace.settings.get(name)
-    return re.sub(r",? ?\bseed=\d+", "", value) if isinstance(value, str) else repr(value) if value is None else value
+    return value if isinstance(value, int | float) else re.sub(r",? ?\bseed=\d+", "", str(value))
 
 
 def _text(value: object) -> str:
