@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
@@ -11,6 +12,9 @@ from markupsafe import Markup
 from gaa_core import report
 from gaa_core.errors import GaaError
 from gaa_core.files import read_json, write
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: The profiles that the entry page knows, the most thorough first.
 PROFILES = ("paper", "quick")
@@ -75,6 +79,26 @@ def readable_notebook(executed: Path, folder: Path, title: str) -> Path:
 
     body, _ = HTMLExporter(template_name="basic").from_filename(str(executed))
     return write_page(folder / f"{executed.stem}.html", "notebook.html", title=title, body=body)
+
+
+def draw_claims(table: pd.DataFrame, figures: Path) -> None:
+    """The matrix of claims as a picture, once an agent was judged."""
+    matrix = report.matrix(table)
+    matrix = matrix[matrix["agent"] != report.NO_AGENT]
+    if matrix.empty:
+        return
+    from gaa_core import plots  # slow to import
+
+    plots.save(
+        plots.claims_matrix(matrix, report.CLAIMS),
+        "claims_matrix",
+        folder=figures,
+        caption="Claims by agents, a panel per case: the widest gap to no attack in percentage points, and in how many "
+        "of the judged settings the claim holds. Bold: in all.",
+        alt="Matrix of claims by agents, with the widest gap and the number of settings that hold in each cell.",
+        data_source="; ".join(dict.fromkeys(table["data_source"].dropna())),
+        claim=list(dict.fromkeys(matrix["claim"])),
+    )
 
 
 def _manifest(folder: Path) -> dict:

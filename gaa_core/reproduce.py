@@ -134,7 +134,7 @@ def _one(item: Notebook, parameters: dict, folders: Folders, due: bool, bar: _Ba
         bar.shown = True
         bar.say(f"The first figure: {written[0]}")
     _write_manifest(folders, parameters["profile"], item, parameters, outcome)
-    report.write_claims(folders.figures)
+    gallery.draw_claims(report.write_claims(folders.figures), folders.figures)
     gallery.gallery(folders.figures)
     if folders.figures == project_root() / "figures" / "paper":  # the entry page is tracked with these figures
         gallery.entry(folders.figures.parent)

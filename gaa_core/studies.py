@@ -55,15 +55,6 @@ STRESS_SCHEDULES = ("resampled",)
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 QV_SIZE = 9
 
-CLAIMS = {
-    "C1": "C1 one attacker",
-    "C2": "C2 minority",
-    "C3": "C3 majority",
-    "C4": "C4 ratio varies",
-    "C5": "C5 pretense",
-    "C6": "C6 few QV samples",
-}
-
 
 def shortlist(n: int, names: Iterable[str] = ()) -> list[Aggregator]:
     """One rule of each kind at its largest admissible f for n workers, the agents, and the two references.
@@ -196,7 +187,7 @@ def claim_good_as_unattacked(
 ) -> None:
     """One row of the claims table per agent, attack, schedule and ratio: the gap to no attack, seed by seed.
 
-    The setting reads "agent; attack, schedule; ratio", and `note` behind it; `claim_cells` counts such rows.
+    The setting reads "agent; attack, schedule; ratio", and `note` behind it; `report.matrix` counts such rows.
     """
     for rule in map(repr, rules):
         mine = rows[rows["rule"] == rule]
@@ -213,27 +204,12 @@ def claim_good_as_unattacked(
             )
 
 
-def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The claims table as cells of `plots.claims_matrix`: widest gap and number of settings that hold.
-
-    A row per case, claim and agent, with `worst`, the setting of the widest gap. Settings marked "stress" and rows
-    that were not run are left out.
-    """
-    judged = table[(table["verdict"] != "not run") & ~table["setting"].str.contains("stress")]
-    judged = judged.assign(agent=judged["setting"].str.partition(";")[0], rest=judged["setting"].str.partition("; ")[2])
-    cells = []
-    for (case, claim, agent), rows in judged.groupby(["case", "claim", "agent"], sort=False):
-        found = {"case": case, "claim": CLAIMS.get(claim, claim), "agent": agent, "settings": len(rows)}
-        gap = rows["gap"].astype(float)
-        worst = rows.loc[gap.idxmax(), "rest"] if gap.notna().any() else ""
-        cells.append({**found, "holds": int((rows["verdict"] == "holds").sum()), "gap": gap.max(), "worst": worst})
-    return pd.DataFrame(cells, columns=["case", "claim", "agent", "settings", "holds", "gap", "worst"])
-
-
-def findings(cells: pd.DataFrame) -> str:
-    """The cells in words, a line per claim and agent, as Markdown."""
+def findings(matrix: pd.DataFrame) -> str:
+    """`report.matrix` in words, a line per claim and agent, as Markdown."""
     lines = []
-    for row in cells.itertuples():
-        widest = f"; the widest gap is {row.gap:.1f} percentage points ({row.worst})" if pd.notna(row.gap) else ""
-        lines.append(f"- **{row.claim}**, {row.agent}: holds in {row.holds} of {row.settings} settings{widest}.\n")
+    for row in matrix.to_dict("records"):
+        claim = f"{row['claim']}, {report.CLAIMS.get(row['claim'], '')}, {row['agent']}"
+        gap = report.widest(row, "; the widest gap is ")
+        where = f" percentage points ({row['setting'].partition('; ')[2]})" if gap else ""
+        lines.append(f"- **{claim}**: holds in {row['holds']} of {row['settings']} settings{gap}{where}.\n")
     return "".join(lines)

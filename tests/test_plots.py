@@ -229,11 +229,12 @@ def test_heat_maps_write_every_value():
 
 def test_the_claims_matrix_has_a_cell_for_what_was_measured():
     cells = pd.DataFrame(
-        {"case": ["MNIST", "CMS"], "claim": ["C2", "C3"], "agent": ["GAA", "GAAPlus"], "gap": [0.3, 50.0],
+        {"case": ["MNIST", "CMS"], "claim": ["C2", "C3"], "agent": ["GAA", "GAAPlus"], "gap": [-0.03, 50.0],
          "holds": [4, 0], "settings": [4, 2]}
     )  # fmt: skip
-    axes = plots.claims_matrix(cells).axes
-    assert [[text.get_text() for text in ax.texts] for ax in axes] == [["0.3\n4 of 4"], ["50.0\n0 of 2"]]
+    axes = plots.claims_matrix(cells, {"C2": "minority"}).axes
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == ["C2 minority", "C3 "]
+    assert [[text.get_text() for text in ax.texts] for ax in axes] == [["0.0\n4/4"], ["50.0\n0/2"]]
 
 
 # Files

@@ -141,6 +141,7 @@ def judged(tmp_path):
     common = {"case": "MNIST", "data_source": "toy", "figure": "mnist_static"}
     for setting, under in [("GAA; a", 0.9), ("GAA; b", 0.5), ("GAA, bounded; a", 0.89), ("GAAPlus; a", 0.9)]:
         claims.compare("C2", setting=setting, clean=[0.9, 0.92], attacked=[under, under + 0.01], **common)
+    claims.compare("C2", setting="GAA; a; stress", clean=[0.9, 0.92], attacked=[0.1, 0.1], **common)
     claims.add("C9", setting="AUC; a", measured=0.99, verdict="holds", **common)
     claims.not_run("C2", case="CIFAR-10", setting="GAA; a")
     claims.write()

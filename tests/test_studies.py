@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from gaa_core import report, studies
+from gaa_core import plots, report, studies
 from gaa_core.aggregators import GAA, Krum, Mean
 from gaa_core.cases import MNIST
 from gaa_core.errors import UnknownName
@@ -64,15 +64,14 @@ def test_claims_are_judged_setting_by_setting_and_counted_without_stress():
     )
     claims = report.Claims("unused", "mnist")
     judge = {"case": MNIST, "data_source": "made up"}
-    studies.claim_good_as_unattacked(claims, "C3", attacked, CLEAN, rules=[GAA()], **judge)
+    studies.claim_good_as_unattacked(claims, "C3", attacked, CLEAN, rules=[GAA()], name=plots.rule_name, **judge)
     studies.claim_good_as_unattacked(claims, "C3", attacked, CLEAN, rules=[Krum(f=3)], note="; stress", **judge)
     first, second, third = claims.rows
-    assert (first.setting, first.verdict) == ("GAA(); reversion x1, static; 50%", "holds")
+    assert (first.setting, first.verdict) == ("GAA; reversion x1, static; 50%", "holds")
     assert second.gap == pytest.approx(10.5) and second.verdict == "fails"
     assert third.setting.endswith("stress") and third.gap == pytest.approx(81.0)
-    (cell,) = studies.claim_cells(claims.to_frame()).to_dict("records")
-    assert (cell["claim"], cell["holds"], cell["settings"]) == ("C3 majority", 1, 2)
-    assert "holds in 1 of 2 settings; the widest gap is 10.5" in studies.findings(pd.DataFrame([cell]))
+    words = studies.findings(report.matrix(claims.to_frame()))
+    assert "holds in 1 of 2 settings; the widest gap is 10.5 [10.0, 11.0] percentage points" in words
 
 
 def test_gaps_are_to_no_attack_and_to_the_oracle_of_the_same_seeds():

@@ -99,9 +99,7 @@ def heatmap(
     """Rules (or other rows) by settings: what is lost, written in every cell; "-" where nothing was run."""
     mesh = ax.pcolormesh(table.to_numpy(float), cmap=LOSS_MAP, vmin=0, vmax=MOST_LOST, edgecolor="white", linewidth=0.8)
     for (row, column), value in np.ndenumerate(table.to_numpy(float)):
-        text = "-" if np.isnan(value) else f"{value + 0.0:.1f}".replace("-0.0", "0.0")
-        colour = "white" if value > 0.75 * MOST_LOST else "black"
-        ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color=colour)
+        ax.text(column + 0.5, row + 0.5, _number(value), ha="center", va="center", fontsize=7, color=_ink(value))
     ax.set_facecolor("#eeeeee")
     ax.set(title=title, ylim=(len(table), 0))
     ax.set_yticks(np.arange(len(table)) + 0.5, [rule_name(str(rule)) for rule in table.index])
@@ -121,34 +119,41 @@ def _no_frame(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
 
 
-def claims_matrix(cells: pd.DataFrame) -> Figure:
+def claims_matrix(matrix: pd.DataFrame, names: Mapping[str, str] | None = None) -> Figure:
     """Claims by agents, a panel per case: the widest gap in percentage points, and how many settings hold.
 
-    `cells` has the columns case, claim, agent, gap, holds and settings, a row a cell, in the order to be drawn; a cell
-    that is not there was not measured. Bold: all settings hold.
+    `matrix` is that of `report.matrix`, in the order to be drawn; a cell without a row was not measured. Where no gap
+    was measured the colour is the share of settings that do not hold. Bold: all hold. `names` say what a claim is.
     """
-    cases, claims, agents = (list(dict.fromkeys(cells[name])) for name in ("case", "claim", "agent"))
+    cases, claims, agents = (list(dict.fromkeys(matrix[name])) for name in ("case", "claim", "agent"))
     fig, axes = panels(len(cases), columns=len(cases), height=0.5 + 0.3 * len(claims), sharey=True)
     with house_style():
         for ax, case in zip(axes, cases, strict=True):
             ax.set(title=case, xlim=(0, len(agents)), ylim=(len(claims), 0), facecolor="#f4f4f4")
-            ax.set_yticks(np.arange(len(claims)) + 0.5, claims)
-            ax.set_xticks(
-                np.arange(len(agents)) + 0.5,
-                [agent.removeprefix("GAA, ").replace("GAAPlus", "Plus") for agent in agents],
-            )
+            ax.set_yticks(np.arange(len(claims)) + 0.5, [f"{claim} {(names or {}).get(claim, '')}" for claim in claims])
+            ax.set_xticks(np.arange(len(agents)) + 0.5, [agent.replace("GAAPlus", "Plus") for agent in agents])
             _no_frame(ax)
-            for row in cells[cells["case"] == case].itertuples():
-                x, y = agents.index(row.agent), claims.index(row.claim)
-                known = pd.notna(row.gap)
-                colour = LOSS_MAP(row.gap / MOST_LOST if known else 1.0 - row.holds / row.settings)
-                ax.add_patch(mpl.patches.Rectangle((x, y), 1, 1, color=colour, linewidth=0))
-                text = (f"{row.gap:.1f}\n" if known else "") + f"{row.holds} of {row.settings}"
-                bold = "bold" if row.holds == row.settings else "normal"
-                dark = known and row.gap > 0.75 * MOST_LOST
-                ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6.5, fontweight=bold,
-                        color="white" if dark else "black", linespacing=1.0)  # fmt: skip
+            for row in matrix[matrix["case"] == case].to_dict("records"):
+                _claim(ax, agents.index(row["agent"]), claims.index(row["claim"]), row)
     return fig
+
+
+def _claim(ax: Axes, x: int, y: int, row: Mapping) -> None:
+    known = pd.notna(row["gap"])
+    lost = row["gap"] if known else MOST_LOST * (1 - row["holds"] / row["settings"])
+    ax.add_patch(mpl.patches.Rectangle((x, y), 1, 1, color=LOSS_MAP(lost / MOST_LOST), linewidth=0))
+    text = f"{_number(row['gap'])}\n" * known + f"{row['holds']}/{row['settings']}"
+    bold = "bold" if row["holds"] == row["settings"] else "normal"
+    ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6.5, fontweight=bold, color=_ink(lost))
+
+
+def _ink(lost: float) -> str:
+    return "white" if lost > 0.75 * MOST_LOST else "black"
+
+
+def _number(value: float) -> str:
+    """One digit, and no minus before a zero."""
+    return "-" if np.isnan(value) else f"{round(value, 1) + 0.0:.1f}"
 
 
 @styled
