@@ -12,7 +12,7 @@ from gaa_core.errors import GaaError
 #: usage to its makers.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
-#: How often a cluster is tried to be started. Ray gives its parts 15 s to appear, which a busy machine may not keep.
+#: How often a start is tried. Ray gives its parts 30 s to appear, too little for a loaded machine.
 _ATTEMPTS = 3
 
 
@@ -45,22 +45,17 @@ def connect(address: str | None, cpus: int | None, object_store_bytes: int) -> b
         except Exception as error:
             ray.shutdown()
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise GaaError(
-                f"No connection to the Ray cluster at '{address}' ({reason}). Is it running, and is RAY_AUTH_TOKEN the "
-                "token of its nodes?"
-            ) from error
+            told = f"No connection to the Ray cluster at '{address}' ({reason})."
+            raise GaaError(f"{told} Is it running, and is RAY_AUTH_TOKEN the token of its nodes?") from error
         return False
     own = {"num_cpus": cpus or os.cpu_count(), "object_store_memory": object_store_bytes, "include_dashboard": False}
-    if (
-        sys.platform == "linux"
-    ):  # any 127.x is this machine alone; Ray replaces 127.0.0.1 by the machine's outer address
+    if sys.platform == "linux":  # any 127.x is this machine alone; Ray replaces 127.0.0.1 by its outer address
         own["_node_ip_address"] = "127.0.0.2"
-    for attempt in range(1, _ATTEMPTS + 1):
+    for _ in range(_ATTEMPTS):
         try:
             ray.init(address="local", **own, **quiet)
             return True
         except Exception as error:
+            reason = str(error)
             ray.shutdown()
-            if attempt == _ATTEMPTS:
-                raise GaaError(f"Ray did not start on this machine in {_ATTEMPTS} attempts ({error}).") from error
-    return True
+    raise GaaError(f"Ray did not start on this machine in {_ATTEMPTS} attempts ({reason}).")

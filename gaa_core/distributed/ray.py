@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,8 +89,7 @@ class RayEngine:
         actor = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=0)(self.actor)
         while len(self.seats) > len(shards):
             self.seats.pop().leave()
-        while len(self.seats) < len(shards):
-            self.seats.append(Seat(actor))
+        self.seats += [Seat(actor) for _ in range(len(self.seats), len(shards))]
         for number, (data, samples, shard) in enumerate(_put_samples(train, shards)):
             self.seats[number].assign(data, number, work, samples, shard)
         self._wait_for_all(time.monotonic() + self.start_s)
@@ -102,7 +102,8 @@ class RayEngine:
     def ask(self, theta: Tensor, step: int, attack: Attack | None, byzantine: Tensor) -> Answers:
         """All submissions at theta, or NaN and the reason; at most `timeout_s`."""
         current = Round(self.seats, self._wire, self._buffer, step, self.timeout_s)
-        together = self.collusion and bool(byzantine.any()) and not _forges_alone(attack)
+        alone = isinstance(attack, Attack) and (not attack.colludes or type(attack).forge is Attack.forge)
+        together = self.collusion and attack is not None and not alone and bool(byzantine.any())
         sent = import_ray().put((theta.detach().cpu().numpy(), attack, byzantine.numpy(), together))
         answers = current.answers(sent, byzantine if together else torch.zeros_like(byzantine))
         self.complaint = current.complaint or self.complaint
@@ -110,10 +111,6 @@ class RayEngine:
             self.absences[ABSENCES[number]] += 1
         answers.submissions = answers.submissions.to(theta.device)
         return answers
-
-    def pids(self) -> list[int | None]:
-        """The process of each worker that is there, else None."""
-        return [seat.pid for seat in self.seats]
 
     def nodes(self) -> list[str]:
         """The address of each worker's machine."""
@@ -153,13 +150,6 @@ class RayEngine:
             raise GaaError(f"{len(missing)} of the workers did not start within start_s={self.start_s} s.{why}")
 
 
-def _forges_alone(attack: object) -> bool:
-    """Whether Byzantine workers forge their own submissions without seeing those of others."""
-    return attack is None or (
-        isinstance(attack, Attack) and (not attack.colludes or type(attack).forge is Attack.forge)
-    )
-
-
 def _put_samples(train: Split, shards: list[Tensor]) -> list[tuple[str, object, object]]:
     """For each worker the fingerprint of its data, its samples in the object store, and its index into them: one copy
     for all where they share them (iid), else to each its own alone.
@@ -174,6 +164,6 @@ def _put_samples(train: Split, shards: list[Tensor]) -> list[tuple[str, object, 
     def put(inputs, targets, shard) -> tuple[str, object, object]:
         return fingerprint(inputs, targets, shard), ray.put((inputs, targets)), ray.put(shard)
 
-    if all((shard.shape == shards[0].shape) and (shard == shards[0]).all() for shard in shards):
+    if all(np.array_equal(shard, shards[0]) for shard in shards):
         return [put(inputs, targets, shards[0])] * len(shards)
-    return [put(inputs[shard], targets[shard], torch.arange(len(shard)).numpy()) for shard in shards]
+    return [put(inputs[shard], targets[shard], np.arange(len(shard))) for shard in shards]

@@ -41,13 +41,10 @@ class Seat:
         self.answered = -2  # the last step that was answered properly; -2 is before any
         self.failures = 0  # since then
         self._not_before = 0.0
-        if self.actor is None:
-            self._call()
-        else:
-            self.arriving = self.actor.load.remote(*arguments)
+        self._call()
 
     def _call(self) -> None:
-        self.actor = self._class.remote()
+        self.actor = self.actor or self._class.remote()
         self.arriving = self.actor.load.remote(*self._arguments)
 
     def is_ready(self) -> bool:
@@ -71,10 +68,6 @@ class Seat:
             raise GaaError(f"The worker on {self.node} has other samples or another torch version than the server.")
         self.arriving = None
         return True
-
-    def succeed(self, step: int) -> None:
-        """It answered."""
-        self.answered, self.failures = step, 0
 
     def fail(self) -> None:
         """It did not: it is dismissed, and another is called, the later the more often this has happened."""
@@ -126,7 +119,7 @@ class Round:
         exchange = any(self.colluding)
         for seat in self._ready_seats():
             refs = seat.actor.submit.options(num_returns=2).remote(self.step, sent)
-            self._expect(seat, refs, channelled=self.colluding[seat.number])
+            self.waiting[refs[0]] = _Awaited(seat, *refs, channelled=self.colluding[seat.number])
         while (self.waiting or exchange) and self._left() > 0:
             if exchange and (time.monotonic() >= self.halfway or all(each.header for each in self.waiting.values())):
                 self._exchange()
@@ -157,10 +150,6 @@ class Round:
             else:  # all were dismissed more than once, and it is not yet time to call others
                 time.sleep(left)
 
-    def _expect(self, seat: Seat, refs: list, channelled: bool) -> None:
-        header_ref, body_ref = refs
-        self.waiting[header_ref] = _Awaited(seat, header_ref, body_ref, channelled)
-
     def _exchange(self) -> None:
         """The second exchange: every attacker that is there gets what all have, and forges its share of it."""
         for ref, awaited in list(self.waiting.items()):
@@ -170,7 +159,8 @@ class Round:
         headers, bodies = [self.channel[i][0] for i in numbers], [self.channel[i][1] for i in numbers]
         for number in filter(lambda i: self.colluding[i], numbers):
             call = self.seats[number].actor.conspire.options(num_returns=2)
-            self._expect(self.seats[number], call.remote(self.step, self.sent, numbers, headers, *bodies), False)
+            refs = call.remote(self.step, self.sent, numbers, headers, *bodies)
+            self.waiting[refs[0]] = _Awaited(self.seats[number], *refs, channelled=False)
 
     def _receive(self, awaited: _Awaited) -> None:
         errors = self.ray.exceptions
@@ -219,7 +209,7 @@ class Round:
         self.wire.unpack(awaited.header, body, self.buffer[number].numpy())
         if not kernels.finite_rows(self.buffer[number : number + 1]).all():
             return "nonfinite"
-        awaited.seat.succeed(self.step)
+        awaited.seat.answered, awaited.seat.failures = self.step, 0
         self.losses[number], self.reasons[number] = awaited.header[5], "present"
         return ""
 

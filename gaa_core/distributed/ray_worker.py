@@ -84,7 +84,7 @@ class Wire:
         return "" if shape == (self.d,) and nbytes == self.nbytes else "shape"
 
     def refuse_size(self, real: int | None) -> bool:
-        """Whether an object with this many bytes in the store must not be fetched. Unknown is too many."""
+        """Whether an object of this many bytes, or of an unknown number, must not be fetched."""
         return real is None or real > self.nbytes + SLACK
 
     def refuse_body(self, body: object) -> str:
