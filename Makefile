@@ -18,7 +18,7 @@ reproduce: $(STAMP)  ## build the figures and the claims table (quick profile), 
 	$(PY) -m gaa_core reproduce $(ARGS)
 
 test: $(STAMP)  ## all tests, slow ones too; warnings are errors
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lab: $(STAMP)  ## JupyterLab on this machine only, with its token
 	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks \
@@ -51,9 +51,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PY) -m pip install --disable-pip-version-check -e '.[test]' -c constraints.txt
 	@touch $@
 
-# For maintainers, after a change of dependencies in pyproject.toml. Needs uv.
+# For maintainers, after a change of dependencies in pyproject.toml. Needs uv. torch keeps its version: an open range would
+# resolve to ever newer CUDA builds of several GB, and a "+cpu" version exists on PyTorch's own site only.
 constraints:
-	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; \
+	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; grep '^torch==' constraints.txt > torch.pending; \
 	uv pip compile --quiet --universal --python-version 3.11 --extra test --extra distributed --extra browser --upgrade \
-	    --no-header --no-annotate --no-emit-index-url pyproject.toml; } > constraints.pending
-	mv constraints.pending constraints.txt
+	    --constraint torch.pending --no-header --no-annotate --no-emit-index-url pyproject.toml; } > constraints.pending
+	mv constraints.pending constraints.txt; rm torch.pending
