@@ -6,13 +6,16 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 PYTHON ?=
 
-.PHONY: help install reproduce test lab lessons bench data lint constraints
+.PHONY: help install demo reproduce test lab lessons bench data lint constraints
 .DELETE_ON_ERROR:
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
 
 install: $(STAMP)  ## create .venv and install, nothing else
+
+demo: $(STAMP)  ## one minute: four rules under attack, one picture
+	$(PY) -m gaa_core demo $(ARGS)
 
 reproduce: $(STAMP)  ## build the figures and the claims table (quick profile), then show where they are
 	$(PY) -m gaa_core reproduce $(ARGS)

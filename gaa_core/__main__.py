@@ -125,6 +125,8 @@ def run(
         raise GaaError(f"'{case}' is a {type(study).__name__}; expected a CaseStudy.")
     if save is not None:
         trace.check_place(save)
+    if plot is not None:
+        _picture(plot)
     known, context = importlib.import_module("gaa_core.roles").REGISTRY, {"n": n or study.settings.n, "seed": seed}
     total = steps or study.settings.steps
     with _progress(total) as advance:
@@ -185,14 +187,75 @@ def _progress(steps: int):
 
 def _draw(traces: list, path: Path) -> Path:
     """The picture of runs: accuracy and the credits of the last one."""
-    from gaa_core import plots
+    from gaa_core import files, plots
 
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise GaaError(f"A picture is a .png, .pdf or .svg file; found '{path}'.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plots.story(traces).savefig(path)
+    with files.draft(_picture(path)) as pending:
+        plots.story(traces).savefig(pending)
     print(f"picture    {path.resolve()}")
     return path.resolve()
+
+
+def _picture(path: Path) -> Path:
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise GaaError(f"A picture is a .png, .pdf or .svg file; found '{path}'.")
+    return path
+
+
+@app.command
+def demo(
+    *, out: Path = Path("demo.png"), steps: int = 300, only_print: Annotated[Flag, Parameter("--print")] = False
+) -> None:
+    """One picture in about a minute: four rules, seven of ten workers Byzantine from a third of the run on.
+
+    Parameters
+    ----------
+    out: file for the picture
+    steps: of each of the four runs
+    only_print: print the path and open nothing
+    """
+    from gaa_core import cases, roles, simulator
+    from gaa_core.aggregators import GAA, GAAPlus, Krum, Mean
+    from gaa_core.attacks import GradientReversion
+
+    rules, turn, traces = [Mean(), Krum(f=3), GAA(), GAAPlus()], roles.pretense(10, 7, until=steps // 3), []
+    options = {"lr": 0.05, "batch_size": 64, "steps": steps, "eval_every": max(1, steps // 25)}
+    with _progress(len(rules) * steps) as advance:
+        for number, rule in enumerate(rules):
+            options["progress"] = lambda done, before=number * steps: advance(before + done)
+            traces.append(simulator.run(cases.MNIST, rule, attack=GradientReversion(), roles=turn, **options))
+    for trace in traces:
+        looks = trace.steps["accuracy"].dropna()
+        print(f"{trace.rule:10} {_sparkline(looks)}  {trace.accuracy:.1%}")
+    _open(_draw(traces, out), only_print)
+
+
+@app.command(name="trace")
+def show_trace(run: Path, /, *, html: Path) -> None:
+    """Write a saved run as one page of HTML to play with, which asks for nothing else.
+
+    Parameters
+    ----------
+    run: folder of a saved run, as run --save and sweeps leave it
+    html: the file to write
+    """
+    from gaa_core import gallery as pages
+    from gaa_core.trace import Trace
+
+    print(pages.trace_page(Trace.load(run), html).resolve())
+
+
+@app.command
+def notebooks(folder: Path, /) -> None:
+    """Copy the notebooks into a folder, for those who installed the package without a clone."""
+    import shutil
+
+    from gaa_core.reproduce import notebooks_folder
+
+    target = folder.expanduser().resolve() / "notebooks"
+    if target.exists():
+        raise GaaError(f"{target} exists already: name another folder.")
+    shutil.copytree(notebooks_folder(), target, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    print(f"{target}\nStart JupyterLab there, or run python -m gaa_core reproduce in {target.parent}.")
 
 
 @app.command

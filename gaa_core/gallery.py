@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from gaa_core import report
 from gaa_core.errors import GaaError
 from gaa_core.files import read_json, write
+from gaa_core.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,9 @@ HERO = "tour"
 
 #: What every page of ours says of itself; another page is never replaced.
 OURS = ('<meta name="generator" content="gaa_core">', "<title>GAAvernor")
+
+#: Steps of a run that its page shows at most.
+LOOKS = 400
 
 NOTHING = {"caption": "", "claims": [], "data_source": "", "notebook": "", "command": ""}
 
@@ -101,6 +106,26 @@ def draw_claims(table: pd.DataFrame, figures: Path) -> None:
     )
 
 
+def trace_page(trace: Trace, path: str | Path) -> Path:
+    """A run as one page to play with: a slider over the steps, the workers' credits, who was Byzantine.
+
+    Long runs are thinned out to at most LOOKS steps. A run without credits raises GaaError.
+    """
+    if not trace.has_credits:
+        raise GaaError(f"{trace.rule} gives no credits, so there is no trace of them to show.")
+    steps = np.unique(np.linspace(0, len(trace.credits) - 1, min(LOOKS, len(trace.credits))).round().astype(int))
+    looks = trace.steps["accuracy"].ffill()
+    data = {name: str(trace.settings.get(name, "")) for name in ("rule", "attack", "roles")}
+    data |= {"case": trace.settings.get("title", trace.settings["case"]), "n": trace.credits.shape[1]}
+    data |= {
+        "steps": steps.tolist(),
+        "credits": np.nan_to_num(trace.credits[steps].astype(float)).round(4).tolist(),
+        "byzantine": ["".join("01"[int(each)] for each in row) for row in trace.byzantine[steps]],
+        "accuracy": [None if np.isnan(value) else round(float(value), 4) for value in looks[steps]],
+    }
+    return write_page(path, "trace.html", title="A credit trace", data=data)
+
+
 def _manifest(folder: Path) -> dict:
     path = folder / "MANIFEST.json"
     return read_json(path) if path.is_file() else {}
@@ -122,6 +147,7 @@ def _contents(folder: Path, prefix: str) -> dict:
         "failed": ", ".join(name for name, each in notebooks.items() if each.get("status") == "failed"),
         "hero": next((figure for figure in figures if figure["name"] == HERO), None),
         "matrix": cells,
+        "claims": report.CLAIMS,
         "cases": list(dict.fromkeys(case for row in cells.values() for case in row)),
         "rows": report.readable(table).to_dict("records"),
         "figures": {figure["name"] for figure in figures},
@@ -140,9 +166,9 @@ def _section(name: str, entry: dict, figures: list[dict], folder: Path) -> dict:
 
 def _cell(row: dict, figures: set[str]) -> dict:
     """A cell of the matrix for one agent, with the way to its figure, else to the table's place."""
-    text = f"{row['agent']}: {row['holds']} of {row['settings']}{report.widest(row, ', ')}"
+    text = f"{row['holds']} of {row['settings']}{report.widest(row, ', ')}"
     href = f"#{row['figure']}" if row["figure"] in figures else "#claims"
-    return {"text": text, "verdict": row["verdict"], "href": href, "setting": row["setting"]}
+    return {"agent": row["agent"], "text": text, "verdict": row["verdict"], "href": href, "setting": row["setting"]}
 
 
 def _tally(folder: Path) -> str:

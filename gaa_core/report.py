@@ -263,7 +263,8 @@ def markdown(table: pd.DataFrame, index: bool = False) -> str:
     if table.empty:
         return "No claim has been measured yet.\n"
     cells = table.map(lambda cell: re.sub(r"\s+", " ", str(cell)).replace("|", r"\|"))
-    return cells.to_markdown(index=index, disable_numparse=True) + "\n"
+    text = cells.to_markdown(index=index, disable_numparse=True) + "\n"
+    return re.sub(r"-{4,}", "---", re.sub(r" {2,}", " ", text))  # aligned columns would double the file
 
 
 def plain(table: pd.DataFrame) -> str:
@@ -271,7 +272,9 @@ def plain(table: pd.DataFrame) -> str:
     if matrix(table).empty:
         return "No claim has been measured yet.\n"
     heading = f"Holds in k of m settings, by agent: {', '.join(AGENTS.values())} (- not run)."
-    return f"{heading}\n{matrix_text(table, short=True).to_string()}\n"
+    found = matrix_text(table, short=True)
+    found.index = [f"{name:3} {CLAIMS.get(name, '')}" for name in found.index]
+    return f"{heading}\n{found.to_string(justify='left')}\n"
 
 
 def write_claims(folder: str | Path) -> pd.DataFrame:

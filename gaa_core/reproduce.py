@@ -75,6 +75,15 @@ def project_root() -> Path:
     raise GaaError("notebooks/figures.yml was not found: run this in a clone, or first run 'notebooks DIR'.")
 
 
+def notebooks_folder() -> Path:
+    """The notebooks of the clone, else those that were installed with the package."""
+    package = Path(__file__).resolve().parent
+    found = next((each for each in (package.parent / "notebooks", package / "notebooks") if each.is_dir()), None)
+    if found is None:
+        raise GaaError("This installation has no notebooks: clone the repository.")
+    return found
+
+
 def reproduce(
     profile: str = "quick",
     *,

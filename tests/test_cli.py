@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 
 import pytest
 
-from gaa_core import roles
+import gaa_core
+from gaa_core import aggregators, roles
 from gaa_core.__main__ import main
+from gaa_core.errors import GaaError
 from gaa_core.trace import Trace
 
 RUN = ["run", "mnist", "--rule", "gaa", "--n", "4", "--steps", "2", "--batch-size", "8"]
@@ -84,6 +87,15 @@ def test_schedules_take_the_seed_of_the_run(capsys, tmp_path):
         ([*RUN, "--seed", "three"], 'unable to convert "three" into int'),
         ([*RUN, "surplus"], "surplus"),
         (["run", "mnist"], "--rule"),
+        ([*RUN, "--device", "gpu"], "device 'gpu' cannot be used"),
+        ([*RUN[:4], *ATTACK[:2], "scale=big", *ATTACK[3:]], "scale must be a number; found 'big'"),
+        ([*RUN[:4], "horizon=1.5"], "horizon must be a whole number; found '1.5'"),
+        ([*RUN, "--qv-source", "gold"], "Did you mean 'golden'"),
+        ([*RUN[:4], "--n", "0"], "n must be"),
+        ([*RUN, "--n", "5"], "--n specified multiple times"),
+        ([*RUN, "--lr", "-1"], "lr must be"),
+        ([*RUN, "--plot", "run.doc"], ".png, .pdf or .svg"),
+        (["trace", "no-such-run", "--html", "page.html"], "not a finished run"),
         (["list", "rule"], 'Did you mean "rules"'),
         (["reproduce", "--profile", "papers"], 'Did you mean "paper"'),
         (["gallery", "--profile", "papers"], 'Did you mean "paper"'),
@@ -91,6 +103,107 @@ def test_schedules_take_the_seed_of_the_run(capsys, tmp_path):
 )
 def test_unknown_words_are_refused_with_the_nearest_known(capsys, arguments, message):
     assert message in refused(capsys, *arguments)
+
+
+OWN = """
+from dataclasses import dataclass
+import torch
+from torch import nn
+from gaa_core.aggregators import Aggregator
+from gaa_core.cases import CaseData, CaseStudy, Settings, Split
+
+@dataclass(frozen=True)
+class Half(Aggregator):
+    f: int = 1
+
+    def aggregate(self, gradients):
+        return gradients.mean(dim=0) / self.f
+
+def push(own, honest, generator):
+    return -own
+
+def every_second(n, byzantine=1):
+    return lambda step: (torch.arange(n) < byzantine) & (step % 2 == 0)
+
+targets = torch.arange(60) % 3
+split = Split(nn.functional.one_hot(targets, 8) + torch.zeros(60, 8), targets)
+data = CaseData(split, split, ("a", "b", "c"), "toy", "toy")
+case = CaseStudy("mine", "Mine", lambda: data, lambda data: nn.Linear(8, 3), Settings(n=5, qv_size=3, steps=4))
+broken = 1
+"""
+
+
+def test_rules_attacks_roles_and_cases_come_from_a_file(capsys, tmp_path):
+    file = tmp_path / "my.py"
+    file.write_text(OWN)
+    words = [
+        "--rule",
+        f"{file}:Half",
+        "f=2",
+        "--attack",
+        f"{file}:push",
+        "--roles",
+        f"{file}:every_second",
+        "byzantine=2",
+    ]
+    picture = tmp_path / "run.png"
+    assert main(["run", f"{file}:case", *words, "--json", "--save", str(tmp_path / "run"), "--plot", str(picture)]) == 0
+    trace = Trace.load(tmp_path / "run")
+    assert trace.settings["rule"] == "Half(f=2)" and trace.settings["attack"] == "push"
+    assert trace.byzantine.sum(axis=1).tolist() == [2, 0, 2, 0]
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    capsys.readouterr()
+    assert "Did you mean 'Half'" in refused(capsys, "run", f"{file}:case", "--rule", f"{file}:Hlaf")
+    assert "does not exist" in refused(capsys, "run", "cms", "--rule", "nowhere.py:Rule")
+    assert "expected a CaseStudy" in refused(capsys, "run", f"{file}:broken", "--rule", "mean")
+    file.with_name("bad.py").write_text("import no_such_module")
+    assert "cannot be loaded: No module named" in refused(capsys, "run", "cms", "--rule", f"{tmp_path}/bad.py:Rule")
+
+
+def test_a_registered_rule_has_a_name():
+    scope: dict = {}
+    exec(OWN, scope)
+    assert gaa_core.register(scope["Half"]) is scope["Half"]
+    try:
+        assert main(["run", "cms", "--rule", "half", "f=2", "--steps", "2", "--batch-size", "4"]) == 0
+        with pytest.raises(GaaError, match="taken"):
+            gaa_core.register(type("Half", (scope["Half"],), {"__module__": "elsewhere"}))
+    finally:
+        del aggregators.REGISTRY["half"]
+    with pytest.raises(GaaError, match="register takes"):
+        gaa_core.register(3)
+
+
+def test_save_refuses_a_folder_of_somebody_else_before_training(capsys, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years")
+    assert "holds 'thesis.tex'" in refused(capsys, *RUN, "--save", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_demo_trains_four_rules_and_draws_one_picture(capsys, tmp_path):
+    assert main(["demo", "--steps", "6", "--out", str(tmp_path / "demo.png"), "--print"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("Mean()", "Krum(f=3)", "GAA()", "GAAPlus()")) and "█" in shown + "█"
+    assert (tmp_path / "demo.png").stat().st_size > 1000
+
+
+def test_a_run_becomes_one_page_that_asks_for_nothing_else(capsys, tmp_path):
+    assert main([*RUN, *ATTACK, "--save", str(tmp_path / "run")]) == 0
+    page = tmp_path / "trace.html"
+    assert main(["trace", str(tmp_path / "run"), "--html", str(page)]) == 0
+    text = page.read_text()
+    assert not re.search(r"(?:src|href)=|https?:|@import|url\(", text)
+    capsys.readouterr()
+    assert "not a finished run" in refused(capsys, "trace", str(tmp_path), "--html", str(page))
+    page.write_text("mine")
+    assert "is not replaced" in refused(capsys, "trace", str(tmp_path / "run"), "--html", str(page))
+
+
+def test_notebooks_are_copied_for_users_of_the_wheel(capsys, tmp_path):
+    assert main(["notebooks", str(tmp_path)]) == 0
+    assert (tmp_path / "notebooks" / "figures.yml").is_file()
+    capsys.readouterr()
+    assert "exists already" in refused(capsys, "notebooks", str(tmp_path))
 
 
 def test_gallery_prints_its_path_or_says_how_to_get_it(capsys, tmp_path):

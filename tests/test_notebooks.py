@@ -86,7 +86,8 @@ def test_parameters_keep_the_conventions(notebook):
     "path", [item.path for item in PLAN] + [FOLDER / "cluster" / "09_cluster.ipynb"], ids=lambda path: path.stem
 )
 def test_folders_are_counted_from_the_notebook_s_place(path):
-    """`papermill notebooks/00_tour.ipynb out.ipynb` wrote its figures beside the clone (papermill starts kernels there)."""
+    """`papermill notebooks/00_tour.ipynb out.ipynb` wrote its figures beside the clone, which is where
+    papermill starts kernels."""
     text = path.read_text(encoding="utf-8")
     for name in ("figures_dir", "results_dir"):
         assert f"files.from_notebooks({name}" in text or f'"{name} =' not in text

@@ -197,7 +197,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.found.append((tag, dict(attributes)))
-        if tag not in ("meta", "img", "link", "input"):
+        if tag not in ("meta", "img", "link", "input", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):

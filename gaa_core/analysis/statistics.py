@@ -29,8 +29,8 @@ class Interval:
 
     def text(self, digits: int = 1) -> str:
         """`90.4 [89.9, 90.9]`, or `90.4` without an interval."""
-        mean = f"{self.mean:.{digits}f}"
-        return mean if self.low is None else f"{mean} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        ends = [f"{round(end, digits) + 0.0:.{digits}f}" for end in (self.mean, self.low, self.high) if end is not None]
+        return ends[0] if len(ends) == 1 else f"{ends[0]} [{ends[1]}, {ends[2]}]"
 
 
 def interval(values: Sequence[float]) -> Interval:
