@@ -33,8 +33,8 @@ __all__ = ["__version__", "register", *_LAZY, *_MODULES]
 def register(thing, name: str | None = None):
     """Add a rule, pre-aggregator or attack (a class), a role schedule (n, ...) or a CaseStudy to those known by name.
 
-    Returns what it is given, so that it can decorate a class. `name` is by default that of the class, in snake case. A
-    package does the same for all who install it by entry points in the groups gaa_core.aggregators, .attacks, .roles, .cases.
+    Returns what it is given, so that it can decorate a class. `name` is by default that of the class, in snake case.
+    Packages do the same by entry points in the groups gaa_core.aggregators, .attacks, .roles and .cases.
     """
     from gaa_core import aggregators, attacks, cases, registry, roles
     from gaa_core.errors import GaaError
