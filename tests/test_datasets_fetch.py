@@ -98,13 +98,6 @@ def test_a_download_that_fails_installs_nothing_and_says_why(server, tmp_path, b
     assert [path.name for path in tmp_path.rglob("*")] == ["downloads"]
 
 
-def test_no_network(server, tmp_path):
-    server.shutdown()
-    server.server_close()
-    with pytest.raises(DataError, match="could not be downloaded"):
-        get(server, "whole", tmp_path)
-
-
 def test_after_a_wrong_file_the_next_call_downloads_again(server, tmp_path):
     server.body = b"<html>Please log in</html>"
     with pytest.raises(DataError, match=r"expected sha256:.* \(published\); found another file, which is discarded"):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError
 from gaa_core.partition import KINDS, partition, sample, stratified
 
 TARGETS = torch.arange(1_000) % 10
@@ -68,6 +68,7 @@ def test_label_skew_gives_a_worker_its_number_of_classes(labels_each):
         ({"n": 0}, "n must be a whole number of at least 1; found 0"),
         ({"n": 1_001}, "1 to 1000 workers for 1000 samples; found n=1001"),
         ({"n": 10, "kind": "gamma_similarity", "alpha": 1.5}, "alpha, its gamma, from 0 to 1; found 1.5"),
+        ({"n": 10, "kind": "dirichlets"}, "Did you mean 'dirichlet'"),
         ({"n": 10, "kind": "dirichlet", "alpha": 0.0}, "alpha > 0; found 0.0"),
         ({"n": 10, "kind": "label_skew", "labels_each": 101}, "labels_each from 1 to 100; found 101"),
     ],
@@ -104,11 +105,6 @@ def test_gamma_is_the_share_of_samples_that_are_alike():
     halves = partition(TARGETS, 10, "gamma_similarity", alpha=0.5, seed=0)
     shares = [TARGETS[part].bincount().max().item() / 100 for part in halves]
     assert 0.4 < sum(shares) / 10 < 0.6
-
-
-def test_an_unknown_kind():
-    with pytest.raises(UnknownName, match="Did you mean 'dirichlet'"):
-        partition(TARGETS, 10, "dirichlets", seed=0)
 
 
 def test_a_stratified_split_has_each_class_in_both_parts():

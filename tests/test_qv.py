@@ -10,7 +10,7 @@ import torch
 
 from gaa_core.cases import CIFAR10, CMS, MNIST, Yelp
 from gaa_core.cases.base import CaseData, CaseStudy, Settings, Split
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError
 from gaa_core.qv import SOURCES, balanced, draw_qv, sources
 from gaa_core.seeding import precision
 
@@ -100,17 +100,13 @@ def test_a_class_with_few_samples_gives_what_it_has():
         ("missing_classes", 1, {"missing": [0, 7]}, r"class numbers from 0 to 3; found \[7\]"),
         ("missing_classes", 1, {"missing": [0, 1, 2, 3]}, "not all and not none"),
         ("missing_classes", 1, {"missing": []}, "not all and not none"),
+        ("simlar", 1, {}, r"Unknown QV source 'simlar'\. Did you mean 'similar'"),
         ("golden", 1, {"missing": [0]}, "belongs to the QV source 'missing_classes'"),
     ],
 )
 def test_impossible_sets_are_refused(source, size, options, message):
     with pytest.raises(GaaError, match=message):
         draw(source, size, **options)
-
-
-def test_an_unknown_source():
-    with pytest.raises(UnknownName, match=r"Unknown QV source 'simlar'. Did you mean 'similar'"):
-        draw("simlar", 5)
 
 
 @pytest.mark.parametrize("source", ["similar", "shifted"])

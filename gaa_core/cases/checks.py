@@ -127,6 +127,13 @@ def kind(loss: Callable) -> str:
     return getattr(loss, "__name__", type(loss).__name__)
 
 
+def is_of_torch(loss: Callable) -> bool:
+    """Whether a loss is one of torch's own."""
+    loss = getattr(loss, "func", loss)
+    module = getattr(loss, "__module__", None) or type(loss).__module__
+    return module.startswith("torch.")
+
+
 def built(model: Callable[[CaseData], nn.Module], data: CaseData, who: str) -> nn.Module:
     """A network on the processor, which has something to train."""
     try:

@@ -13,26 +13,24 @@ from torch import Tensor
 from gaa_core.cases import checks
 from gaa_core.errors import GaaError
 
-#: torch's losses that take numbers. With losses of one's own, floats are numbers and integers are classes.
-NUMBER_LOSSES = (
-    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "soft_margin_loss"),
-    *("binary_cross_entropy", "binary_cross_entropy_with_logits", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"),
-    *("PoissonNLLLoss", "SoftMarginLoss", "BCELoss", "BCEWithLogitsLoss"),
-)
 MOST_CLASSES = 1000  # more labels than these are numbers, or identifiers
 
 
 def numbered(parts: dict[str, Any], loss: Callable, classes: Sequence[str] | None) -> tuple[tuple[str, ...], dict]:
-    """The classes' names, () for regression, and each part's targets as class numbers or as numbers."""
-    kind = checks.kind(loss)
+    """The classes' names, () for regression, and each part's targets as class numbers or as numbers.
+
+    torch's losses say which they take. With a loss of one's own, floats are numbers and integers are classes.
+    """
+    by_class = checks.kind(loss) in checks.CLASS_LOSSES
+    of_numbers = checks.is_of_torch(loss) and not by_class
     arrays = {part: _array(targets, part) for part, targets in parts.items()}
     named = any(array.dtype == object for array in arrays.values())
-    if named and kind in NUMBER_LOSSES:
-        raise GaaError(f"The loss {kind} takes targets that are numbers; found names of classes.")
-    if kind in checks.CLASS_LOSSES or named:
+    if named and of_numbers:
+        raise GaaError(f"The loss {checks.kind(loss)} takes targets that are numbers; found names of classes.")
+    if named or by_class:
         return _by_name({part: _column(array, part) for part, array in arrays.items()}, classes)
     whole = all(array.dtype.kind in "biu" for array in arrays.values())
-    if kind in NUMBER_LOSSES or not whole or classes == ():
+    if of_numbers or not whole or classes == ():
         return (), {part: torch.from_numpy(array.astype(np.float64)) for part, array in arrays.items()}
     seen = np.concatenate([[0, 1], *(array.reshape(-1) for array in arrays.values())])
     if seen.min() < 0 or seen.max() >= MOST_CLASSES:
