@@ -11,7 +11,6 @@ from gaa_core.plots.traces import (
     accuracy,
     credit_panels,
     credits,
-    shade_spells,
     story,
 )
 from gaa_core.style import (
@@ -55,7 +54,6 @@ __all__ = [
     "rule_name",
     "rule_style",
     "save",
-    "shade_spells",
     "shared_legend",
     "story",
     "styled",

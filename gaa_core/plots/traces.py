@@ -231,9 +231,3 @@ def absences(trace: Trace, *, ax: Axes) -> None:
         options = {"marker": "Xos^vDPhp*<>"[code % 12], "facecolor": "white", "edgecolor": "black", "linewidth": 0.6}
         ax.scatter(step + 0.5, worker + 0.5, s=16, label=trace.settings["absences"][code], zorder=3, **options)
     outside_legend(ax)
-
-
-def shade_spells(ax: Axes, byzantine: np.ndarray) -> None:
-    """Shade the steps at which one worker, bool [steps], is Byzantine."""
-    for start, stop in _runs(byzantine):
-        ax.axvspan(start, stop, color=BYZANTINE, alpha=0.22, linewidth=0)
