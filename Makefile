@@ -30,8 +30,8 @@ lab: $(STAMP)  ## JupyterLab on this machine only, with its token
 lessons: $(STAMP)  ## handouts and slides of the lessons, in results/lessons (ARGS=--solutions: with their pictures)
 	$(PY) notebooks/teaching/handouts.py results/lessons $(ARGS)
 
-bench: $(STAMP)  ## time the rules: the table of what each is to reach, then many sizes and whole rounds
-	$(PY) -m gaa_core bench $(BENCH)
+bench: $(STAMP)  ## time the rules beside other libraries that are installed, and steps beside an ordinary one
+	$(PY) tests/benchmarks/bench.py $(BENCH)
 	$(PY) -m pytest tests/benchmarks --benchmark-only $(ARGS)
 
 data: $(STAMP)  ## download the official data files of the case studies

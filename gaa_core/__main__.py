@@ -1,4 +1,4 @@
-"""python -m gaa_core demo | list | run | reproduce | gallery | trace | notebooks | league | fetch | bench.
+"""python -m gaa_core demo | list | run | reproduce | gallery | trace | notebooks | league | fetch.
 
 Each has --help. Bad input ends with one sentence on stderr and exit code 2, a failed notebook with code 1. Commands are
 functions: cyclopts reads their type hints and docstrings, and names the nearest option for a wrong one.
@@ -396,12 +396,6 @@ def league(
     name = "league_sampled.csv" if sampled else "league.csv"
     path = files.write((figures or root / "figures" / profile) / name, table.to_csv(index=False, float_format="%.6g"))
     print(f"{played.ranking(table)}\nRuns: {path}")
-
-
-@app.command(help_flags=[])
-def bench(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
-    """Time the rules. It has options of its own: see bench --help."""
-    return importlib.import_module("gaa_core.bench").main(list(words)) or 0
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ LAYERS = {
     layer: names.split()
     for layer, names in {
         "command line": "__main__ reproduce gallery plan",
-        "studies": "engines flower studies sweep league widgets distributed growth bench",
+        "studies": "engines flower studies sweep league widgets distributed",
         "simulator": "conformance simulator guard options",
-        "parts of a run": "engine server analysis report style plots speed_plots",
+        "parts of a run": "engine server analysis report style plots",
         "rules": "aggregators attacks cases roles agent qv partition",
         "ground": "kernels models datasets trace identity checkpoint registry seeding files errors",
     }.items()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import types
 
 import pytest
 
@@ -252,11 +250,3 @@ def test_fetch_passes_the_names_on(monkeypatch):
     monkeypatch.setattr(datasets, "fetch", asked.append, raising=False)
     assert main(["fetch", "mnist", "cms"]) == 0
     assert asked == [["mnist", "cms"]]
-
-
-def test_bench_gets_its_own_options(monkeypatch):
-    asked = []
-    module = types.SimpleNamespace(main=lambda arguments: asked.append(arguments))
-    monkeypatch.setitem(sys.modules, "gaa_core.bench", module)
-    assert main(["bench", "--help", "anything"]) == 0
-    assert asked == [["--help", "anything"]]

@@ -4,8 +4,6 @@ import re
 
 import pandas as pd
 
-from gaa_core import bench
-
 ROW = re.compile(r"\| (0\.\d+) \| ([^|]+), (\d) of 10 \| ([^|]+) \| ([^|]+) \| ([^|]+) \|")
 
 
@@ -24,15 +22,6 @@ def test_the_step_size_table_is_its_csv(repository):
             values = 100 * part["accuracy"]
             assert len(values) == 3
             assert cell == f"{values.mean():.1f} ± {values.std(ddof=0):.1f}"
-
-
-def test_the_speed_table_is_its_csv(repository):
-    folder = repository / "figures/paper"
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    block = text.split(bench.BEGIN)[1].split(bench.END)[0]
-    assert block.strip() == bench.markdown(pd.read_csv(folder / "speed.csv")).strip()
-    assert "figures/paper/speed.png" in text and (folder / "speed.json").exists()
-    assert (folder / "speed.png").stat().st_size < 250_000
 
 
 def test_the_first_example_runs_as_written(repository):

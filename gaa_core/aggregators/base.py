@@ -148,6 +148,8 @@ class Aggregator(Part, ABC):
             raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
         self.check_workers(len(gradients))
         gradients = gradients.detach()
+        if kernels.all_finite(gradients):
+            return self, torch.ones(len(gradients), dtype=torch.bool, device=gradients.device), gradients
         finite = kernels.finite_rows(gradients)  # [n]
         rows = torch.nonzero(finite).flatten()
         if len(rows) == len(gradients):
@@ -183,19 +185,17 @@ class SelectingAggregator(WeightedAggregator):
     """A rule whose update is the plain mean of some submissions: implement `choose` on finite rows."""
 
     @abstractmethod
-    def choose(self, gradients: Tensor) -> Tensor | list[int]:
+    def choose(self, gradients: Tensor) -> list[int]:
         """The numbers of the submissions [n, d] that are averaged."""
 
     def weigh(self, gradients: Tensor) -> Tensor:
-        chosen = self.choose(gradients)
-        weights = gradients.new_zeros(len(gradients))
-        weights[chosen] = 1.0 / len(chosen)
-        return weights
+        return self._decide(gradients)[1]
 
     def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        weights = self.weigh(gradients)
-        best = weights.argmax()
-        return gradients[best].clone() if weights[best] == 1.0 else weights @ gradients, weights
+        chosen = self.choose(gradients)
+        weights = gradients.new_zeros(len(gradients))
+        weights[chosen if len(chosen) > 1 else chosen[0]] = 1.0 / len(chosen)
+        return gradients[chosen[0]].clone() if len(chosen) == 1 else weights @ gradients, weights
 
 
 class ColumnwiseAggregator(Aggregator):

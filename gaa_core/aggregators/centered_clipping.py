@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,31 +32,34 @@ class CenteredClipping(WeightedAggregator):
             raise GaaError(f"CenteredClipping needs a radius above 0, or None; found {self.radius!r}.")
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
-        weights = gradients.new_zeros(len(gradients))
+        n = len(gradients)
         start, distances = central_row(gradients)
+        weights = np.zeros(n)
         weights[start] = 1.0
         for iteration in range(self.iterations):
             if iteration > 0:
-                distances = kernels.distances_to(gradients, weights @ gradients)
-            radius = float(distances.median()) if self.radius is None else self.radius
-            share = torch.where(distances > radius, radius / distances, 1.0) / len(gradients)
-            weights = share.to(gradients.dtype) + (1.0 - float(share.sum())) * weights
-        return weights
+                point = torch.from_numpy(weights).to(gradients) @ gradients
+                distances = kernels.distances_to(gradients, point).cpu().numpy()
+            radius = np.sort(distances)[(n - 1) // 2] if self.radius is None else self.radius
+            share = radius / np.maximum(distances, radius) / n if radius > 0.0 else (distances == 0.0) / n
+            weights = share + (1.0 - share.sum()) * weights
+        return torch.from_numpy(weights).to(gradients)
 
 
-def central_row(gradients: Tensor) -> tuple[int, Tensor]:
+def central_row(gradients: Tensor) -> tuple[int, np.ndarray]:
     """A row amid the others and the distances [n] of all rows from it.
 
     First a probable centre. If most rows lie much further from it than they do in the sample of columns that it was
     chosen by, it deviates elsewhere, and the sketched medoid takes its place.
     """
     sample, middle = kernels.sample_columns(gradients)
-    row = int((sample - middle).abs().sum(dim=1).argmin())
-    distances = kernels.distances_to(gradients, gradients[row])
-    part = (sample - sample[row]).square().sum(dim=1).median() / sample.shape[1]
-    if distances.median() > 2.0 * (part * gradients.shape[1]).sqrt():
+    row = int(np.abs(sample - middle).sum(axis=1).argmin())
+    distances = kernels.distances_to(gradients, gradients[row]).cpu().numpy()
+    half = (len(sample) - 1) // 2
+    typical = np.sort(np.sqrt(((sample - sample[row]) ** 2).mean(axis=1)))[half]
+    if np.sort(distances)[half] > 2.0 * typical * math.sqrt(gradients.shape[1]):
         row = sketched_medoid(gradients)
-        distances = kernels.distances_to(gradients, gradients[row])
+        distances = kernels.distances_to(gradients, gradients[row]).cpu().numpy()
     return row, distances
 
 

@@ -19,5 +19,5 @@ class CGE(Tolerates, SelectingAggregator):
 
     source = "ours: Gupta et al. 2021"
 
-    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n - f]
-        return kernels.norms(gradients).argsort(stable=True)[: len(gradients) - self.f]
+    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [n - f]
+        return kernels.norms(gradients).argsort(stable=True)[: len(gradients) - self.f].tolist()

@@ -19,5 +19,5 @@ class GeoMed(SelectingAggregator):
 
     source = "paper: Table 1"
 
-    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [1]
-        return kernels.squared_distances(gradients).sqrt().sum(dim=1).argmin()[None]
+    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [1]
+        return [int(kernels.squared_distances(gradients).sqrt().sum(dim=1).argmin())]

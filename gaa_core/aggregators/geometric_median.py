@@ -56,7 +56,9 @@ class GeometricMedian(WeightedAggregator):
 def _cancels(gram: Tensor, unit: float) -> bool:
     """Whether some distance is within a few roundings of the products that it is a difference of."""
     distances, scale = kernels.from_gram(gram)
-    return bool((distances < SAFETY * unit * scale).fill_diagonal_(False).any())
+    doubtful = distances < SAFETY * unit * scale
+    np.fill_diagonal(doubtful, False)
+    return bool(doubtful.any())
 
 
 def geometric_median_weights(gram: np.ndarray, tolerance: float) -> np.ndarray:  # [n, n] -> [n]

@@ -29,5 +29,5 @@ class Krum(Tolerates, SelectingAggregator):
     def needs(self) -> int:
         return 2 * self.f + 3
 
-    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [1]
-        return krum_scores(kernels.squared_distances(gradients), self.f).argmin()[None]
+    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [1]
+        return [int(krum_scores(kernels.squared_distances(gradients), self.f).argmin())]

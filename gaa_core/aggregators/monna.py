@@ -28,6 +28,6 @@ class MoNNA(Tolerates, SelectingAggregator):
     def needs(self) -> int:
         return max(2 * self.f + 1, self.pivot + 1)
 
-    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n - f]
+    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [n - f]
         distances = kernels.distances_to(gradients, gradients[self.pivot])
-        return distances.argsort(stable=True)[: len(gradients) - self.f]
+        return distances.argsort(stable=True)[: len(gradients) - self.f].tolist()

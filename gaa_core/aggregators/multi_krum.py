@@ -32,6 +32,6 @@ class MultiKrum(Tolerates, SelectingAggregator):
     def needs(self) -> int:
         return max(2 * self.f + 3, self.f + (self.select or 1))
 
-    def choose(self, gradients: Tensor) -> Tensor:  # [n, d] -> [select]
+    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [select]
         select = self.select or len(gradients) - self.f - 2
-        return krum_scores(kernels.squared_distances(gradients), self.f).argsort(stable=True)[:select]
+        return krum_scores(kernels.squared_distances(gradients), self.f).argsort(stable=True)[:select].tolist()

@@ -5,7 +5,7 @@ blocks and an n x n matrix beside its input. Every function leaves its arguments
 `finite_rows`, which says which ones are.
 """
 
-from gaa_core.kernels.blocks import column_blocks, finite_rows, share_columns
+from gaa_core.kernels.blocks import all_finite, column_blocks, finite_rows, share_columns
 from gaa_core.kernels.distances import (
     from_gram,
     gram,
@@ -19,6 +19,7 @@ from gaa_core.kernels.lengths import cosines, distances_to, norms, products
 from gaa_core.kernels.order import mean_around_median, median, trimmed_mean
 
 __all__ = [
+    "all_finite",
     "column_blocks",
     "cosines",
     "distances_to",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,9 @@ from torch import Tensor
 #: Numbers in one block of columns: 400 kB of float32 stay in the second-level cache.
 BLOCK = 100_000
 
+#: Up to so many numbers the columns are one block: calls cost more than the caches gain.
+DIRECT = 2**20
+
 #: The same on an accelerator, where a call costs more than the memory.
 BLOCK_ELSEWHERE = 2**25
 
@@ -18,16 +22,22 @@ BLOCK_ELSEWHERE = 2**25
 WORTH_THREADS = 2**21
 
 
+def all_finite(gradients: Tensor) -> bool:  # [n, d]
+    """Whether the sum of all numbers is finite, and so every number; False says little: finite sums can overflow."""
+    return math.isfinite(gradients.sum().item())
+
+
 def finite_rows(gradients: Tensor) -> Tensor:  # [n, d] -> bool [n]
     """Which rows hold neither NaN nor infinity.
 
-    One pass of row sums: a NaN or an infinity always reaches its row's sum. The sum of a finite row can overflow too,
-    so rows whose sum is not finite (rare) are checked number by number.
+    One pass, a sum, which a NaN or an infinity always reaches. Where it is not finite (rare) the rows are summed, and
+    those whose sum is not finite are checked number by number.
     """
-    finite = torch.isfinite(gradients.sum(dim=1))
-    if not finite.all():
-        for row in torch.nonzero(~finite).flatten().tolist():
-            finite[row] = torch.isfinite(gradients[row]).all()
+    finite = torch.ones(len(gradients), dtype=torch.bool, device=gradients.device)
+    if all_finite(gradients):
+        return finite
+    for row, total in enumerate(gradients.sum(dim=1).tolist()):
+        finite[row] = math.isfinite(total) or bool(gradients[row].isfinite().all())
     return finite
 
 
@@ -36,7 +46,7 @@ def column_blocks(gradients: Tensor, columns: slice | None = None, elements: int
     n, d = gradients.shape
     start, stop, _ = (columns or slice(None)).indices(d)
     elements = elements if gradients.device.type == "cpu" else BLOCK_ELSEWHERE
-    width = max(256, elements // n // 64 * 64)
+    width = d if gradients.numel() <= DIRECT else max(256, elements // n // 64 * 64)
     for left in range(start, stop, width):
         yield slice(left, min(left + width, stop))
 

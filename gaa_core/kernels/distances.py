@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from gaa_core.kernels.blocks import column_blocks, finite_rows, share_columns
+from gaa_core.kernels.blocks import DIRECT, column_blocks, finite_rows, share_columns
 from gaa_core.kernels.lengths import PRODUCT_BLOCK
 
 #: A squared distance is recomputed when it is less than this many roundings of the norms it came from.
@@ -24,11 +27,11 @@ SAMPLE = 256
 OFF_CENTRE = 10.0
 
 
-def sample_columns(gradients: Tensor) -> tuple[Tensor, Tensor]:
-    """Some columns in float64 [n, at most 256], and their medians."""
+def sample_columns(gradients: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Some columns in float64 [n, at most 256], and their lower medians."""
     stride = max(1, gradients.shape[1] // SAMPLE)
-    sample = gradients[:, ::stride][:, :SAMPLE].double().contiguous()  # torch's median errs on expanded tensors
-    return sample, sample.median(dim=0).values
+    sample = gradients[:, ::stride][:, :SAMPLE].cpu().numpy().astype(np.float64)
+    return sample, np.sort(sample, axis=0)[(len(sample) - 1) // 2]
 
 
 def probable_centre(gradients: Tensor) -> int:
@@ -37,14 +40,20 @@ def probable_centre(gradients: Tensor) -> int:
     A guess to centre on. Nothing but speed may depend on it: an attacker can put its deviation into other columns.
     """
     sample, middle = sample_columns(gradients)
-    return int((sample - middle).abs().sum(dim=1).argmin())
+    return int(np.abs(sample - middle).sum(axis=1).argmin())
 
 
 def product_centre(gradients: Tensor) -> int | None:
-    """None (the origin) where rows lie around it, so that centring would gain nothing; else a probable centre."""
+    """None (the origin) where rows lie around it, so that centring would gain nothing; else a probable centre.
+
+    None too for few numbers, where it costs less to repeat the products that cancel than to look first.
+    """
+    if gradients.numel() <= DIRECT:
+        return None
     sample, middle = sample_columns(gradients)
-    spread = (sample - middle).square().sum(dim=1).median()
-    return None if middle.square().sum() <= OFF_CENTRE * spread else probable_centre(gradients)
+    with np.errstate(over="ignore"):
+        spread = np.median(((sample - middle) ** 2).sum(axis=1))
+        return None if (middle**2).sum() <= OFF_CENTRE * spread else probable_centre(gradients)
 
 
 def gram(gradients: Tensor, centre: int | None = None, dtype: torch.dtype | None = None) -> tuple[Tensor, float]:
@@ -57,7 +66,7 @@ def gram(gradients: Tensor, centre: int | None = None, dtype: torch.dtype | None
     dtype = dtype or gradients.dtype
     if gradients.dtype == dtype == torch.float32:
         result = _accumulate_gram(gradients, centre, None, dtype)
-        if result.isfinite().all() and not _underflowed(result, gradients, centre):
+        if _in_range(result.diagonal().tolist(), gradients, centre):
             return result, torch.finfo(torch.float32).eps
     result = _accumulate_gram(gradients, centre, None, torch.float64)
     far = ~(result.diagonal() < FAR)
@@ -67,13 +76,13 @@ def gram(gradients: Tensor, centre: int | None = None, dtype: torch.dtype | None
     return result, torch.finfo(torch.float64).eps
 
 
-def _underflowed(result: Tensor, gradients: Tensor, centre: int | None) -> bool:
-    """Whether some row has a vanishing norm without being the centre itself."""
-    small = result.diagonal() < gradients.shape[1] * UNDERFLOW
-    if not small.any():
+def _in_range(squares: list[float], gradients: Tensor, centre: int | None) -> bool:
+    """Whether no squared norm [n] is infinite, and none vanishes but that of rows that equal the centre."""
+    if not all(map(math.isfinite, squares)):
         return False
+    small = [row for row, square in enumerate(squares) if square < gradients.shape[1] * UNDERFLOW]
     middle = gradients.new_zeros(()).expand(gradients.shape[1]) if centre is None else gradients[centre]
-    return not all(torch.equal(gradients[row], middle) for row in torch.nonzero(small).flatten().tolist())
+    return all(torch.equal(gradients[row], middle) for row in small)
 
 
 def squared_distances(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n, n]
@@ -86,45 +95,49 @@ def squared_distances(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n, n]
     distances, scale = from_gram(products)
     noise = unit * scale  # what rounding alone can make of a distance
     while True:
-        doubtful = (distances < SAFETY * noise).fill_diagonal_(False)
+        doubtful = distances < SAFETY * noise
+        np.fill_diagonal(doubtful, False)
         if not doubtful.any():
-            return distances
-        centre = int(doubtful.sum(dim=1).argmax())
-        doubtful[centre, centre] = True
-        rows = torch.nonzero(doubtful[centre]).flatten()
-        again, scale = from_gram(_accumulate_gram(gradients, centre, rows, torch.float64))
-        again_noise = torch.finfo(torch.float64).eps * scale
+            return torch.from_numpy(distances).to(gradients.device)
+        centre = int(doubtful.sum(axis=1).argmax())
+        rows = np.flatnonzero(doubtful[centre] | (np.arange(len(doubtful)) == centre))
+        again = _accumulate_gram(gradients, centre, torch.from_numpy(rows).to(gradients.device), torch.float64)
+        again, scale = from_gram(again)
+        again_noise = np.finfo(np.float64).eps * scale
         at_centre = rows == centre
         again_noise[at_centre, :] = again_noise[:, at_centre] = 0.0  # a norm about the centre itself cannot cancel
-        pairs = (rows[:, None], rows[None, :])
+        pairs = np.ix_(rows, rows)
         better = again_noise < noise[pairs]
-        distances[pairs] = torch.where(better, again, distances[pairs])
-        noise[pairs] = torch.where(better, again_noise, noise[pairs])
+        distances[pairs] = np.where(better, again, distances[pairs])
+        noise[pairs] = np.where(better, again_noise, noise[pairs])
 
 
-def from_gram(products: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances [n, n] and the sums of norms [n, n] that they are differences of."""
+def from_gram(products: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances [n, n] and the sums of norms [n, n] that they are differences of; at most FAR each."""
+    products = products.cpu().numpy()
     squares = products.diagonal()
-    scale = squares[:, None] + squares[None, :]
-    distances = (scale - 2.0 * products).clamp_(min=0.0).nan_to_num_(nan=FAR, posinf=FAR)
-    return distances.fill_diagonal_(0.0), scale.nan_to_num(nan=FAR, posinf=FAR)
+    with np.errstate(all="ignore"):
+        scale = squares[:, None] + squares
+        distances = np.maximum(scale - (products + products.T), 0.0)  # the halves of a product may differ by rounding
+    if not math.isfinite(scale.sum()):
+        distances, scale = (np.nan_to_num(part, nan=FAR, posinf=FAR) for part in (distances, scale))
+        np.fill_diagonal(distances, 0.0)
+    return distances, scale
 
 
 def _accumulate_gram(gradients: Tensor, centre: int | None, rows: Tensor | None, dtype: torch.dtype) -> Tensor:
     """<V_i - c, V_j - c> for all rows, or for some, block by block; block sums in `dtype`, their total in float64."""
-    n = len(gradients) if rows is None else len(rows)
+
+    def product(block: slice) -> Tensor:
+        part = (gradients[:, block] if rows is None else gradients[rows, block]).to(dtype)
+        if centre is not None:
+            part = part - gradients[centre, block].to(dtype)
+        return (part @ part.T).double()
 
     def work(columns: slice) -> Tensor:
-        total = torch.zeros(n, n, dtype=torch.float64, device=gradients.device)
-        for block in column_blocks(gradients, columns, PRODUCT_BLOCK):
-            part = (gradients[:, block] if rows is None else gradients[rows, block]).to(dtype)
-            if centre is not None:
-                part = part - gradients[centre, block].to(dtype)
-            total += part @ part.T
-        return total
+        return sum(map(product, column_blocks(gradients, columns, PRODUCT_BLOCK)))
 
-    total = sum(share_columns(gradients, work))
-    return total.tril() + total.tril(-1).T  # the two halves of a product may differ by rounding
+    return product(slice(None)) if gradients.numel() <= DIRECT else sum(share_columns(gradients, work))
 
 
 def pairwise_distances(submissions: Tensor) -> Tensor:  # [n, d] -> float32 [n, n]

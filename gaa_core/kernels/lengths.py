@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaa_core.kernels.blocks import column_blocks, share_columns
+from gaa_core.kernels.blocks import DIRECT, column_blocks, share_columns
 
-#: Columns whose squares are summed in the submissions' own dtype before the sum goes into float64.
-RUN = 1024
+#: Columns whose squares are summed in the submissions' own dtype before the sum goes into float64 (3e-7 is lost).
+RUN = 2**15
+
+#: A squared distance under this share of the norms that it came from has lost digits of float32.
+CANCELLED = 0.01
 
 #: Up to so many numbers squares are summed without a square root, so that whole numbers stay whole and ties are ties.
 LITTLE = 2**16
@@ -40,17 +43,29 @@ def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> 
             total += squares(torch.sub(part, point[block], out=scratch))
         return total
 
-    lengths = sum(share_columns(gradients, work)).sqrt()
+    direct = gradients.numel() <= DIRECT
+    lengths = (_squared_distances(gradients, point) if direct else sum(share_columns(gradients, work))).sqrt()
     for row in _doubtful(lengths, gradients.dtype):
         if not torch.equal(gradients[row], point):
             lengths[row] = _scaled_norm(gradients[row].double() - point.double())
     return lengths
 
 
+def _squared_distances(gradients: Tensor, point: Tensor) -> Tensor:
+    """From norms and inner products, which need no temporary; where these cancel, from differences."""
+    total = squares(gradients) + squares(point[None])
+    squared = total - 2.0 * (gradients @ point)
+    near = torch.nonzero(~(squared > CANCELLED * total)).flatten()
+    squared[near] = squares(gradients[near] - point)
+    return squared
+
+
 def squares(rows: Tensor) -> Tensor:  # [n, d] -> float64 [n]
     """Sums of squares of the rows; infinite where they overflow in the rows' own dtype."""
     if rows.numel() < LITTLE:
         return torch.linalg.vecdot(rows, rows).double()
+    if rows.shape[1] <= RUN:
+        return torch.linalg.vector_norm(rows, dim=1).double().square_()
     whole = rows.shape[1] // RUN * RUN
     runs = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (-1, RUN)), dim=2)  # [n, runs]
     return runs.double().square().sum(dim=1) + torch.linalg.vector_norm(rows[:, whole:], dim=1).double().square()
@@ -76,8 +91,7 @@ def cosines(gradients: Tensor, vector: Tensor) -> Tensor:  # [n, d], [d] -> floa
 def _doubtful(lengths: Tensor, dtype: torch.dtype) -> list[int]:
     """The rows whose norm cannot be trusted."""
     least, most = TRUSTED_NORMS[dtype]
-    trusted = (lengths > least) & (lengths < most)
-    return [] if trusted.all() else torch.nonzero(~trusted).flatten().tolist()
+    return [row for row, length in enumerate(lengths.tolist()) if not least < length < most]
 
 
 def _scaled_norm(values: Tensor) -> Tensor:
