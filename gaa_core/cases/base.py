@@ -65,6 +65,7 @@ class CaseData:
     other: Split | None = None  # samples of another stratum that came with the data; neither trained nor tested on
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", checks.names(self.classes))
         parts = {part: getattr(self, part) for part in ("train", "test", "other")}
         if parts["other"] is None:
             del parts["other"]

@@ -58,6 +58,17 @@ def inputs(values: Any) -> Tensor:
     return found if found.is_floating_point() else found.to(torch.int64)
 
 
+def names(classes: Any) -> tuple[str, ...]:
+    """The names of classes; None is none of them, as regression has."""
+    try:
+        found = tuple(map(str, () if classes is None else classes))
+    except TypeError:
+        found = ("", "")
+    if len(set(found)) < len(found):
+        raise GaaError(f"classes must be the names of the classes in their order, each once; found {classes!r}.")
+    return found
+
+
 def counts(inputs: Tensor, targets: Tensor) -> None:
     """Refuse inputs and targets of different counts."""
     if len(inputs) != len(targets):

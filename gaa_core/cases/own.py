@@ -58,6 +58,7 @@ def case(
     for what, value in (("loss", loss), ("metric", metric), ("shift", shift)):
         if isinstance(value, type) or not (value is None or callable(value)):
             raise GaaError(f"{what} must be a function or an instance that can be called; found {value!r}.")
+    classes = None if classes is None else checks.names(classes)
     parts = {"train": train, "test": test, **({} if similar is None else {"similar": similar})}
     pairs = {part: pair(samples, part, target) for part, samples in parts.items()}
     build = _factory(model)

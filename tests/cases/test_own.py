@@ -181,6 +181,7 @@ def test_whole_numbers_stay_whole_for_an_embedding_alone():
             {"loss": lambda out, y: ((out - y) ** 2).mean(), "train": (INPUTS[:2], LABELS[:2])},
             "loss of case 'mine' fails",
         ),
+        ({"classes": 3}, "classes must be the names of the classes"),
         ({"stepz": 3}, "Unknown option of case 'stepz'. Did you mean 'steps'"),
         ({"steps": 2.5}, "steps must be a whole number of at least 1; found 2.5"),
     ],
@@ -211,6 +212,10 @@ def test_the_constructors_convert_what_is_clear(targets):
         (lambda: raw(Split(INPUTS, LABELS + 0.5)), "whole class numbers; found 0.5"),
         (lambda: raw(Split(INPUTS[:50], LABELS)), "found 50 inputs and 60 targets"),
         (lambda: raw(Split(INPUTS, LABELS * 0), classes=("a",)), "at least two classes"),
+        (
+            lambda: raw(Split(INPUTS, LABELS), classes=3),
+            "classes must be the names of the classes in their order, each once; found 3",
+        ),
         (lambda: raw(None), "needs a Split as `train`; found NoneType"),
         (lambda: raw(Split(INPUTS, NUMBERS), column, classes=()), "has numbers as targets: give it a loss such as"),
         (
