@@ -152,6 +152,20 @@ def test_command_plays_and_says_where_it_is(capsys, played, tmp_path):
     assert len(pd.read_csv(tmp_path / "league.csv")) == 24
 
 
+def test_command_takes_rule_attack_and_case_from_a_file(capsys, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import dataclasses\nfrom gaa_core.aggregators import Krum\nfrom gaa_core.cases import CMS\n"
+        "class Mine(Krum):\n    pass\n"
+        "def push(own, honest, generator):\n    return own + 1.0\n"
+        "case = dataclasses.replace(CMS, name='mine', settings=dataclasses.replace(CMS.settings, steps=3, n=10))\n"
+    )
+    words = ["--profile", "smoke", "--rules", f"{own}:Mine", "--attacks", f"{own}:push", "--cases", f"{own}:case"]
+    assert main(["league", *words, "--jobs", "1", "--results", str(tmp_path), "--figures", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "league.csv")
+    assert set(table["rule"]) == {"Mine"} and set(table["attack_name"]) == {"push"} and set(table["case"]) == {"mine"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

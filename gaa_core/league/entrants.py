@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from gaa_core import aggregators, studies
+from gaa_core import aggregators, registry, studies
 from gaa_core.aggregators import Aggregator, LearningAggregator, PreAggregator
 from gaa_core.errors import GaaError, TooFewWorkers, UnknownName
 from gaa_core.options import label
@@ -98,7 +98,7 @@ RIVALS = (
 def entrants(rules: Iterable[str | Callable] | Mapping[str, Callable] = ()) -> list[Entrant]:
     """Entrants of these names, rules or named rules; every registered one without any. Raises UnknownName.
 
-    A rule of one's own is an Aggregator or a plain function from [n, d] to [d].
+    A rule of one's own is an Aggregator or a plain function from [n, d] to [d]; "my.py:Half" takes it from a file.
     """
     known = _registered()
     if not rules:
@@ -107,7 +107,13 @@ def entrants(rules: Iterable[str | Callable] | Mapping[str, Callable] = ()) -> l
         return [Entrant(name, lambda f, n, rule=rule: rule) for name, rule in rules.items()]
     found = []
     for each in rules:
-        if isinstance(each, str):
+        if isinstance(each, str) and ":" in each:
+            own = registry.lookup("rule", each, {})
+            make = _told(own) if isinstance(own, type) else lambda f, n, rule=own: rule
+            if make is None:
+                raise GaaError(f"{each} cannot be made by the league: it needs more than f.")
+            found.append(Entrant(each.rpartition(":")[2], make))
+        elif isinstance(each, str):
             if each not in known:
                 raise UnknownName("rule of the league", each, known)
             found.append(known[each])

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from gaa_core import attacks as a
+from gaa_core import registry, studies
 from gaa_core import roles as schedules
-from gaa_core import studies
 from gaa_core.attacks.base import Attack
 from gaa_core.attacks.sampled import sample
 from gaa_core.cases import CIFAR10, CMS, MNIST, CaseStudy, Yelp
@@ -76,10 +76,12 @@ SETTINGS = {
 
 
 def setting(case: str | CaseStudy) -> Setting:
-    """The setting of a case by its name; a case of one's own is trained as it says itself."""
+    """The setting of a case by name or "my.py:case"; a case of one's own is trained as it says itself."""
     if isinstance(case, CaseStudy):
         own = case.settings
         return SETTINGS.get(case.name, Setting(case, own.steps, own.lr, own.batch_size))
+    if ":" in case:
+        return setting(registry.lookup("case", case, {}))
     if case not in SETTINGS:
         raise UnknownName("case of the league", case, SETTINGS)
     return SETTINGS[case]
@@ -155,10 +157,16 @@ def _attacks(wished: str | Sequence[str] | Mapping[str, Attack]) -> Mapping[str,
     if isinstance(wished, Mapping):
         return wished
     names = [wished] if isinstance(wished, str) else wished
-    for name in names:
-        if name not in NAMED:
+    found = {}
+    for name in names or NAMED:
+        if ":" in name:
+            own = registry.lookup("attack", name, {})
+            found[name.rpartition(":")[2]] = own() if isinstance(own, type) else own
+        elif name in NAMED:
+            found[name] = NAMED[name]
+        else:
             raise UnknownName("attack of the league", name, [*NAMED, "sampled:N"])
-    return {name: NAMED[name] for name in names or NAMED}
+    return found
 
 
 _THIN = (("static", 0.3), ("static", 0.7), ("randomized", 0.7))
