@@ -1,5 +1,8 @@
 """Guard gives any rule to a training loop of one's own, and leaves the model as it found it."""
 
+import importlib.util
+import json
+import re
 import subprocess
 import sys
 
@@ -254,45 +257,53 @@ def test_seven_of_ten_attackers_cost_little_in_a_loop_of_one_s_own(optimizer):
     assert attacked >= clean - 0.02  # 4,000 packaged digits; three benign workers in place of ten
 
 
-DISTRIBUTED = """
-import torch, torch.distributed as dist
+def in_notebook(repository, start: str) -> str:
+    """The code of the notebook on one's own loop between a line that begins so and the end of its block."""
+    cells = json.loads((repository / "notebooks/own_loop.ipynb").read_text(encoding="utf-8"))["cells"]
+    (text,) = [source for source in ("".join(cell["source"]) for cell in cells) if start in source]
+    return re.split(r'\n"""\n|\n```\n', text[text.index(start) + len(start) :])[0]
+
+
+def output(tmp_path, script: str, *launch: str) -> float:
+    """The last number that a script prints, which a process of its own runs."""
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    done = subprocess.run([sys.executable, *launch, str(path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return float(done.stdout.split()[-1])
+
+
+@pytest.mark.slow
+def test_rank_0_guards_a_torch_distributed_run(repository, tmp_path):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2")
+    script = in_notebook(repository, 'script = """\n')
+    assert output(tmp_path, script, *torchrun) > 0.85
+    unguarded = script.replace("guard(gathered)[0]", "sum(gathered) / n")
+    assert output(tmp_path, unguarded, *torchrun) < 0.85  # the two gradients all but cancel
+
+
+LIGHTNING = """
+import lightning, torch
 from torch.nn import functional
 from gaa_core import Guard
 from gaa_core.aggregators import FLTrust
-
-dist.init_process_group("gloo")
-rank, n = dist.get_rank(), dist.get_world_size()
+{module}
 torch.manual_seed(0)
+x = torch.randn(300, 5)
+y = (x @ torch.randn(5, 3)).argmax(1)
 model = torch.nn.Linear(5, 3)
-x = torch.randn(30, 5); y = x.argmax(1) % 3
-guard = Guard(FLTrust(), model, qv=(x[:9], y[:9])) if rank == 0 else None
-for step in range(40):
-    loss = functional.cross_entropy(model(x), y) * (-1 if rank == 1 else 1)
-    own = torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(loss, list(model.parameters()))])
-    rows = [torch.empty_like(own) for _ in range(n)] if rank == 0 else None
-    dist.gather(own, rows)
-    update = guard(rows)[0] if rank == 0 else own
-    dist.broadcast(update, 0)
-    theta = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
-    torch.nn.utils.vector_to_parameters(theta - update, model.parameters())
-if rank == 0:
-    print("final", functional.cross_entropy(model(x), y).item())
-dist.destroy_process_group()
+guarded = Guarded(model, Guard(FLTrust(), model, qv=(x[:9], y[:9])), n=3)
+own, guarded.guard = guarded.guard, lambda found: own([[-part for part in each] for each in found[:2]] + found[2:])
+loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=15)
+quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+lightning.Trainer(max_epochs=20, accelerator="cpu", **quiet).fit(guarded, loader)
+print((model(x).argmax(1) == y).float().mean().item())
 """
 
 
 @pytest.mark.slow
-def test_rank_0_guards_a_torch_distributed_run(tmp_path):
-    script = tmp_path / "loop.py"
-    script.write_text(DISTRIBUTED)
-    launch = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--local-addr=127.0.0.1",
-        "--nproc-per-node=2",
-        str(script),
-    ]
-    done = subprocess.run([sys.executable, *launch], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert float(done.stdout.split()[-1]) < 0.8  # log 3 is where it starts; the reversed half alone goes up
+def test_the_hook_for_lightning_trains(repository, tmp_path):
+    if importlib.util.find_spec("lightning") is None:
+        pytest.skip("Lightning is not installed: pip install lightning")
+    module = in_notebook(repository, "```python\n").replace("lr=1e-3", "lr=1e-2")
+    assert output(tmp_path, LIGHTNING.format(module=module)) > 0.6  # two of three are reversed: the mean ascends
