@@ -60,7 +60,7 @@ def test_a_worker_turns(benchmark, playground):
 
 
 def test_opening_a_long_trace(benchmark, folder):
-    """Some 2 s: 50 MB of distances."""
+    """About 1 s, 50 MB of distances included."""
     benchmark(lambda: TraceExplorer(folder))
 
 
