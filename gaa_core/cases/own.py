@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -63,15 +62,18 @@ def case(
     pairs = {part: pair(samples, part, target) for part, samples in parts.items()}
     build = _factory(model)
     data = _fitted(build, _data(pairs, loss, classes, title or name), loss, f"case '{name}'")
+    data = replace(data, fingerprint=_digest(data))
     return CaseStudy(
         name=name,
         title=title or name,
-        load=_Held(replace(data, fingerprint=_digest(data))),
+        load=lambda: data,
         model=build,
         settings=Settings(**settings),
-        similar=None if similar is None else _other,
+        similar=None if similar is None else lambda data: data.other,
         similar_title="" if similar is None else "samples of a similar domain",
-        shift=None if shift is None else functools.partial(_shifted, shift),
+        shift=None
+        if shift is None
+        else lambda _data, samples, _generator: Split(shift(samples.inputs), samples.targets),
         shift_title="" if shift is None else getattr(shift, "__name__", "shifted"),
         loss=loss,
         metric=metric or (accuracy if data.classes else r2),
@@ -86,36 +88,21 @@ def _data(pairs: dict[str, tuple], loss: Callable, classes: Sequence[str] | None
     return CaseData(splits["train"], splits["test"], names, source, "", other=splits.get("similar"))
 
 
-@dataclass(frozen=True, eq=False)
-class _Held:
-    """Loads data that is in memory already."""
-
-    data: CaseData
-
-    def __call__(self) -> CaseData:
-        return self.data
-
-
-def _other(data: CaseData) -> Split:
-    return data.other
-
-
-def _shifted(shift: Callable[[Tensor], Tensor], _data: CaseData, samples: Split, _generator: object) -> Split:
-    return Split(shift(samples.inputs), samples.targets)
-
-
 def _digest(data: CaseData) -> str:
     parts = []
     for split in (data.train, data.test, data.other):
         for tensor in () if split is None else (split.inputs, split.targets):
-            parts += [f"{tensor.dtype} {list(tensor.shape)}", tensor.cpu().contiguous().numpy().tobytes()]
+            parts += [
+                f"{tensor.dtype} {list(tensor.shape)}",
+                tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes(),
+            ]
     return fingerprint(*parts)
 
 
 def _factory(model: nn.Module | Callable[..., nn.Module]) -> Callable[[CaseData], nn.Module]:
     """The model as a function of the data. Whether a function takes the data is read from its signature."""
     if isinstance(model, nn.Module):
-        return functools.partial(_copied, model)
+        return lambda _data: copy.deepcopy(model)
     if not callable(model):
         raise GaaError(f"model must be a torch.nn.Module, or a function that makes one; found {model!r}.")
     try:
@@ -128,15 +115,7 @@ def _factory(model: nn.Module | Callable[..., nn.Module]) -> Callable[[CaseData]
         needed = []
     if len(needed) > 1:
         raise GaaError(f"model must be a function of nothing or of the data; found one of {len(needed)} arguments.")
-    return functools.partial(_made, model, bool(needed))
-
-
-def _copied(network: nn.Module, _data: CaseData) -> nn.Module:
-    return copy.deepcopy(network)
-
-
-def _made(model: Callable[..., nn.Module], takes_data: bool, data: CaseData) -> nn.Module:
-    return copy.deepcopy(model(data) if takes_data else model())  # a function may give the same network every time
+    return lambda data: copy.deepcopy(model(data) if needed else model())  # a function may give one network every time
 
 
 def _fitted(factory: Callable[[CaseData], nn.Module], data: CaseData, loss: Callable, who: str) -> CaseData:
