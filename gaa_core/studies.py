@@ -211,5 +211,6 @@ def findings(matrix: pd.DataFrame) -> str:
         claim = f"{row['claim']}, {report.CLAIMS.get(row['claim'], '')}, {row['agent']}"
         gap = report.widest(row, "; the widest gap is ")
         where = f" percentage points ({row['setting'].partition('; ')[2]})" if gap else ""
-        lines.append(f"- **{claim}**: holds in {row['holds']} of {row['settings']} settings{gap}{where}.\n")
+        open_ = f", undecided in {row['undecided']}" if row["undecided"] else ""
+        lines.append(f"- **{claim}**: holds in {row['holds']} of {row['settings']} settings{open_}{gap}{where}.\n")
     return "".join(lines)

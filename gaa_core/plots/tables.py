@@ -93,7 +93,7 @@ def heatmap(
     *,
     ax: Axes,
     title: str = "",
-    label: str = "percentage points below no attack",
+    label: str = "percentage\npoints lost",
     bar: bool = True,
 ) -> None:
     """Rules (or other rows) by settings: what is lost, written in every cell; "-" where nothing was run."""
