@@ -14,7 +14,7 @@ import gaa_core
 LAYERS = {
     layer: names.split()
     for layer, names in {
-        "command line": "__main__ reproduce gallery plan",
+        "command line": "__main__ commands reproduce gallery",
         "studies": "engines flower studies sweep league widgets distributed",
         "simulator": "conformance simulator guard options",
         "parts of a run": "engine server analysis report style plots",

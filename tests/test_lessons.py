@@ -13,7 +13,7 @@ import torch
 
 from gaa_core import aggregators, reproduce
 from gaa_core.attacks.base import Attack
-from gaa_core.plan import Notebook, notebook_parameters
+from gaa_core.reproduce.plan import Notebook, notebook_parameters
 
 TEACHING = Path(__file__).resolve().parents[1] / "notebooks" / "teaching"
 sys.path.append(str(TEACHING))

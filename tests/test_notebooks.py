@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gaa_core import files, reproduce
-from gaa_core.plan import notebook_parameters, read_plan
+from gaa_core.reproduce.plan import notebook_parameters, read_plan
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 ALL = sorted(path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)

@@ -14,7 +14,7 @@ import pytest
 
 from gaa_core import reproduce as machinery
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.plan import notebook_parameters, read_plan
+from gaa_core.reproduce.plan import notebook_parameters, read_plan
 
 # Writes one picture and one row of claims, both decided by the parameters, and counts how often it was run.
 GOOD = """\

@@ -22,7 +22,8 @@ from gaa_core.attacks import GradientReversion
 from gaa_core.cases import CMS, MNIST, CaseData, CaseStudy, Settings, Split
 from gaa_core.datasets.medicare import CHRONIC
 from gaa_core.errors import GaaError
-from gaa_core.sweep import SweepFailed, _compute, experiment, pending, sweep
+from gaa_core.sweep import SweepFailed, experiment, pending, sweep
+from gaa_core.sweep.workers import _compute
 
 SMALL = {"steps": 4, "batch_size": 8, "lr": 0.05}
 

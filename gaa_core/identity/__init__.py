@@ -11,25 +11,21 @@ from __future__ import annotations
 import abc
 import copyreg
 import dataclasses
-import dis
 import enum
 import functools
 import hashlib
-import importlib
-import importlib.util
-import platform
 import re
-import site
-import sys
-import sysconfig
 import types
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gaa_core.errors import GaaError
+from gaa_core.identity.code import Code, import_by_name, is_generated, is_library, of_library, read, version
+
+__all__ = ["identity", "is_library"]
 
 #: Members of a class that say where it stands or what Python noted about it, not what it does.
 _NOTES = re.compile(
@@ -44,6 +40,7 @@ _WRAPPERS = {
     functools.cached_property: "func",
     functools._lru_cache_wrapper: "__wrapped__",
 }
+_TOLD_BY_REPR = (types.MemberDescriptorType, types.GetSetDescriptorType, types.UnionType, types.GenericAlias)
 _ABSENT = object()
 
 
@@ -142,10 +139,8 @@ class _Walk:
             self.add([value.fget, value.fset, value.fdel], place)
         elif isinstance(value, torch.Generator):
             self.add(value.get_state(), place)
-        elif isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
-            self.token("slot", value.__name__)
-        elif isinstance(value, types.UnionType | types.GenericAlias) or type(value).__module__ == "typing":
-            self.token("type", repr(value))
+        elif isinstance(value, _TOLD_BY_REPR) or type(value).__module__ == "typing":
+            self.token("repr", repr(value))
         elif _starts_anew(value):
             self._refer(type(value), place)
             for each in dataclasses.fields(value):
@@ -163,7 +158,7 @@ class _Walk:
             what = f"{place[:80]} is or holds a {type(value).__name__}"
             raise GaaError(f"{what}, which has no lasting value to identify a run by.") from None
         if isinstance(kept, str):
-            self.token("global", getattr(value, "__module__", ""), kept, _version(str(value.__module__)))
+            self.token("global", getattr(value, "__module__", ""), kept, version(str(value.__module__)))
             return
         make, arguments, *rest = kept
         self.add(make, place)
@@ -174,8 +169,8 @@ class _Walk:
 
     def _refer(self, value, place: str) -> None:
         """A function or class: by name where it is a library's, else by a number and, later, its description."""
-        if _of_library(value):
-            self.token("library", value.__module__, value.__qualname__, _version(value.__module__))
+        if of_library(value):
+            self.token("library", value.__module__, value.__qualname__, version(value.__module__))
             return
         if id(value) not in self.numbers:
             self.numbers[id(value)] = len(self.numbers)
@@ -199,28 +194,29 @@ class _Walk:
                 self.token("field", each.name, each.init, each.kw_only, each.compare)
                 for part in (each.default, each.default_factory):
                     self.add("none" if part is dataclasses.MISSING else part, f"{cls.__name__}.{each.name}")
-            generated = {name for name, part in vars(cls).items() if _is_generated(part)}
+            generated = {name for name, part in vars(cls).items() if is_generated(part)}
         for name in sorted(name for name in vars(cls).keys() - generated if not _NOTES.fullmatch(name)):
             self.token(name)
             self.add(vars(cls)[name], f"{cls.__name__}.{name}")
 
     def _function(self, function: types.FunctionType, place: str) -> None:
-        code = _read(function.__code__)
+        code = read(function.__code__, identity)
         self.token(code.digest)
         self.add([function.__defaults__, function.__kwdefaults__, function.__dict__], place)
+        scope, package = function.__globals__, function.__globals__.get("__package__") or ""
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            self.token("held", name)
-            self._named(_content(cell), code.names, f"'{name}', held by {function.__name__},")
-        for name in sorted(code.globals):
-            if name in function.__globals__:
-                self.token("global", name)
-                self._named(function.__globals__[name], code.names, f"'{name}', used by {function.__name__},")
+            self._named(name, _found(lambda cell=cell: cell.cell_contents), code, f"held by {function.__name__},")
+        for name in sorted(code.globals & scope.keys()):
+            self._named(name, scope[name], code, f"used by {function.__name__},")
         for level, name in sorted(code.imports):
-            self.token("import", name)
-            package = function.__globals__.get("__package__") or ""
-            self._named(_imported(level, name, package), code.names, f"'{name}', imported by {function.__name__},")
+            get = functools.partial(import_by_name, "." * level + name, package)
+            self._named(name, _found(get), code, f"imported by {function.__name__},")
 
-    def _named(self, value: object, names: frozenset[str], place: str) -> None:
+    def _named(self, name: str, value: object, code: Code, place: str) -> None:
+        self.token("named", name)
+        self._reached(value, code.names, f"'{name}', {place}")
+
+    def _reached(self, value: object, names: frozenset[str], place: str) -> None:
         """A value that a function's code refers to; of a module only what the code names counts."""
         if isinstance(value, types.ModuleType):
             self._module(value, names, place)
@@ -231,7 +227,7 @@ class _Walk:
 
     def _module(self, module: types.ModuleType, names, place: str) -> None:
         if is_library(module.__name__):
-            self.token("module", module.__name__, _version(module.__name__))
+            self.token("module", module.__name__, version(module.__name__))
             return
         if id(module) in self.open:
             return
@@ -240,49 +236,15 @@ class _Walk:
             value = _ABSENT if name.startswith("__") else getattr(module, name, _ABSENT)
             if value is not _ABSENT:
                 self.token("member", name)
-                self._named(value, names, f"{module.__name__}.{name}")
+                self._reached(value, names, f"{module.__name__}.{name}")
         self.open.pop()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Code:
-    """What a code object says, and the names by which it reaches beyond itself."""
-
-    digest: str
-    names: frozenset[str]  # of globals, attributes and imports
-    globals: frozenset[str]
-    imports: frozenset[tuple[int, str]]  # (level, module)
-
-
-@functools.cache
-def _read(code: types.CodeType) -> _Code:
-    walk, steps = _Walk(), list(dis.get_instructions(code))
-    inner = [_read(part) for part in code.co_consts if isinstance(part, types.CodeType)]
-    walk.token(code.co_code, code.co_exceptiontable, code.co_flags, platform.python_version())
-    walk.token(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, *(each.digest for each in inner))
-    walk.add([code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars], code.co_name)
-    walk.add([part for part in code.co_consts if not isinstance(part, types.CodeType)], code.co_name)
-    loads = {step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    imports = {(steps[at - 2].argval, step.argval) for at, step in enumerate(steps) if step.opname == "IMPORT_NAME"}
-    return _Code(
-        walk.digest.hexdigest(),
-        frozenset(code.co_names).union(*(each.names for each in inner)),
-        frozenset(loads).union(*(each.globals for each in inner)),
-        frozenset(imports).union(*(each.imports for each in inner)),
-    )
-
-
-def _content(cell: types.CellType) -> object:
+def _found(get: Callable[[], object]) -> object:
+    """What there is: a cell may not be filled yet, an optional library not be installed."""
     try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return _ABSENT
-
-
-def _imported(level: int, name: str, package: str) -> object:
-    try:
-        return importlib.import_module(importlib.util.resolve_name("." * level + name, package) if level else name)
-    except Exception:  # an optional library that is not there
+        return get()
+    except Exception:
         return _ABSENT
 
 
@@ -290,42 +252,3 @@ def _starts_anew(value: object) -> bool:
     """Whether the fields that a constructor takes say everything: this package's dataclasses and rules with a reset."""
     learns = callable(getattr(value, "reset", None)) and callable(getattr(value, "observe", None))
     return dataclasses.is_dataclass(value) and (learns or type(value).__module__.startswith("gaa_core."))
-
-
-def _is_generated(member: object) -> bool:
-    """Methods that `dataclass` wrote; the fields say the same."""
-    function = getattr(member, "__wrapped__", member)
-    return isinstance(function, types.FunctionType) and function.__code__.co_filename == "<string>"
-
-
-def _of_library(value) -> bool:
-    """Whether a function or class is what its library calls by this name; what a library made on the way is not."""
-    module = getattr(value, "__module__", None)
-    if not isinstance(module, str) or not is_library(module):
-        return False
-    found = sys.modules.get(module)
-    for name in value.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is value
-
-
-@functools.cache
-def is_library(module: str) -> bool:
-    """Whether a module, by name, is Python's or an installed package's; this package's own modules are not."""
-    top = module.partition(".")[0]
-    if top in ("gaa_core", "__main__", "__mp_main__"):
-        return False
-    if top in sys.stdlib_module_names:
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None) or getattr(sys.modules.get(top), "__file__", None)
-    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    return file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
-
-
-@functools.cache
-def _version(module: str) -> str:
-    """The version of a library, and the digest of the file that this part of it stands in."""
-    top, file = sys.modules.get(module.partition(".")[0]), getattr(sys.modules.get(module), "__file__", None) or ""
-    content = Path(file).read_bytes() if file.endswith(".py") and Path(file).is_file() else b""
-    version = getattr(top, "__version__", platform.python_version())
-    return f"{version} {hashlib.sha256(content).hexdigest()}"

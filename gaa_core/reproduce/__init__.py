@@ -1,0 +1,214 @@
+"""Run the notebooks of notebooks/figures.yml, and build the figures, the claims table and the gallery.
+
+Running again is resuming: a notebook whose file, parameters, code, data and versions are as they were, and whose
+figures are still there unchanged, is not run again. One that was killed left no record, so it is run again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gaa_core import gallery, report
+from gaa_core.errors import GaaError, UnknownName
+from gaa_core.files import write_json
+from gaa_core.reproduce.plan import PROFILES, Notebook, choose, read_plan
+from gaa_core.reproduce.progress import Bar
+from gaa_core.reproduce.records import (
+    MANIFEST,
+    UNKNOWN_MINUTES,
+    Folders,
+    Outcome,
+    digest,
+    expected_files,
+    figure_times,
+    file_digest,
+    is_fresh,
+    record_path,
+    told_minutes,
+    write_manifest,
+    written_files,
+)
+
+#: Set while notebooks run as a batch (see `sweep.track`); named here as well, since the sweep would import torch.
+BATCH = "GAA_BATCH"
+
+
+def project_root() -> Path:
+    """The clone, or a folder with copied notebooks: the current folder, else the one this package is in."""
+    for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if (folder / "notebooks" / "figures.yml").is_file():
+            return folder
+    raise GaaError("notebooks/figures.yml was not found: run this in a clone, or first run 'notebooks DIR'.")
+
+
+def notebooks_folder() -> Path:
+    """The notebooks of the clone, else those that were installed with the package."""
+    package = Path(__file__).resolve().parents[1]
+    found = next((each for each in (package.parent / "notebooks", package / "notebooks") if each.is_dir()), None)
+    if found is None:
+        raise GaaError("This installation has no notebooks: clone the repository.")
+    return found
+
+
+def reproduce(
+    profile: str = "quick",
+    *,
+    only: list[str] | None = None,
+    jobs: int | None = None,
+    seeds: int | None = None,
+    figures: Path | None = None,
+    results: Path | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[Outcome]:
+    """Bring the figures of a profile up to date; one Outcome a notebook. `force` runs what is up to date as well."""
+    if profile not in PROFILES:
+        raise UnknownName("profile", profile, PROFILES)
+    root = project_root()
+    results = (results or root / "results").resolve()
+    target = (figures or root / "figures" / profile).resolve()
+    folders = Folders(root / "notebooks", target, results / "notebooks" / profile, results)
+    plan = choose(read_plan(folders.notebooks), only or [])
+    if not plan:
+        raise GaaError("notebooks/figures.yml lists no notebook: there is nothing to reproduce.")
+    always = {"profile": profile, "figures_dir": os.path.relpath(folders.figures, folders.notebooks)}
+    wished = {"results_dir": os.path.relpath(folders.experiments, folders.notebooks), "jobs": jobs, "seeds": seeds}
+    chosen = [(item, item.resolve(profile, always, wished)) for item in plan]
+    _check_own(target)
+    for source in ("GAA_DATA", "GAA_CACHE"):  # a relative path would mean another folder in the kernel
+        if os.environ.get(source):
+            os.environ[source] = str(Path(os.environ[source]).expanduser().resolve())
+    due = [item.name for item, parameters in chosen if force or not is_fresh(item, digest(item, parameters), folders)]
+    minutes = {item.name: told_minutes(item, folders, root / "figures" / profile) for item, _ in chosen}
+    if dry_run:
+        return _preview(chosen, due, minutes, say)
+    os.environ[BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
+    if not (target / MANIFEST).is_file():  # from now on the folder is ours, even if this is interrupted
+        write_json(target / MANIFEST, {"profile": profile, "notebooks": {}})
+    with _alone(folders.results), Bar({name: minutes[name] for name in due}, say) as bar:
+        return [_one(item, parameters, folders, item.name in due, bar) for item, parameters in chosen]
+
+
+def _preview(chosen: list[tuple], due: list[str], minutes: dict[str, float], say: Callable) -> list[Outcome]:
+    for item, parameters in chosen:
+        took = f"{minutes[item.name]:.1f} min in its last run" if minutes[item.name] != UNKNOWN_MINUTES else "no record"
+        say(f"{item.name}: " + (f"would run ({took}) with {parameters}" if item.name in due else "is up to date"))
+    say(f"All that is due: about {sum(minutes[name] for name in due):.0f} min.")
+    return [Outcome(item.name, "due" if item.name in due else "reused") for item, _ in chosen]
+
+
+def _one(item: Notebook, parameters: dict, folders: Folders, due: bool, bar: Bar) -> Outcome:
+    """Bring one notebook up to date, and all that is made of it."""
+    before = figure_times(item, folders)
+    bar.begin(item.name)
+    outcome = _run(item, parameters, folders) if due else Outcome(item.name, "reused")
+    bar.end(item.name, f"{item.name}: {outcome}")
+    written = [path for path, at in figure_times(item, folders).items() if before.get(path) != at]
+    if written and not bar.shown:
+        bar.shown = True
+        bar.say(f"The first figure: {written[0]}")
+    write_manifest(folders, parameters["profile"], item, parameters, outcome)
+    gallery.draw_claims(report.write_claims(folders.figures), folders.figures)
+    gallery.gallery(folders.figures)
+    if folders.figures == project_root() / "figures" / "paper":  # the entry page is tracked with these figures
+        gallery.entry(folders.figures.parent)
+    return outcome
+
+
+def _check_own(folder: Path) -> None:
+    """Refuse a folder for figures that holds files of somebody else: pages and tables would be overwritten."""
+    if not folder.exists() or (folder / MANIFEST).is_file():
+        return
+    if not folder.is_dir():
+        raise GaaError(f"{folder} is a file: figures need a folder.")
+    strangers = sorted(path.name for path in folder.rglob("*") if path.is_file())
+    if strangers:
+        raise GaaError(f"{folder} holds '{strangers[0]}' and no {MANIFEST} of ours: name a new folder for the figures.")
+
+
+def _run(item: Notebook, parameters: dict, folders: Folders) -> Outcome:
+    """Run one notebook. A failure is an Outcome, so that the others get their turn."""
+    record, claims = record_path(item, folders), folders.figures / "claims" / f"{item.label}.json"
+    record.unlink(missing_ok=True)
+    claims.unlink(missing_ok=True)  # numbers of an earlier configuration must not stand beside a failure
+    wanted, before, start = digest(item, parameters), figure_times(item, folders), time.monotonic()
+    message = execute(item, parameters, folders)
+    minutes = (time.monotonic() - start) / 60
+    if message:
+        return Outcome(item.name, "failed", minutes, message)
+    for stale in [path for path, written in figure_times(item, folders).items() if before.get(path) == written]:
+        for suffix in (".png", ".pdf", ".json"):
+            stale.with_suffix(suffix).unlink(missing_ok=True)
+    missing = [name for name in expected_files(item) if not (folders.figures / name).is_file()]
+    if missing:
+        return Outcome(item.name, "failed", minutes, f"it did not write {', '.join(missing)} to {folders.figures}")
+    gallery.readable_notebook(folders.results / f"{item.name}.ipynb", folders.figures / "notebooks", item.title)
+    outputs = {name: file_digest(folders.figures / name) for name in written_files(item, folders)}
+    write_json(record, {"digest": wanted, "outputs": outputs, "minutes": round(minutes, 2)})
+    return Outcome(item.name, "done", minutes)
+
+
+def execute(item: Notebook, parameters: dict, folders: Folders) -> str:
+    """Run a notebook by papermill into `<results>/<name>.ipynb`; why it failed, or "" when it did not.
+
+    Until it ends it is called `<name>.pending.ipynb`, and after a failure `<name>.failed.ipynb`, with the traceback.
+    """
+    import papermill  # slow to import
+    from traitlets.config import Config
+
+    done, pending, failed = (folders.results / f"{item.name}{suffix}.ipynb" for suffix in ("", ".pending", ".failed"))
+    done.parent.mkdir(parents=True, exist_ok=True)
+    failed.unlink(missing_ok=True)
+    # Sockets as files in a folder of our own: the port that papermill picks may be taken before its kernel has it.
+    sockets = tempfile.mkdtemp(prefix="gaa-")
+    try:
+        papermill.execute_notebook(
+            item.path,
+            pending,
+            parameters,
+            kernel_name="python3",  # this Python, whatever kernel the notebook was last saved with
+            cwd=item.path.parent,
+            progress_bar=False,
+            start_timeout=180,  # a cold disk and busy cores
+            config=Config({"KernelManager": {"transport": "ipc", "connection_file": f"{sockets}/kernel.json"}}),
+            timeout=None if item.cell_minutes is None else round(60 * item.cell_minutes),
+        )
+    except Exception as error:  # a cell that raised or timed out, a kernel that died: all the same here
+        if pending.exists():
+            pending.replace(failed)
+        return f"{_reason(error)} (see {failed})"
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)  # made above
+    pending.replace(done)
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    if hasattr(error, "ename"):  # papermill's and nbclient's errors of a cell
+        return f"{error.ename}: {error.evalue}"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Refuse to run twice at once on the same folder. The lock ends with its process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GaaError(f"Another reproduce is at work in {folder}: wait for it, or name other --results.") from None
+        yield
