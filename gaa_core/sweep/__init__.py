@@ -171,8 +171,8 @@ def sweep(
                 trace.save(results / key)
     table = pd.DataFrame([_row(key, each, results, errors) for key, each in keyed])
     if errors and strict:
-        details = "\n".join(f"  {key}: {text.splitlines()[-1]}" for key, text in sorted(errors.items()))
-        raise SweepFailed(f"{len(errors)} of {len(keyed)} runs failed, the others are done:\n{details}")
+        details = "; ".join(f"{key}: {text.splitlines()[-1]}" for key, text in sorted(errors.items()))
+        raise SweepFailed(f"{len(errors)} of {len(keyed)} runs failed, the others are done: {details}")
     return Sweep(table, results)
 
 
