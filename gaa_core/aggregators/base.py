@@ -193,8 +193,10 @@ class SelectingAggregator(WeightedAggregator):
 
     def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
         chosen = self.choose(gradients)
-        weights = gradients.new_zeros(len(gradients))
-        weights[chosen if len(chosen) > 1 else chosen[0]] = 1.0 / len(chosen)
+        shares = [0.0] * len(gradients)  # a list first: writing into a tensor costs more than a small rule
+        for worker in chosen:
+            shares[worker] = 1.0 / len(chosen)
+        weights = torch.tensor(shares, dtype=gradients.dtype, device=gradients.device)
         return gradients[chosen[0]].clone() if len(chosen) == 1 else weights @ gradients, weights
 
 

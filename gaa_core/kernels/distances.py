@@ -81,7 +81,9 @@ def _in_range(squares: list[float], gradients: Tensor, centre: int | None) -> bo
     if not all(map(math.isfinite, squares)):
         return False
     small = [row for row, square in enumerate(squares) if square < gradients.shape[1] * UNDERFLOW]
-    middle = gradients.new_zeros(()).expand(gradients.shape[1]) if centre is None else gradients[centre]
+    if not small:
+        return True
+    middle = torch.zeros_like(gradients[0]) if centre is None else gradients[centre]
     return all(torch.equal(gradients[row], middle) for row in small)
 
 

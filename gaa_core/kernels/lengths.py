@@ -10,9 +10,6 @@ from gaa_core.kernels.blocks import DIRECT, column_blocks, share_columns
 #: Columns whose squares are summed in the submissions' own dtype before the sum goes into float64 (3e-7 is lost).
 RUN = 2**15
 
-#: A squared distance under this share of the norms that it came from has lost digits of float32.
-CANCELLED = 0.01
-
 #: Up to so many numbers squares are summed without a square root, so that whole numbers stay whole and ties are ties.
 LITTLE = 2**16
 
@@ -44,20 +41,11 @@ def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> 
         return total
 
     direct = gradients.numel() <= DIRECT
-    lengths = (_squared_distances(gradients, point) if direct else sum(share_columns(gradients, work))).sqrt()
+    lengths = (squares(gradients - point) if direct else sum(share_columns(gradients, work))).sqrt()
     for row in _doubtful(lengths, gradients.dtype):
         if not torch.equal(gradients[row], point):
             lengths[row] = _scaled_norm(gradients[row].double() - point.double())
     return lengths
-
-
-def _squared_distances(gradients: Tensor, point: Tensor) -> Tensor:
-    """From norms and inner products, which need no temporary; where these cancel, from differences."""
-    total = squares(gradients) + squares(point[None])
-    squared = total - 2.0 * (gradients @ point)
-    near = torch.nonzero(~(squared > CANCELLED * total)).flatten()
-    squared[near] = squares(gradients[near] - point)
-    return squared
 
 
 def squares(rows: Tensor) -> Tensor:  # [n, d] -> float64 [n]
