@@ -1,7 +1,5 @@
 """What the rules that use the quasi-validation set have in common."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass, field
 

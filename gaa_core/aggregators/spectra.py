@@ -1,7 +1,5 @@
 """Principal directions of submissions, from their Gram matrix: n x n work whatever d is."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Blend: a mixture of all that attackers know, with a schedule of its own; made to be searched over."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

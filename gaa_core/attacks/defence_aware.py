@@ -1,7 +1,5 @@
 """An attacker who knows that the server looks at the quasi-validation gradient, and shows it what it wants to see."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from gaa_core.attacks.base import Attack, truth

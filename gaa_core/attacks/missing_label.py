@@ -1,7 +1,5 @@
 """The missing-label attack: please the quasi-validation set, and unlearn what it does not ask about."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

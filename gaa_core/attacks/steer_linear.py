@@ -1,7 +1,5 @@
 """Proposition 1 of the paper, as an attack: one worker decides what a fixed linear rule returns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -5,36 +5,21 @@ blocks and an n x n matrix beside its input. Every function leaves its arguments
 `finite_rows`, which says which ones are.
 """
 
-from gaa_core.kernels.blocks import all_finite, column_blocks, finite_rows, share_columns
-from gaa_core.kernels.distances import (
-    from_gram,
-    gram,
-    pairwise_distances,
-    probable_centre,
-    product_centre,
-    sample_columns,
-    squared_distances,
-)
-from gaa_core.kernels.lengths import cosines, distances_to, norms, products
-from gaa_core.kernels.order import mean_around_median, median, trimmed_mean
-
-__all__ = [
-    "all_finite",
-    "column_blocks",
-    "cosines",
-    "distances_to",
-    "finite_rows",
-    "from_gram",
-    "gram",
-    "mean_around_median",
-    "median",
-    "norms",
-    "pairwise_distances",
-    "probable_centre",
-    "product_centre",
-    "products",
-    "sample_columns",
-    "share_columns",
-    "squared_distances",
-    "trimmed_mean",
-]
+from gaa_core.kernels.blocks import all_finite as all_finite
+from gaa_core.kernels.blocks import column_blocks as column_blocks
+from gaa_core.kernels.blocks import finite_rows as finite_rows
+from gaa_core.kernels.blocks import share_columns as share_columns
+from gaa_core.kernels.distances import from_gram as from_gram
+from gaa_core.kernels.distances import gram as gram
+from gaa_core.kernels.distances import pairwise_distances as pairwise_distances
+from gaa_core.kernels.distances import probable_centre as probable_centre
+from gaa_core.kernels.distances import product_centre as product_centre
+from gaa_core.kernels.distances import sample_columns as sample_columns
+from gaa_core.kernels.distances import squared_distances as squared_distances
+from gaa_core.kernels.lengths import cosines as cosines
+from gaa_core.kernels.lengths import distances_to as distances_to
+from gaa_core.kernels.lengths import norms as norms
+from gaa_core.kernels.lengths import products as products
+from gaa_core.kernels.order import mean_around_median as mean_around_median
+from gaa_core.kernels.order import median as median
+from gaa_core.kernels.order import trimmed_mean as trimmed_mean

@@ -1,7 +1,5 @@
 """The finite mask, and how the columns of submissions are cut into blocks and shared among threads."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Gram matrices and squared distances of submissions, exact where plain float32 cancels or overflows."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Norms, distances from a point, inner products and cosines of submissions, summed in float64."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Few workers: a sorting network, whose comparators are torch.minimum and torch.ma
 columns, cut down to what the statistic needs. Many workers: every column sorted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
