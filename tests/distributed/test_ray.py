@@ -138,11 +138,6 @@ def test_a_missing_worker_is_what_a_non_finite_one_is(engine, rule):
     assert (trace.steps["missing"] == 1).all()
 
 
-def test_a_first_answer_for_an_earlier_step_is_late(engine):
-    trace = run(MNIST, Mean(), engine=engine(Fault("stale", worker=2, steps=(0,))), **{**SMALL, "steps": 2})
-    assert reasons(trace, 2)[0] == "late"
-
-
 def test_an_oversized_answer_never_reaches_the_server(engine):
     faults = Fault("huge", 0, steps=(1,)), Fault("smuggle", 1, steps=(1,))  # 10 MB each in place of 0.1
     run(MNIST, Mean(), engine=engine(*faults), **{**SMALL, "steps": 1})
