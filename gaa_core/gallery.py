@@ -92,18 +92,22 @@ def draw_claims(table: pd.DataFrame, figures: Path) -> None:
     matrix = matrix[matrix["agent"] != report.NO_AGENT]
     if matrix.empty:
         return
-    from gaa_core import plots  # slow to import
+    import matplotlib.pyplot as plt  # slow to import, as plots is
 
+    from gaa_core import plots
+
+    figure = plots.claims_matrix(matrix, report.CLAIMS)
     plots.save(
-        plots.claims_matrix(matrix, report.CLAIMS),
+        figure,
         "claims_matrix",
         folder=figures,
         caption="Claims by agents, a panel per case: the widest gap to no attack in percentage points, and in how many "
         "of the judged settings the claim holds. Bold: in all.",
         alt="Matrix of claims by agents, with the widest gap and the number of settings that hold in each cell.",
-        data_source="; ".join(dict.fromkeys(table["data_source"].dropna())),
+        data_source="; ".join(filter(None, dict.fromkeys(table["data_source"]))),
         claim=list(dict.fromkeys(matrix["claim"])),
     )
+    plt.close(figure)
 
 
 def trace_page(trace: Trace, path: str | Path) -> Path:

@@ -263,3 +263,12 @@ def test_the_size_of_a_picture_is_told_where_it_can_be_read(tmp_path):
     assert gallery._size(picture) == ' width="640" height="480"'
     picture.write_bytes(b"\x89PNG\r\n\x1a\n")
     assert gallery._size(picture) == ""
+
+
+def test_the_matrix_is_drawn_once_an_agent_was_judged(judged, tmp_path):
+    gallery.draw_claims(judged[judged["claim"] == "C9"], tmp_path)
+    assert not list(tmp_path.glob("*.png"))
+    gallery.draw_claims(judged, tmp_path)
+    described = files.read_json(tmp_path / "claims_matrix.json")
+    assert described["claims"] == ["C2"] and described["data_source"] == "toy"
+    assert (tmp_path / "claims_matrix.png").is_file()
