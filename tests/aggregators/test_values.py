@@ -1,4 +1,4 @@
-"""Every rule's answer on a few rows that can be checked by hand: three honest rows, a liar, a tie."""
+"""Every rule's answer on a few rows that can be checked by hand: three benign rows, a Byzantine one, a tie."""
 
 from __future__ import annotations
 
