@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gaa_core
 from gaa_core import aggregators, roles
@@ -170,6 +174,22 @@ def test_a_registered_rule_has_a_name():
         del aggregators.REGISTRY["half"]
     with pytest.raises(GaaError, match="register takes"):
         gaa_core.register(3)
+
+
+WORDS = st.text(max_size=8) | st.sampled_from(
+    ["f=1", "f=", "=1", "f=[", "f=None", "--", "-x", "--seed=1e9", "a:b", "x.py:y", "\0"]
+)
+
+
+@given(
+    st.sampled_from(["rule", "attack", "roles"]), st.sampled_from(["krum", "sign_flip", "static", ""]), st.lists(WORDS)
+)
+@settings(max_examples=60)
+def test_any_words_give_a_run_or_one_sentence(option, name, words):
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        code = main(["run", "cms", "--steps", "1", "--batch-size", "2", "--rule", "mean", f"--{option}", name, *words])
+    assert code == 0 or (code == 2 and len(told.getvalue().splitlines()) == 1), told.getvalue()
 
 
 def test_save_refuses_a_folder_of_somebody_else_before_training(capsys, tmp_path):
