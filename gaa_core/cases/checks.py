@@ -109,7 +109,7 @@ def targets(values: Tensor, classes: int, part: str) -> Tensor:
 
 def is_one_hot(values: Tensor) -> bool:
     """Whether every row [m, classes] has a single 1 and zeros else."""
-    return bool(((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all())
+    return values.numel() > 0 and bool(((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all())
 
 
 def finite(values: Tensor, what: str) -> None:

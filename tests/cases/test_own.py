@@ -158,6 +158,7 @@ def test_whole_numbers_stay_whole_for_an_embedding_alone():
         ({"test": (INPUTS[:, :7], LABELS)}, r"inputs must have one shape; found samples of \[8\] and of \[7\]"),
         ({"train": (INPUTS.index_fill(1, torch.tensor(3), torch.nan), LABELS)}, "60 of 60 rows of column 3"),
         ({"train": (np.ma.masked_less(INPUTS.numpy(), -1), LABELS)}, "found NaN or infinity"),
+        ({"train": (INPUTS[:0], torch.zeros(0, 0))}, r"classes \[m\] or one-hot rows"),
         ({"train": (INPUTS, NUMBERS)}, "no classes but numbers: pass loss="),
         ({"train": (INPUTS, torch.zeros(60))}, "at least two classes; found one"),
         ({"train": (INPUTS, torch.stack([LABELS, LABELS], 1))}, r"classes \[m\] or one-hot rows"),
