@@ -27,20 +27,9 @@ VERDICTS = ("holds", "fails", "undecided", "not run")
 AGENTS = {"GAA": "GAA", "GAA, bounded": "bounded", "GAAPlus": "GAAPlus"}
 
 #: The claims of the paper in few words, for pictures.
-CLAIMS = {
-    "C1": "one attacker",
-    "C2": "minority",
-    "C3": "majority",
-    "C4": "ratio varies",
-    "C5": "pretense",
-    "C6": "few QV samples",
-    "C7": "time per step",
-    "C8": "adaptive attacks",
-    "C9": "detection",
-    "C10": "behaviour",
-    "C11": "growth",
-    "C12": "league",
-}
+_WORDS = "one attacker, minority, majority, ratio varies, pretense, few QV samples, time per step, adaptive attacks"
+_WORDS += ", detection, behaviour, growth, league"
+CLAIMS = {f"C{number}": words for number, words in enumerate(_WORDS.split(", "), start=1)}
 
 #: A setting with this word is shown and not judged: larger scales, other faults, roles beyond the threat model.
 STRESS = "stress"
