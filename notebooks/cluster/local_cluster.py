@@ -45,8 +45,12 @@ class LocalCluster:
         os.environ.update(token)
         ray._raylet.Config.initialize("")  # Ray reads the mode once, at its import, which may have been before
         self._cluster, self.nodes = Cluster(), []
-        for number in range(self.count):
-            self.nodes.append(self._add(number))
+        try:
+            for number in range(self.count):
+                self.nodes.append(self._add(number))
+        except BaseException:
+            self.close()
+            raise
         self.address = self._cluster.address
         return self
 
