@@ -19,7 +19,7 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -136,6 +136,7 @@ def _of_list(rule) -> Callable[[Tensor], Tensor]:
     return lambda rows: rule.aggregate(list(rows))
 
 
+@cache
 def load(module: str) -> types.ModuleType | None:
     """A library's rules with all their files, without its other parts; None where it is not installed."""
     top = module.split(".")[0]
