@@ -1,4 +1,4 @@
-"""A distribution of attacks: `sample(seed)` composes one from primitives, so that a rule meets what it was not built for."""
+"""A distribution of attacks: `sample(seed)` composes one from primitives, to judge rules by unforeseen attacks."""
 
 from __future__ import annotations
 

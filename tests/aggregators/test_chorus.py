@@ -9,7 +9,7 @@ from gaa_core import conformance, run, seeding
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.gaa_plus.chorus import Chorus
 from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey
-from gaa_core.aggregators.gaa_plus.reconnaissance import Reconnaissance
+from gaa_core.aggregators.gaa_plus.warm_up import WarmUp
 from gaa_core.aggregators.gaa_plus.watchdog import Bearings
 from gaa_core.attacks import GradientReversion, NonFinite, RandomFault
 from gaa_core.league.grid import SETTINGS
@@ -33,13 +33,13 @@ def chorus(against: float, *, steps: int = 8, heard: int = N, copies: bool = Fal
 @pytest.mark.parametrize(
     ("options", "log_odds"),
     [
-        ({"against": 0.0}, 2.0),  # nobody gave himself away: all may be liars
+        ({"against": 0.0}, 2.0),  # no worker was detected: all may be Byzantine workers
         ({"against": 0.0, "sign": -1.0}, -2.0),
-        ({"against": 0.0, "steps": 1}, 0.5),  # there may have been nobody honest
+        ({"against": 0.0, "steps": 1}, 0.5),  # there may have been no worker honest
         ({"against": 0.1}, 0.0),
         ({"against": 0.9}, 0.0),
         ({"against": 0.5}, 0.0),
-        ({"against": 0.0, "heard": 5}, 4.0),  # the others gave themselves away
+        ({"against": 0.0, "heard": 5}, 4.0),  # the others were detected
         ({"against": 0.0, "heard": 1}, 4.0),  # who is left
         ({"against": 0.2, "heard": 5}, 0.0),
         ({"against": 0.0, "copies": True}, 0.0),  # one voice, said ten times
@@ -64,19 +64,19 @@ def test_log_odds_by_hand():
 
 
 def test_nobody_heard_says_nothing():
-    nobody = Chorus()
-    assert nobody.log_odds() == 0.0
-    nobody.hear(torch.zeros(3).double(), torch.zeros(3).double(), workers=3)
-    nobody.hear(torch.zeros(3).double(), torch.ones(3).double(), workers=3)
-    assert nobody.log_odds() == 0.0
+    no_worker = Chorus()
+    assert no_worker.log_odds() == 0.0
+    no_worker.hear(torch.zeros(3).double(), torch.zeros(3).double(), workers=3)
+    no_worker.hear(torch.zeros(3).double(), torch.ones(3).double(), workers=3)
+    assert no_worker.log_odds() == 0.0
 
 
 @pytest.mark.parametrize(("exposed", "right"), [(False, True), (True, False)])
 def test_all_workers_outweigh_qv_samples_that_speak_against_them_a_little(exposed, right):
-    """Unless liars had been trusted before, who may be all."""
+    """Unless Byzantine workers had been trusted before, who may be all."""
     generator = seeding.generator(1, "scene")
     truth = torch.randn(500, generator=generator)
-    scout = Reconnaissance(500, longest=6, cap=4.0, exposed=exposed)
+    scout = WarmUp(500, longest=6, cap=4.0, exposed=exposed)
     for _ in range(6):
         rows = truth + 4 * torch.randn(N, 500, generator=generator)
         lengths, cosine = survey(rows, [truth])
@@ -88,9 +88,9 @@ def test_all_workers_outweigh_qv_samples_that_speak_against_them_a_little(expose
 
 
 def test_what_all_say_speaks_for_the_sign_that_was_taken():
-    scout = Reconnaissance(3, longest=6, cap=4.0)
+    scout = WarmUp(3, longest=6, cap=4.0)
     assert scout.agreed() == 0.0
-    idea = scout.best = scout.ideas["contrast"]  # which may point against everybody
+    idea = scout.best = scout.ideas["contrast"]  # which may point against all workers
     idea.chorus = chorus(0.0, sign=-1.0)
     assert idea.sign() == -1.0 and scout.agreed() == 2.0
     idea.for_it = 5.0
@@ -133,7 +133,7 @@ def test_a_run_in_which_all_agreed_is_not_lost_so_soon():
 
 
 @pytest.mark.parametrize(
-    ("attack", "liars", "seed"),
+    ("attack", "byzantine", "seed"),
     [
         (None, 0, 139),
         (RandomFault(), 5, 163),
@@ -142,11 +142,11 @@ def test_a_run_in_which_all_agreed_is_not_lost_so_soon():
         (NonFinite(), 7, 163),  # the QV gradient votes against all honest workers for long
     ],
 )
-def test_the_honest_are_heard_where_all_who_are_heard_agree(monkeypatch, attack, liars, seed):
+def test_the_honest_are_heard_where_all_who_are_heard_agree(monkeypatch, attack, byzantine, seed):
     """On the packaged stand-in and seeds of the tuning, whose ten samples point the wrong way: before, 18 to 29 points
-    were lost, for nobody was trusted to the end."""
+    were lost, for no worker was trusted to the end."""
     monkeypatch.delenv("GAA_DATA", raising=False)
     setting = SETTINGS["yelp"]
-    roles = static(N, liars) if liars else None
+    roles = static(N, byzantine) if byzantine else None
     trace = run(setting.case, GAAPlus(), attack=attack, roles=roles, n=N, seed=seed, **setting.options())
     assert trace.accuracy > 0.83

@@ -40,7 +40,7 @@ def test_being_single_speaks_for_a_worker_only_where_liars_are_copies():
     copies = Copies(10)
     assert not copies.log_odds(THREE_AND_ONE).any()
     singles = torch.ones(4, dtype=torch.float64)
-    for _ in range(50):  # liars of whom none is like another
+    for _ in range(50):  # Byzantine workers of whom none is like another
         copies.learn(torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64), singles)
     assert not copies.log_odds(THREE_AND_ONE).any()
     for _ in range(50):
@@ -66,17 +66,17 @@ def test_known_copies_do_not_silence_the_honest_when_evidence_fades():
         kind.steps, kind.known, kind.mean, kind.variance, kind.other_variance = 50, 50.0, 0.0, 1.0, 1.0
     unknown = [mind.unclear(odds, trust, alike) for _ in range(40)]
     assert unknown[-1]
-    mind.copies.known, mind.bearings.liars = 1.0, 0.0
+    mind.copies.known, mind.bearings.byzantine = 1.0, 0.0
     trust[:3] = 0.9
     assert not any(mind.unclear(odds, trust, alike) for _ in range(40))
 
 
 def test_who_trusted_copies_looks_again_when_a_single_one_comes():
-    """Ten liars who send the same, and nobody to compare them with; then one of them turns honest."""
+    """Ten Byzantine workers who send the same, and no worker to compare them with; then one of them turns honest."""
     copies = Copies(10)
-    everybody = torch.full((4,), 4.0, dtype=torch.float64)
+    all_workers = torch.full((4,), 4.0, dtype=torch.float64)
     for _ in range(20):
-        copies.credit(torch.full((4,), 0.25, dtype=torch.float64), everybody)
+        copies.credit(torch.full((4,), 0.25, dtype=torch.float64), all_workers)
     assert not copies.deceived(beside=0.0) and copies.deceived(beside=1.0)
 
     mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
@@ -88,7 +88,7 @@ def test_who_trusted_copies_looks_again_when_a_single_one_comes():
 
 
 def test_without_reconnaissance_it_begins_anew_without_it():
-    mind = Mind(GAAPlus(use_reconnaissance=False), 4, 3, seeding.generator(0, "agent"))
+    mind = Mind(GAAPlus(use_warm_up=False), 4, 3, seeding.generator(0, "agent"))
     mind.look_again()
     assert mind.scout is None
 
@@ -137,7 +137,9 @@ def guilt(likeness: Likeness, value: float, alike: torch.Tensor = ALONE) -> floa
 
 
 def test_a_crowd_of_copies_is_judged_by_what_set_copies_apart_from_the_trusted():
-    """Liars who shift the mean by the spread of the honest: beside two of these they tell, of one they say the same."""
+    """Byzantine workers who shift the mean by the spread of the honest: beside two of these they tell, of one they say
+    the same.
+    """
     likeness = met(singles=0.0, copies=4.0)
     assert guilt(likeness, 0.0) < 0.05 < 0.95 < guilt(likeness, 4.0)
     assert guilt(likeness, 0.0, THREE_AND_ONE) == 1.0  # beside a single one they are known for what they are
@@ -156,7 +158,9 @@ def test_the_difference_points_from_copies_to_single_ones():
 
 
 def test_copies_of_the_only_honest_one_are_followed_and_those_of_liars_are_not():
-    """Two honest ones beside eight liars who agree; then everybody says the same, once the truth and once the lie."""
+    """Two benign workers beside eight Byzantine workers who agree; then all workers say the same, once the truth and
+    once the lie.
+    """
     rule, server = started(torch.ones(200), 10)
     generator = seeding.generator(0, "rows")
 
@@ -202,4 +206,4 @@ def test_how_copies_looked_is_forgotten_with_whom_it_was_learned_from():
     mind.memory.standing, mind.bearings.first, mind.scout = -1.9, 1.0, None
     against = torch.ones(4, dtype=torch.float64)
     mind.try_memory({"qv": -against, "memory": against}, against)
-    assert "memory" not in mind.likeness.looks  # it was turned round: what it showed was the opposite
+    assert "memory" not in mind.likeness.looks  # it was reversed: what it showed was the opposite

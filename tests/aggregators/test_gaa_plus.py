@@ -32,11 +32,11 @@ RUN = {"steps": 120, "batch_size": 64, "lr": 0.05, "seed": 104}  # a seed of the
 def answer(rule: GAAPlus, submissions: torch.Tensor, honest: int, steps: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """The last of some steps with the same submissions [n, d], of which the first `honest` make the QV gradient.
 
-    Reconnaissance comes before them.
+    Warm-up comes before them.
     """
     n, d = submissions.shape
-    liars = torch.arange(n) >= honest
-    server = conformance.QuadraticServer(-submissions[:honest].mean(dim=0), liars)
+    byzantine = torch.arange(n) >= honest
+    server = conformance.QuadraticServer(-submissions[:honest].mean(dim=0), byzantine)
     rule.reset(n, d, seeding.generator(0, "agent"))
     for _ in range(rule.warm_up + steps):
         rule.observe(server)
@@ -153,6 +153,9 @@ def test_needs_a_run():
 class Model:
     """f_B(theta) = theta^2 / 2 in one dimension."""
 
+    def parts(self, theta):
+        return [theta]
+
     def loss(self, theta, inputs, targets):
         return float(theta.square().sum() / 2)
 
@@ -183,7 +186,7 @@ def test_refusals_and_rollbacks_are_in_the_trace(monkeypatch):
     keeps = iter([True, *[False] * 20])
     monkeypatch.setattr(Watchdog, "judge", lambda *arguments: next(verdicts))
     monkeypatch.setattr(Watchdog, "wants_to_keep", lambda *arguments: next(keeps))
-    trace = run(MNIST, GAAPlus(use_reconnaissance=False), **SHORT)
+    trace = run(MNIST, GAAPlus(use_warm_up=False), **SHORT)
     assert trace.steps["refused"].sum() == 1 and trace.steps["rolled_back"].sum() == 1
     assert trace.steps["refused"][2] and trace.steps["rolled_back"][3]
     assert (trace.credits[2:4] == 0).all()
@@ -241,7 +244,9 @@ def test_one_step_adds_no_more_to_a_reputation_than_its_cap():
 
 
 def test_one_honest_worker_in_ten_another_at_every_step_is_no_error_about_ten_liars():
-    """What one step adds is capped; where that cap also told horizons apart, all ten would be liars for good."""
+    """What one step adds is capped; where that cap also told horizons apart, all ten would be Byzantine workers for
+    good.
+    """
     ones, found = torch.ones(10).double(), {}
     for cap in (2.0, 4.0):
         reputation = Reputation(10, (1, 10, 100, 1000), step_cap=2.0, cap=cap)
@@ -261,11 +266,11 @@ def test_who_gives_himself_away_says_nothing_of_the_share_of_the_honest():
     assert reputation.base > 0.85
     before = reputation.base
     reputation.learn(torch.full((4,), -9.0).double(), torch.zeros(4).double())
-    assert reputation.base == before  # nobody hides: nothing is learned
+    assert reputation.base == before  # no worker hides: nothing is learned
 
 
 def test_whoever_gives_himself_away_by_his_length_has_no_vote_among_peers():
-    """Liars who are true gradients but for one coordinate: to agree with them speaks against nobody."""
+    """Byzantine workers who are true gradients but for one coordinate: to agree with them speaks against no worker."""
     mind = Mind(GAAPlus(), 6, 3, seeding.generator(0, "agent"))
     mind.yardstick, mind.beliefs.lengths.usual, mind.beliefs.lengths.strange = 1.0, 1.0, 0.5
     mind.beliefs.agreement.mean, mind.beliefs.agreement.variance = 0.5, 0.01
@@ -348,14 +353,14 @@ def test_silence_for_long_says_more_of_the_evidence_than_of_the_workers():
 def test_silence_while_nobody_is_of_an_ordinary_length_is_no_error_not_even_once_somebody_is():
     mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
     mind.yardstick, mind.beliefs.lengths.usual = 1.0, 1.0
-    nothing, nobody = torch.zeros(3), torch.zeros(4, dtype=torch.float64)
+    nothing, no_worker = torch.zeros(3), torch.zeros(4, dtype=torch.float64)
     for _ in range(20):
-        mind.remember(nothing, nobody, ordinary=False)
-    mind.remember(nothing, nobody, ordinary=True)
+        mind.remember(nothing, no_worker, ordinary=False)
+    mind.remember(nothing, no_worker, ordinary=True)
     assert mind.beliefs.lengths.usual > 0.6
     for _ in range(mind.bearings.longest):
-        mind.remember(nothing, nobody, ordinary=True)
-    assert mind.beliefs.lengths.usual == 0  # so long nobody among them can be honest: what is believed is wrong
+        mind.remember(nothing, no_worker, ordinary=True)
+    assert mind.beliefs.lengths.usual == 0  # so long no worker among them can be honest: what is believed is wrong
 
 
 def test_what_the_qv_samples_do_not_agree_on_is_not_believed():
@@ -407,7 +412,7 @@ def test_silence_where_liars_could_be_told_and_cannot_any_more():
     assert not bearings.unclear(0.7, 5.0, 3.0, 0.5)
     assert bearings.unclear(0.7, 1.0, 3.0, 0.5)
     assert not bearings.unclear(0.7, 1.0, 3.0, 4.0)  # reputations know who they are
-    assert not any([bearings.unclear(0.0, 1.0, 3.0, 0.5) for _ in range(30)][-5:])  # no liars about
+    assert not any([bearings.unclear(0.0, 1.0, 3.0, 0.5) for _ in range(30)][-5:])  # no Byzantine workers about
 
 
 def test_clarity_by_hand():
@@ -514,17 +519,19 @@ def test_is_the_mean_when_nobody_attacks():
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", [RandomFault(), OneCoordinate()], ids=["random fault", "one coordinate"])
 def test_survives_twenty_steps_without_anybody_honest(attack):
-    """Long liars among themselves, before and after it knows how long the honest are: silence, and no forgetting."""
+    """Long Byzantine workers among themselves, before and after it knows how long the honest are: silence, and no
+    forgetting.
+    """
     schedule = roles.resampled(10, 0.9, period=20, seed=103)
     oracle, ours = (run(MNIST, rule, attack=attack, roles=schedule, **LEAGUE) for rule in (Oracle(), GAAPlus()))
     assert ours.accuracy > oracle.accuracy - 0.05
 
 
 def test_the_length_of_what_is_refused_does_not_become_usual():
-    rule, n, d = GAAPlus(use_reconnaissance=False), 4, 50
+    rule, n, d = GAAPlus(use_warm_up=False), 4, 50
     rule.reset(n, d, seeding.generator(0, "agent"))
     server = conformance.QuadraticServer(torch.ones(d), torch.ones(n, dtype=torch.bool))
-    rows = 1000.0 * torch.randn(n, d, generator=seeding.generator(0, "liars"))
+    rows = 1000.0 * torch.randn(n, d, generator=seeding.generator(0, "Byzantine workers"))
     rule.observe(server)
     update, _ = rule.decide(rows)
     assert not update.any() and rule._state.beliefs.lengths.usual == 0.0

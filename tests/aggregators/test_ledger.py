@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gaa_core import run, seeding, studies
-from gaa_core.aggregators import GAAPlus, ledger
+from gaa_core.aggregators.gaa_plus import GAAPlus, ledger
 from gaa_core.aggregators.gaa_plus.evidence import YOUNG
 from gaa_core.aggregators.gaa_plus.ledger import Ledger
 from gaa_core.aggregators.gaa_plus.mind import Mind
@@ -66,7 +66,7 @@ def test_the_steps_at_which_much_is_at_stake_outweigh_the_others():
 
 
 def test_who_is_on_the_same_side_of_zero_and_of_the_others_is_told():
-    """All gain: nobody is distrusted for gaining less. All lose: nobody is trusted for losing less."""
+    """All gain: no worker is distrusted for gaining less. All lose: no worker is trusted for losing less."""
     gains = torch.tensor(told(late(), *[[1.0, 2.0, 3.0, 4.0]] * 30))
     assert gains.min() == 0 < gains.max()
     losses = torch.tensor(told(late(), *[[-1.0, -2.0, -3.0, -4.0]] * 30))
@@ -138,12 +138,12 @@ def test_it_speaks_with_reputations_and_teaches_them_nothing():
     assert mind.beliefs.reputation.prior().equal(before)
 
 
-@pytest.mark.parametrize("why", ["insiders", "switched off", "no QV gradient"])
+@pytest.mark.parametrize("why", ["attackers that know the QV set", "switched off", "no QV gradient"])
 def test_it_is_silent_where_the_samples_are_not_to_be_heard(why):
     """Attackers who know the samples earn whatever they like by them."""
     mind, seen = mind_and_sight([1.0] * 4)
     mind.ledger.steps = YOUNG
-    mind.insiders.known = why == "insiders"
+    mind.leakage.known = why == "attackers that know the QV set"
     if why == "switched off":
         mind.rule = GAAPlus(use_ledger=False)
     if why == "no QV gradient":
@@ -166,7 +166,7 @@ def test_short_runs_are_the_same_without_it(monkeypatch):
     monkeypatch.setattr(ledger.Ledger, "log_odds", lambda self, cap: asked.append(self.steps) or torch.zeros(10))
     steps = 30
     found = [run(CMS, GAAPlus(use_ledger=use), **options(steps, 126, "static")) for use in (True, False)]
-    assert 0 < len(asked) < steps <= YOUNG, "there is some reconnaissance first"
+    assert 0 < len(asked) < steps <= YOUNG, "there is some warm-up first"
     assert found[0].steps["loss"].tolist() == found[1].steps["loss"].tolist()
 
 

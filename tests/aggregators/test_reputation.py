@@ -9,7 +9,7 @@ import torch
 
 from gaa_core import seeding
 from gaa_core.agent import EvidencePolicy
-from gaa_core.aggregators import GAAPlus, reputation
+from gaa_core.aggregators.gaa_plus import GAAPlus, reputation
 from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
 from gaa_core.aggregators.gaa_plus.mind import PRIOR, Mind
 from gaa_core.aggregators.gaa_plus.reputation import Reputation
@@ -39,7 +39,7 @@ def after(steps: int, odds: torch.Tensor = KNOWN, found: Reputation | None = Non
 
 
 def test_errors_that_all_share_are_no_change_of_roles(monkeypatch):
-    """Now and then a step's evidence is the opposite of the truth for everybody: no reason to forget who lies."""
+    """Now and then a step's evidence is the opposite of the truth for all workers: no reason to forget who lies."""
     found = {}
     for most in (reputation.A_STEP, math.inf):
         monkeypatch.setattr(reputation, "A_STEP", most)
@@ -54,7 +54,7 @@ def test_errors_that_all_share_are_no_change_of_roles(monkeypatch):
 @pytest.mark.parametrize("steps", [20, 60])
 def test_roles_that_change_are_found_out_in_a_few_steps(steps):
     found = after(steps)
-    changed = KNOWN.roll(3)  # other liars from now on
+    changed = KNOWN.roll(3)  # other Byzantine workers from now on
     after(6, changed, found)
     assert (found.prior() * changed > 0).all()
     after(14, changed, found)
@@ -100,7 +100,7 @@ def test_evidence_that_is_not_believed_does_not_make_the_horizons_fade():
 def test_faith_in_evidence_goes_only_where_reputations_outlast_it():
     beliefs = Beliefs(GAAPlus(), 10)
     blur(beliefs, spreads=0.5)
-    assert beliefs.clarity() < 1 and beliefs.faith() == 1.0, "nobody is known yet"
+    assert beliefs.clarity() < 1 and beliefs.faith() == 1.0, "no worker is known yet"
     after(80, found=beliefs.reputation)
     assert beliefs.faith() < 0.4
     blur(beliefs, spreads=10)
@@ -119,7 +119,7 @@ def test_reputations_are_told_how_far_evidence_is_believed():
     seen = sight(torch.eye(10, dtype=torch.float64), {})
     beliefs.learn(seen, none, ONES, EvidencePolicy(PRIOR, 0.02), young=True)
     beliefs.learn_from_the_clear(seen, KNOWN)
-    assert told == [0.25, 1.0], "reconnaissance finds without any of these beliefs"
+    assert told == [0.25, 1.0], "warm-up finds without any of these beliefs"
 
 
 def test_who_is_long_known_is_judged_by_that_where_evidence_is_blurred():

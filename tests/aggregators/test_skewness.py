@@ -1,4 +1,4 @@
-"""Skewness: which way gradients are lopsided, and small steps where liars can hardly be told."""
+"""Skewness: which way gradients are lopsided, and small steps where Byzantine workers can hardly be told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gaa_core import analysis, run, seeding, studies
-from gaa_core.aggregators import GAAPlus, skewness
+from gaa_core.aggregators.gaa_plus import GAAPlus, skewness
 from gaa_core.aggregators.gaa_plus.evidence import Calibration
 from gaa_core.aggregators.gaa_plus.mind import Mind
 from gaa_core.attacks import GradientReversion
@@ -107,7 +107,7 @@ def test_it_is_seen_where_there_are_three_classes_and_it_is_not_switched_off(mon
 
 
 def test_who_it_is_learned_from():
-    """From whoever is trusted, by the QV gradient, too; and before anything was learned it says nothing."""
+    """From a worker that is trusted, by the QV gradient, too; and before anything was learned it says nothing."""
     mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
     kind, values = mind.beliefs.kinds["skewness"], torch.tensor([0.9, 0.7, -0.8, -0.8]).double()
     assert not kind.log_odds(values).any()
@@ -124,7 +124,7 @@ def test_who_it_is_learned_from():
 
 def test_while_it_tells_liars_nothing_is_unclear():
     mind = Mind(GAAPlus(), 4, 2, seeding.generator(0, "agent"))
-    mind.bearings.was_clear, mind.bearings.liars = True, 0.9
+    mind.bearings.was_clear, mind.bearings.byzantine = True, 0.9
     for kind in mind.beliefs.kinds.values():
         kind.steps, kind.known, kind.variance, kind.other_variance = 20, 20.0, 1.0, 1.0  # 0 spreads apart
     odds = {name: torch.zeros(4, dtype=torch.float64) for name in mind.policy.names}

@@ -44,7 +44,7 @@ class Beliefs:
         self.reputation.forget()
 
     def forget_memory(self) -> None:
-        """The direction memory was turned round: what it said of anybody was the opposite of the truth."""
+        """The direction memory was reversed: what it said of anybody was the opposite of the truth."""
         self.kinds["memory"] = Calibration(self.horizon, self.cap)
         self.reputation.forget()
 
@@ -64,7 +64,7 @@ class Beliefs:
         return 1 - self.reputation.established() * (1 - min(1.0, self.clarity() / self.asked) ** 4)
 
     def relax(self, yardstick: float) -> None:
-        """Nobody has been trusted for a while: ask less of everybody."""
+        """No worker has been trusted for a while: ask less of all workers."""
         for kind in self.kinds.values():
             kind.relax()
         self.lengths.relax(yardstick)
@@ -96,13 +96,13 @@ class Beliefs:
         self.tell_reputation(sight.finite, odds * sight.counts, sight.counts)
 
     def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor, faith: float = 1.0) -> None:
-        """Teach reputations by log-odds [k]; who gives itself away (`weights` [k]) teaches no horizon.
+        """Teach reputations by log-odds [k]; who is detected (`weights` [k]) teaches no horizon.
 
         Who sends what is not finite is heard no more than who sends nothing: it gets no credit anyway.
         """
-        everybody = torch.zeros(2, self.n, dtype=torch.float64)
-        everybody[:, finite] = torch.stack([odds, weights])
-        self.reputation.learn(*everybody, faith)
+        all_workers = torch.zeros(2, self.n, dtype=torch.float64)
+        all_workers[:, finite] = torch.stack([odds, weights])
+        self.reputation.learn(*all_workers, faith)
 
 
 class Checkpoints:

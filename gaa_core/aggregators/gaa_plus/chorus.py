@@ -1,4 +1,4 @@
-"""Whether all who can be heard say the same: then there is nobody else to believe."""
+"""Whether all who can be heard say the same: then there is no other worker to believe."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gaa_core.aggregators.gaa_plus.evidence import two_kinds
 
-#: A step in which all say the same proves no more than this, in log-odds: nobody honest may have been there.
+#: A step in which all say the same proves no more than this, in log-odds: there may have been no benign worker.
 A_STEP = 0.5
 
-#: And all steps no more than this where others gave themselves away, or where nobody has.
+#: And all steps no more than this where others were detected, or where none was.
 BESIDE_LIARS, OF_ALL = 4.0, 2.0
 
 #: The least share of workers that contradict, where not all say the same; of few workers it is one of them.
@@ -24,15 +24,15 @@ class Chorus:
 
     Of one kind of worker the cosine x is about +m, of two kinds about +m or -m. The moments tell m without a sign
     (`two_kinds`), so the mean of x tells the rest: it is m where all say the same, and (1 - 2 q) m where a share q
-    contradicts. Whoever is of a gross length, not finite, or a copy of others is not heard, or as one. If anybody
-    honest is heard, and nobody contradicts, they are all honest. Source: ours.
+    contradicts. A worker that is of a gross length, not finite, or a copy of others is not heard, or as one. If anybody
+    honest is heard, and no worker contradicts, they are all honest. Source: ours.
     """
 
     def __init__(self):
         self.sums = torch.zeros(3, dtype=torch.float64)  # of cosines, their squares and fourth powers
         self.counted = 0.0  # submissions, as far as they count
         self.heard = 0  # submissions that count at all
-        self.all = 0  # whoever could have submitted
+        self.all = 0  # workers that could have submitted
         self.steps = 0
 
     def hear(self, cosines: Tensor, counts: Tensor, workers: int) -> None:

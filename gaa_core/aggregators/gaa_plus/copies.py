@@ -1,4 +1,4 @@
-"""Submissions that are the same: honest ones never are, since each comes from samples of its own."""
+"""Submissions that are the same: benign workers never are, since each comes from samples of its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Copies:
 
     horizon: int  # steps over which it is learned
 
-    known: float = 0.0  # how far it is known that they are liars'
+    known: float = 0.0  # how far it is known that they are Byzantine workers'
     of_liars: float = 0.0  # the share of the distrusted that they are
     credited: float = 0.0  # the share of late credits that they got
 
     def doubt(self, trust: Tensor, alike: Tensor, guilty: Tensor | float = 1.0) -> tuple[Tensor, float]:
         """Identical submissions count as far as no single one is trusted.
 
-        Trust [k] after that, and how far this step shows that identical ones are liars': once that is known, they are
-        doubted also where there is no single one, as far as they are `guilty` [k].
+        Trust [k] after that, and how far this step shows that identical ones are Byzantine workers': once that is
+        known, they are doubted also where there is no single one, as far as they are `guilty` [k].
         """
         same = identical(alike)
         single = (trust * (1 - same)).max()
@@ -33,19 +33,21 @@ class Copies:
         return trust * (1 - same * doubted), float(same.max() * single)
 
     def log_odds(self, alike: Tensor) -> Tensor:
-        """[k]: where liars give themselves away as copies, being the only one of its kind speaks for a worker."""
+        """[k]: where Byzantine workers are detected as copies, being the only one of its kind speaks for a worker."""
         return -math.log(1 - 0.95 * self.of_liars) * (1 - identical(alike))
 
     def hidden(self, alike: Tensor) -> Tensor:
-        """How far each [k] has not given itself away as a copy."""
+        """How far each [k] has not been detected as a copy."""
         return 1 - identical(alike) * self.known
 
     def deceived(self, beside: float) -> bool:
-        """Whether credits went to copies, and now there are, in [0, 1], some `beside` a single one: they are liars'."""
+        """Whether credits went to copies, and now there are, in [0, 1], some `beside` a single one: they are Byzantine
+        workers'.
+        """
         return self.credited > 0.5 and beside > 0.5
 
     def expose(self, shown: float, rate: float) -> None:
-        """Take in how far a step showed that copies are liars'."""
+        """Take in how far a step showed that copies are Byzantine workers'."""
         self.known += rate * max(0.0, shown - self.known)
 
     def learn(self, trust: Tensor, alike: Tensor) -> None:
@@ -64,10 +66,11 @@ class Copies:
 class Likeness:
     """How copies look beside single ones that are trusted: by that a crowd is judged that is nothing but copies.
 
-    Where all submissions are the same, all are liars', or they repeat the only honest one and do no harm. Where copies
-    look like those who are trusted beside them, by every kind of evidence and along the mean difference D of the two,
-    to believe such a crowd costs nothing. Where they look different, the crowd is judged by what tells the two apart,
-    and has to look like the trusted: a crowd that lies does more harm than one that is honest does good.
+    Where all submissions are the same, all are Byzantine workers', or they repeat the only benign worker and do no
+    harm. Where copies look like those who are trusted beside them, by every kind of evidence and along the mean
+    difference D of the two, to believe such a crowd costs nothing. Where they look different, the crowd is judged by
+    what tells the two apart, and has to look like the trusted: a crowd that lies does more harm than one that is honest
+    does good.
     """
 
     enough = 6  # steps with both, before anything is said
@@ -85,7 +88,9 @@ class Likeness:
         self.looks: dict[str, tuple[float, float, float]] = {}  # by kind of evidence: two means, and the variance
 
     def guilt(self, values: dict[str, Tensor], alike: Tensor) -> Tensor:
-        """How far [k] in [0, 1] copies that are known to be liars' are to be doubted: 1 where they are not alone."""
+        """How far [k] in [0, 1] copies that are known to be Byzantine workers' are to be doubted: 1 where they are not
+        alone.
+        """
         if self.steps < self.enough or float(identical(alike).min()) < 0.9:
             return torch.ones_like(alike)
         widest, odds = 0.0, torch.zeros_like(alike)

@@ -16,10 +16,10 @@ MANY = 2**17
 class DirectionMemory:
     """Where submissions of one kind have been pointing, and how much each coordinate varies in what is submitted.
 
-    It follows the contrast between two kinds of workers: liars who submit the opposite of something tell of it, too.
-    Once they cannot be set apart any more it follows the update. The witness is average / (second moment + damping *
-    its mean): coordinates that swing to and fro, as along a stiff direction of the loss, say nothing of who is honest,
-    and the plain average is worse than chance there.
+    It follows the contrast between two kinds of workers: Byzantine workers who submit the opposite of something tell of
+    it, too. Once they cannot be set apart any more it follows the update. The witness is average / (second moment +
+    damping * its mean): coordinates that swing to and fro, as along a stiff direction of the loss, say nothing of who
+    is honest, and the plain average is worse than chance there.
     """
 
     def __init__(self, d: int, horizon: int, damping: float):
@@ -55,7 +55,7 @@ class DirectionMemory:
         self.average.lerp_((contrast / length).to(self.average), share)
 
     def note(self, gradients: Tensor, lengths: Tensor) -> None:
-        """The second moment of submissions [n, d], whoever sent them, each at length 1; of many coordinates a part."""
+        """The second moment of submissions [n, d] of all workers, each at length 1; of many coordinates a part."""
         present = lengths > 0
         if not present.any():
             return
@@ -71,7 +71,7 @@ class DirectionMemory:
         self.seen += 1
 
     def vote(self, own: Tensor, judges: list[Tensor], counts: Tensor, worth: float, agreed: float = 0.0) -> bool:
-        """Compare its own cosines [n] with those of QV gradients: one vote a step. True when it has to turn round.
+        """Compare its own cosines [n] with those of QV gradients: one vote a step. True when it has to be reversed.
 
         A QV gradient errs for all submissions of a step at once, and rightly or wrongly the memory confirms itself:
         it is believed no more than the votes say, and when they speak against it, it has pointed the wrong way.

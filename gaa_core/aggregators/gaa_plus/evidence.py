@@ -85,7 +85,7 @@ class Calibration:
         return (self.mean - self.other_mean) / both
 
     def relax(self) -> None:
-        """Nobody has been trusted for a while: expect less."""
+        """No worker has been trusted for a while: expect less."""
         self.mean *= 0.95
         self.other_mean *= 0.95
         self.known *= 0.9
@@ -99,7 +99,8 @@ class Calibration:
     def _faith(self) -> float:
         """How far two kinds of workers are believed in, in [0, 1].
 
-        Whoever cuts one kind in two by its own noise sees a gap of about 2.7 spreads, and less where the cut is soft.
+        A worker that cuts one kind in two by its own noise sees a gap of about 2.7 spreads, and less where the cut is
+        soft.
         """
         if self.apart is None or self.steps > YOUNG:
             return 1.0
@@ -115,7 +116,7 @@ class Calibration:
 class MirroredCalibration:
     """How a cosine looks whose sign tells two kinds of workers apart: about +m for the one, about -m for the other.
 
-    The moments tell the kinds (`two_kinds`) and need no sign, so nobody has to be trusted before it knows. They are
+    The moments tell the kinds (`two_kinds`) and need no sign, so no worker has to be trusted before it knows. They are
     taken over a number of submissions. It is worn once the kinds were apart and are no more, and after `YOUNG` steps in
     any case: late in training honest gradients agree with nothing, and what it would find then are kinds of its own
     making.
@@ -166,9 +167,9 @@ class MirroredCalibration:
 
 
 class Lengths:
-    """What the length of a submission says: nobody honest is many times longer or shorter than is usual.
+    """What the length of a submission says: no benign worker's is many times longer or shorter than is usual.
 
-    How many times is learned from how the lengths of the trusted scatter. Where the distrusted give themselves away
+    How many times is learned from how the lengths of the trusted scatter. Where the distrusted are detected
     so, an ordinary length speaks for a worker, too.
     """
 
@@ -180,7 +181,9 @@ class Lengths:
         self.strange = 0.0  # share of the distrusted who are out of the ordinary
 
     def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
-        """[n]; the yardstick stands in for what is usual as long as nobody has been trusted, where it fits anybody."""
+        """[n]; the yardstick stands in for what is usual as long as no worker has been trusted, where it fits
+        anybody.
+        """
         usual = self.usual or yardstick
         if not usual > 0:
             return torch.zeros_like(lengths)
@@ -217,7 +220,7 @@ class Lengths:
         return usual
 
     def relax(self, yardstick: float) -> None:
-        """Nobody has been trusted for a while: what seemed usual may have been a liar's."""
+        """No worker has been trusted for a while: what seemed usual may have been a Byzantine worker's."""
         if self.usual and yardstick > 0:
             self.usual *= (2 / 3 * yardstick / self.usual) ** 0.1
 

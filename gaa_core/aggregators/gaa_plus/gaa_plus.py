@@ -16,11 +16,11 @@ from gaa_core.errors import GaaError
 class GAAPlus(LearningAggregator):
     """F = sum_i alpha_i V_i with credits from several kinds of evidence, whose weights are learned from the reward.
 
-    It looks before it moves. In the first steps, `reconnaissance` at most, nobody gets credit: submissions of both
+    It looks before it moves. In the first steps, `warm_up_steps` at most, no worker gets credit: submissions of both
     signs tell one direction apart, of which grad f_B has to tell only the sign; where the QV samples are of one class
-    it can hardly, and what nearly all say has the last word. That becomes the memory of directions. Where nobody
-    contradicts, the more so where others gave themselves away, that speaks for all who are heard (`chorus.py`), and it
-    takes more to turn the memory round later.
+    it can hardly, and what nearly all say has the last word. That becomes the memory of directions. Where no worker
+    contradicts, the more so where others were detected, that speaks for all who are heard (`chorus.py`), and it
+    takes more to reverse the memory later.
 
     Each submission gets log-odds of being honest: from its length; its cosine with grad f_B, taken sharp and softened
     (`temperature`), and once more with coordinates that swing damped; its cosine with the memory, which follows the
@@ -32,38 +32,40 @@ class GAAPlus(LearningAggregator):
     doubt.
 
     Submissions that are the same count once, and not at all beside a single one that is trusted, or once that was
-    seen; where liars give themselves away so, being single speaks for a worker. Where all say the same, that is judged
-    by how copies have looked beside the trusted: like these, or not. When those who were trusted turn out to be
+    seen; where Byzantine workers are detected so, being single speaks for a worker. Where all say the same, that is
+    judged by how copies have looked beside the trusted: like these, or not. When those who were trusted turn out to be
     copies, and f_B does not bear out what they said, it looks around once more. Credits sum to 1 - prod_i(1 -
-    trust_i), copies being one: the rest is silence, for steps in which nobody deserves any. No submission enters longer
-    than `norm_bound` times the credited median. A watchdog tries the update on f_B; it may refuse it or roll back, by
-    `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to stand trial by the votes of
-    grad f_B, turns round when they speak against it, and loses standing by every rollback. When f_B stays above its
-    first value everything was learned from liars: the memory is turned round, the rest forgotten. When liars can be
-    told by nothing any more (late in training honest gradients agree with nothing), silence gets all the credit but
-    `caution` of it, which goes to those who seem honest nevertheless. Late in training a ledger of what following each
-    worker would have earned of f_B (`ledger.py`) contradicts reputations that have turned into their opposite.
+    trust_i), copies being one: the rest is silence, for steps in which no worker deserves any. No submission enters
+    longer than `norm_bound` times the credited median. A watchdog tries the update on f_B; it may refuse it or roll
+    back, by `server.refuse()` and `server.rollback()`, which the trace counts. The memory has to stand trial by the
+    votes of grad f_B, is reversed when they speak against it, and loses standing by every rollback. When f_B stays
+    above its first value everything was learned from Byzantine workers: the memory is reversed, the rest forgotten.
+    When Byzantine workers can be told by nothing any more (late in training honest gradients agree with nothing),
+    silence gets all the credit but `caution` of it, which goes to those who seem honest nevertheless. Late in training
+    a ledger of what following each worker would have earned of f_B (`ledger.py`) contradicts reputations that have
+    turned into their opposite.
 
-    QV samples of one class, a single one above all, fall in with whoever drives the model to that class. Where they are
-    such, it reckons what the trusted say that the loss has fallen by, which cannot be more than it was (`promises.py`).
-    Once it is, they are liars: it rolls back, thinks of each worker what its own promises say, and asks the samples no
-    more.
+    QV samples of one class, a single one above all, fall in with a worker that drives the model to that class. Where
+    they are such, it reckons what the trusted say that the loss has fallen by, which cannot be more than it was
+    (`predicted_decrease.py`). Once it is, they are Byzantine workers: it rolls back, thinks of each worker what its own
+    predicted decreases say, and asks the samples no more.
 
     Attackers may know the QV samples, and teach the model these and nothing else. Along any direction the samples'
     slopes and what honest workers say have the same mean. Where the samples agree with the sum of all submissions far
     better than submissions do, or have gone flat where the trusted say as much as ever, the trusted are exposed
-    (`insiders.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker. Where that
-    leaves nobody to be trusted, the share of silence is filled with the server's own step, grad f_B as ServerOnly takes
-    it, as long as that leaves f_B above half its first value: by `server.step_alone()`, which the trace counts.
+    (`leakage.py`): it rolls back, looks around, and from then on the QV gradient speaks against a worker. Where that
+    leaves no worker to be trusted, the share of silence is filled with the server's own step, grad f_B as ServerOnly
+    takes it, as long as that leaves f_B above half its first value: by `server.step_alone()`, which the trace counts.
 
     Workers may be honest and yet contradict each other, as their data are unlike. Where f_B falls by the mean of all,
-    step after step, and not by the update of the trusted, it follows that mean until it is so no more (`everybody.py`).
+    step after step, and not by the update of the trusted, it follows that mean until it is so no more
+    (`all_workers.py`).
 
     It is told neither f nor the ratio, the attack or the roles. Nothing is as sure as it looks where f_B cannot tell
     right from wrong: an attack that lowers f_B while it raises the true loss (a QV set that lacks some of several
-    classes, insiders until they are exposed) is trusted. Runs of a few dozen steps lose by the silence at the start.
-    Every part can be switched off. O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond
-    the submissions: twelve vectors of d numbers and n times 2^17.
+    classes, attackers that know the QV set until they are exposed) is trusted. Runs of a few dozen steps lose by the
+    silence at the start. Every part can be switched off. O(n d) time in about three passes, and 2^17 columns of a Gram
+    matrix; memory beyond the submissions: twelve vectors of d numbers and n times 2^17.
 
     Source: ours. Tuned on seeds 100 to 219 at the settings of the quick profile and of the league, the ledger at those
     of the paper profile on CMS (n=10, |B|=10 golden; what is said of samples of one class with one, and with ten that
@@ -75,7 +77,7 @@ class GAAPlus(LearningAggregator):
 
     temperature: float = 4.0  # outputs are divided by it for the soft one of the two QV gradients
     norm_bound: float | None = 2.0  # in median lengths of the credited; None: no bound
-    reconnaissance: int = 8  # steps of silence at the start, at most
+    warm_up_steps: int = 8  # steps of silence at the start, at most
     direction_horizon: int = 50  # steps in the direction memory
     damping: float = 0.3  # of coordinates that swing, as a share of the mean second moment
     horizons: tuple[int, ...] = (1, 10, 100, 1000)  # steps between changes of roles that reputations reckon with
@@ -83,10 +85,10 @@ class GAAPlus(LearningAggregator):
     cap: float = 4.0  # on the log-odds of one kind of evidence
     step_cap: float = 2.0  # on what one step adds to a reputation
     policy_lr: float = 0.02
-    clarity: float = 3.0  # spreads between trusted and distrusted, under which liars cannot be told any more
+    clarity: float = 3.0  # spreads between trusted and distrusted, under which neither kind can be told any more
     caution: float = 0.1  # of a step, which is taken where they cannot
-    patience: int = 4  # steps of silence before everybody is thought a little better of
-    use_reconnaissance: bool = True
+    patience: int = 4  # steps of silence before all workers are thought a little better of
+    use_warm_up: bool = True
     use_length: bool = True
     use_qv: bool = True
     use_memory: bool = True
@@ -94,12 +96,12 @@ class GAAPlus(LearningAggregator):
     use_peers: bool = True
     use_reputation: bool = True
     use_ledger: bool = True
-    use_promises: bool = True
+    use_predicted_decrease: bool = True
     use_twins: bool = True
     use_silence: bool = True
-    use_insiders: bool = True
+    use_leakage: bool = True
     use_own_steps: bool = True
-    use_everybody: bool = True
+    use_all_workers: bool = True
     use_watchdog: bool = True
     _state: Mind | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -111,7 +113,7 @@ class GAAPlus(LearningAggregator):
             raise GaaError(f"GAAPlus needs caution in [0, 1]; found {self.caution!r}.")
         if self.norm_bound is not None and not self.norm_bound > 0:
             raise GaaError(f"GAAPlus needs norm_bound > 0 or None; found {self.norm_bound!r}.")
-        for name in ("reconnaissance", "direction_horizon", "calibration", "patience"):
+        for name in ("warm_up_steps", "direction_horizon", "calibration", "patience"):
             check_count(self, name, getattr(self, name), least=1)
         if not self.horizons or min(self.horizons) < 1:
             raise GaaError(f"GAAPlus needs one horizon or more, each at least 1; found horizons={self.horizons!r}.")
@@ -119,7 +121,7 @@ class GAAPlus(LearningAggregator):
     @property
     def warm_up(self) -> int:
         """Steps of silence at the start, at most."""
-        return self.reconnaissance if self.use_reconnaissance and self.use_qv and self.use_memory else 0
+        return self.warm_up_steps if self.use_warm_up and self.use_qv and self.use_memory else 0
 
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
         object.__setattr__(self, "_state", Mind(self, n, d, generator))

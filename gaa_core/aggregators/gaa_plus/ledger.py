@@ -11,11 +11,12 @@ from gaa_core.aggregators.gaa_plus.evidence import YOUNG
 class Ledger:
     """How much faster f_B would have fallen for following each worker, summed over many steps.
 
-    Late in training the samples are fitted, and for most steps their gradient agrees with the honest and with liars by
-    chance. What is believed may turn into its opposite then, and no cosine says so: by now they look alike on both
-    sides. But whoever follows liars leaves the optimum, and there gradients are long and grad f_B tells them apart. A
-    cosine weighs such steps like any other; a slope (the product of cosine and both lengths) weighs them by what is at
-    stake. In a sum of slopes they outweigh the rest, and the model cannot be led far away without being called back.
+    Late in training the samples are fitted, and for most steps their gradient agrees with the honest and with Byzantine
+    workers by chance. What is believed may turn into its opposite then, and no cosine says so: by now they look alike
+    on both sides. But an agent that follows Byzantine workers leaves the optimum, and there gradients are long and grad
+    f_B tells them apart. A cosine weighs such steps like any other; a slope (the product of cosine and both lengths)
+    weighs them by what is at stake. In a sum of slopes they outweigh the rest, and the model cannot be led far away
+    without being called back.
 
     It counts against a worker that its own sum and its sum beside the others' are both below zero, or for it that both
     are above; by spreads, as in Student's t. Where roles change at every step the sums are noise: unless they are more

@@ -11,15 +11,14 @@ from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.gaa_plus import skewness
+from gaa_core.aggregators.gaa_plus.all_workers import AllWorkers
 from gaa_core.aggregators.gaa_plus.beliefs import Beliefs, Checkpoints
 from gaa_core.aggregators.gaa_plus.copies import Copies, Likeness
 from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey, unit
-from gaa_core.aggregators.gaa_plus.everybody import Everybody
 from gaa_core.aggregators.gaa_plus.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
-from gaa_core.aggregators.gaa_plus.insiders import Insiders
+from gaa_core.aggregators.gaa_plus.leakage import Leakage
 from gaa_core.aggregators.gaa_plus.ledger import Ledger
-from gaa_core.aggregators.gaa_plus.promises import Promises
-from gaa_core.aggregators.gaa_plus.reconnaissance import Reconnaissance
+from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
 from gaa_core.aggregators.gaa_plus.sight import (
     QV_KINDS,
     Sight,
@@ -30,6 +29,7 @@ from gaa_core.aggregators.gaa_plus.sight import (
     size,
     some_columns,
 )
+from gaa_core.aggregators.gaa_plus.warm_up import WarmUp
 from gaa_core.aggregators.gaa_plus.watchdog import Bearings, Watchdog
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ class Mind:
         self.bearings = Bearings()
         self.copies = Copies(rule.calibration)
         self.likeness = Likeness(1 / rule.calibration)
-        self.insiders = Insiders()
-        self.everybody = Everybody()
+        self.leakage = Leakage()
+        self.all_workers = AllWorkers()
         self.ledger = Ledger(n)
-        self.promises = Promises(n)
-        self.misled = False  # whether QV samples of one class have spoken for liars, and are not asked any more
+        self.predicted = PredictedDecrease(n)
+        self.misled = False  # whether QV samples of one class spoke for Byzantine workers, and are not asked any more
         self.scout = self.sent_out()
         self.agreed = 0.0  # log-odds for the memory's sign, from all who were heard at first saying the same
         self.silent = 0  # steps on end without anybody trusted
@@ -74,11 +74,11 @@ class Mind:
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
         self.checkpoints = Checkpoints()
 
-    def sent_out(self) -> Reconnaissance | None:
+    def sent_out(self) -> WarmUp | None:
         """Who looks around before the first move, if anybody does."""
         if not self.rule.warm_up or self.misled:
             return None
-        return Reconnaissance(self.d, self.rule.warm_up, self.rule.cap, exposed=self.insiders.known)
+        return WarmUp(self.d, self.rule.warm_up, self.rule.cap, exposed=self.leakage.known)
 
     def state(self) -> dict:
         """All that is learned, for a checkpoint."""
@@ -94,16 +94,16 @@ class Mind:
         self.qv = unit(sharp) + unit(soft)
         self.bearings.note(server.qv_loss())
         length = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
-        # steps of the server's own fit the samples, whose gradient is shorter then than any honest one
-        self.yardstick = max(self.yardstick, length) if self.insiders.known else length
+        # steps of the server's own fit the samples, whose gradient is shorter then than any benign worker's
+        self.yardstick = max(self.yardstick, length) if self.leakage.known else length
         if self.last is not None:
             self.reward(*self.last)
             self.last = None
 
     def reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
-        if self.insiders.known or self.misled:
-            return  # a fall of f_B is what liars offer
+        if self.leakage.known or self.misled:
+            return  # a fall of f_B is what Byzantine workers offer
         slopes = torch.zeros(self.n, dtype=torch.float64)
         slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
         seen = self.beliefs.kinds["qv"]
@@ -125,10 +125,10 @@ class Mind:
     def has_to_go_alone(self, credits: Tensor) -> bool:
         """Whether silence, which has nearly all the credit, is worse than the gradient of f_B.
 
-        So it is where attackers know the QV samples and nobody else is left to be trusted, but only as long as that
+        So it is where attackers know the QV samples and no other worker is left to be trusted, but only as long as that
         leaves the samples less than half fitted: what the honest say could not be told by them any more.
         """
-        if not self.insiders.known or self.scout is not None or credits.sum() >= 0.1:
+        if not self.leakage.known or self.scout is not None or credits.sum() >= 0.1:
             return False
         return self.trial(self.server.qv_gradient()) > 0.5 * self.bearings.first
 
@@ -143,31 +143,31 @@ class Mind:
         sight = self.see(gradients, finite, columns)
         if self.copies.deceived(sight.beside) and self.memory.standing < 2.0:
             self.look_again()
-        if self.rule.use_insiders and not self.misled and self.finds_insiders(sight):
+        if self.rule.use_leakage and not self.misled and self.finds_leakage(sight):
             return silence
         if self.scout is not None:
             self.look_around(sight)
             return silence
         wants_to_keep = self.watched() and self.watchdog.wants_to_keep(self.server.qv_loss())
-        if wants_to_keep and not self.insiders.in_doubt() and not self.everybody.on_trial():
+        if wants_to_keep and not self.leakage.in_doubt() and not self.all_workers.on_trial():
             self.checkpoints.keep(self.server, self.memory, self.beliefs)
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
-        if self.rule.use_promises and self.goes_uphill(sight, odds):
+        if self.rule.use_predicted_decrease and self.ascends(sight, odds):
             return silence
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
         trust, shown = self.copies.doubt(trust, sight.alike, sight.guilty)
-        if self.rule.use_silence and self.unclear(odds, trust, sight.alike) and not self.everybody.believed:
+        if self.rule.use_silence and self.unclear(odds, trust, sight.alike) and not self.all_workers.believed:
             return self.tread_carefully(sight, odds, trust)
         credits = self.share_out(trust, sight.alike)
         usual = self.beliefs.lengths.usual
         update, contrast, of_all = self.combine(sight, credits, self.compare(sight, leaning, trust))
-        if self.rule.use_everybody and self.hears_everybody(update, of_all, credits):
-            update, credits = of_all, everybodys(sight)
+        if self.rule.use_all_workers and self.follows_all_workers(update, of_all, credits):
+            update, credits = of_all, equal_credits(sight)
         if not self.admits(update, credits, usual):
             return silence
-        if self.rule.use_insiders:
-            self.insiders.follow(self.server, sight, update, credits, self.memory.calm)
+        if self.rule.use_leakage:
+            self.leakage.follow(self.server, sight, update, credits, self.memory.calm)
         self.copies.expose(shown, rate=0.3)
         self.copies.credit(credits, sight.alike, sight.guilty)
         if shown > 0.5:
@@ -213,7 +213,7 @@ class Mind:
             values = {kind: seen for kind, seen in values.items() if kind not in QV_KINDS}
         elif self.beliefs.kinds["qv"].steps == 0:
             self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
-        return lengths, self.insiders.turned(values) if self.insiders.known else values
+        return lengths, self.leakage.turned(values) if self.leakage.known else values
 
     def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:
         """Let the QV gradients vote on the memory, where there are both."""
@@ -230,10 +230,10 @@ class Mind:
             self.likeness.looks.pop("memory", None)
 
     def look_around(self, sight: Sight) -> None:
-        """A step of reconnaissance: nobody is trusted, and whatever is clear teaches evidence and reputations."""
+        """A step of warm-up: no worker is trusted, and whatever is clear teaches evidence and reputations."""
         scout, counts, values = self.scout, sight.counts, sight.values
         if scout.exposed and "memory" in values:
-            values = {**values, "memory": self.insiders.centred("memory", values["memory"])}
+            values = {**values, "memory": self.leakage.centred("memory", values["memory"])}
         found = scout.look(
             sight.gradients, sight.lengths, values, counts, self.memory.calm,
             lambda honest: self.copies.doubt(honest, sight.alike)[0], workers=self.n,
@@ -279,7 +279,7 @@ class Mind:
             if kind in sight.values:
                 odds[kind] = calibration.log_odds(sight.values[kind])
         if not self.mirror.worn and "memory" in sight.values:
-            # the mirror cannot tell a liar from a true gradient that swings back; trust in workers who are known can
+            # the mirror cannot tell a reversed gradient from a true one that swings back; trust in known workers can
             settled = self.beliefs.reputation.settled() if self.rule.use_reputation else 0.0
             odds["memory"] = torch.lerp(self.mirror.log_odds(sight.values["memory"]), odds["memory"], settled)
         odds["memory"] = odds["memory"] * self.memory.credibility()
@@ -288,12 +288,12 @@ class Mind:
             odds[kind] = faith * odds[kind]
         if self.rule.use_reputation:
             odds["reputation"] = self.beliefs.reputation.prior()[sight.finite]
-        if self.rule.use_ledger and "qv" in sight.values and not self.insiders.known:
+        if self.rule.use_ledger and "qv" in sight.values and not self.leakage.known:
             self.ledger.learn(self.slopes(sight), sight.counts, sight.finite)
             odds["reputation"] = odds["reputation"] + self.ledger.log_odds(self.rule.cap)[sight.finite]
         odds["single"] = self.copies.log_odds(sight.alike)
         if self.rule.use_peers:
-            heard = torch.where(odds["length"] < 0, 0.0, 1 / sight.alike)  # whoever gives himself away has no vote
+            heard = torch.where(odds["length"] < 0, 0.0, 1 / sight.alike)  # a detected worker has no vote
             for _ in range(2):
                 lean = torch.tanh(self.policy.logits(odds) / 2) * heard
                 odds["peers"] = faith * self.beliefs.agreement.log_odds(sight.cosine, lean)
@@ -305,15 +305,19 @@ class Mind:
         return self.yardstick * sight.values["qv"] * sight.lengths.clamp_max(longest)
 
     def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
-        """Whether there are liars about whom neither evidence nor reputation tells from the honest any more."""
-        # whoever gives himself away, by his length or as a copy, is no question
+        """Whether there are Byzantine workers about whom neither evidence nor reputation tells from the honest any
+        more.
+        """
+        # a worker detected by its length or as a copy is no question
         hidden = torch.where(odds["length"] < 0, 0.0, self.copies.hidden(alike) / alike)
         share = float(hidden @ (1 - trust) / (1 / alike).sum())
         sure = float(odds["reputation"].abs().mean())
         return self.bearings.unclear(share, self.beliefs.clarity(), self.rule.clarity, sure)
 
     def tread_carefully(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> tuple[Tensor, Tensor]:
-        """A small step, and its credits, where liars can hardly be told; memory and policy learn nothing from it."""
+        """A small step, and its credits, where Byzantine workers can hardly be told; memory and policy learn nothing
+        from it.
+        """
         credits, usual = self.rule.caution * self.share_out(trust, sight.alike), self.beliefs.lengths.usual
         update = self.combine(sight, credits, torch.zeros_like(trust))[0]
         self.learn(sight, odds, trust)
@@ -321,7 +325,9 @@ class Mind:
         return (update, credits) if passes else (torch.zeros_like(update), torch.zeros_like(credits))
 
     def share_out(self, trust: Tensor, alike: Tensor) -> Tensor:
-        """Credits [k] that sum to 1 less what silence gets: the probability that nobody is honest, copies being one."""
+        """Credits [k] that sum to 1 less what silence gets: the probability that no worker is honest, copies being
+        one.
+        """
         shares = trust / alike
         if shares.sum() <= 1e-6:
             return torch.zeros_like(shares)
@@ -335,12 +341,12 @@ class Mind:
         return torch.where(sight.lengths > 0, sides / sight.lengths.clamp_min(1e-300), 0.0)
 
     def combine(self, sight: Sight, credits: Tensor, sides: Tensor) -> Tensor:
-        """Three vectors [3, d], in one pass over the submissions: the update, the contrast, and everybody's mean.
+        """Three vectors [3, d], in one pass over the submissions: the update, the contrast, and all workers' mean.
 
         In the update no credited submission is longer than norm_bound times what is usual, in the mean than twice the
         median.
         """
-        weights, of_all = credits, everybodys(sight)
+        weights, of_all = credits, equal_credits(sight)
         lengths = sight.lengths.clamp_min(1e-300)
         if self.rule.norm_bound is not None and (credits > 0).any():
             usual = self.beliefs.lengths.follow(weighted_median(sight.lengths, credits), self.yardstick)
@@ -348,15 +354,17 @@ class Mind:
         of_all = of_all * (2 * weighted_median(sight.lengths, of_all) / lengths).clamp_max(1.0)
         return torch.stack([weights, sides, of_all]).to(sight.gradients.dtype) @ sight.gradients
 
-    def hears_everybody(self, update: Tensor, of_all: Tensor, credits: Tensor) -> bool:
-        """Whether workers who seem liars only have other data, so that everybody's mean [d] is to be followed."""
-        if self.insiders.known:
-            return False  # a fall of f_B is what liars offer
-        if credits.sum() > 0.3 or self.everybody.believed:
-            failed = self.everybody.follow(self.server, update, of_all, slope=self.yardstick)
+    def follows_all_workers(self, update: Tensor, of_all: Tensor, credits: Tensor) -> bool:
+        """Whether workers who seem Byzantine only have other data, so that all workers' mean [d] is to be
+        followed.
+        """
+        if self.leakage.known:
+            return False  # a fall of f_B is what Byzantine workers offer
+        if credits.sum() > 0.3 or self.all_workers.believed:
+            failed = self.all_workers.follow(self.server, update, of_all, slope=self.yardstick)
             if failed:
                 self.checkpoints.roll_back(self.server, self.memory, self.beliefs)
-        return self.everybody.believed
+        return self.all_workers.believed
 
     def learn(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> None:
         """Let this step's trust [k] teach what is believed."""
@@ -364,9 +372,9 @@ class Mind:
         self.copies.learn(trust, sight.alike)
 
     def remember(self, contrast: Tensor, credits: Tensor, ordinary: bool) -> None:
-        """Let the direction memory follow; where everybody is distrusted for long, ask less of them.
+        """Let the direction memory follow; where all workers are distrusted for long, ask less of them.
 
-        `ordinary`: whether anybody is of an ordinary length. Where nobody is, silence is no sign of an error.
+        `ordinary`: whether anybody is of an ordinary length. Where no worker is, silence is no sign of an error.
         """
         if credits.sum() > 0.05:
             self.memory.accept(contrast)
@@ -380,26 +388,26 @@ class Mind:
             self.silent = self.passed_over = 0
 
     def look_again(self) -> None:
-        """Those who were trusted turned out to be liars: look around as at the start."""
+        """Those who were trusted turned out to be Byzantine workers: look around as at the start."""
         self.forget()
         self.copies.credited = 0.0
         self.silent = self.passed_over = 0
         self.scout = self.sent_out()
 
-    def finds_insiders(self, sight: Sight) -> bool:
+    def finds_leakage(self, sight: Sight) -> bool:
         """Whether it turns out at this step that attackers know the QV samples; then it looks around again."""
-        insiders = self.insiders
-        if self.scout is not None and not insiders.known and insiders.too_good(self.server, sight):
-            insiders.known = True
+        leakage = self.leakage
+        if self.scout is not None and not leakage.known and leakage.too_good(self.server, sight):
+            leakage.known = True
             self.scout = self.sent_out()
             return True
-        if self.bearings.usual > 0.8 * self.bearings.first or not insiders.too_bad():
+        if self.bearings.usual > 0.8 * self.bearings.first or not leakage.too_bad():
             return False
-        insiders.alarms += 1
-        insiders.known = insiders.alarms % 3 > 0  # whoever is exposed again and again was no insider
-        course, again = insiders.course, insiders.alarms > 1
-        insiders.begin()
-        self.turn_round(to_start=insiders.alarms > 2)  # again and again: nobody knows since when it has gone wrong
+        leakage.alarms += 1
+        leakage.known = leakage.alarms % 3 > 0  # after alarm upon alarm, the QV set was not what they knew
+        course, again = leakage.course, leakage.alarms > 1
+        leakage.begin()
+        self.turn_round(to_start=leakage.alarms > 2)  # again and again: it is unknown since when
         self.look_again()
         if again:
             self.memory.accepted = 0
@@ -410,7 +418,7 @@ class Mind:
     def forget(self) -> None:
         """Nothing that was learned of evidence and of workers can be believed."""
         self.beliefs.forget()
-        self.everybody.begin()
+        self.all_workers.begin()
         self.likeness.begin()
 
     def turn_round(self, to_start: bool = False) -> None:
@@ -422,24 +430,25 @@ class Mind:
         self.agreed = 0.0
         self.checkpoints.roll_back(self.server, self.memory, self.beliefs, to_start)
 
-    def goes_uphill(self, sight: Sight, odds: dict[str, Tensor]) -> bool:
-        """Whether it turns out at this step that QV samples of one class have spoken for liars; then it turns round.
+    def ascends(self, sight: Sight, odds: dict[str, Tensor]) -> bool:
+        """Whether it turns out at this step that QV samples of one class have spoken for Byzantine workers; then it is
+        reversed.
 
-        They ask that their class becomes likelier, and so may whoever drives the model to one class.
+        They ask that their class becomes likelier, and so may a worker that drives the model to one class.
         """
         if classes(self.server) != 1:
             return False
         if self.beliefs.reputation.settled() > 0.5 and not (odds["length"] >= 0).any():
             odds = {**odds, "length": torch.zeros_like(sight.lengths)}  # it is the model that has run away
         trust = self.policy.trust(odds)
-        if not self.promises.broken(self.server.parameters, sight.gradients, trust, sight.finite, self.bearings.first):
+        if not self.predicted.broken(self.server.parameters, sight.gradients, trust, sight.finite, self.bearings.first):
             return False
         self.misled, agreement = True, self.beliefs.agreement  # which says who agrees, not who is honest
         self.turn_round()
         self.beliefs.agreement = agreement
-        self.beliefs.reputation.believe(self.promises.log_odds(self.rule.cap))
+        self.beliefs.reputation.believe(self.predicted.log_odds(self.rule.cap))
         self.memory.accepted = 1  # what it learned on the way uphill is a first guess
-        self.promises.begin()
+        self.predicted.begin()
         return True
 
     def admits(self, update: Tensor, credits: Tensor, usual: float) -> bool:
@@ -466,6 +475,6 @@ class Mind:
         return server.qv_loss(server.parameters - server.lr * update.to(server.parameters))
 
 
-def everybodys(sight: Sight) -> Tensor:
+def equal_credits(sight: Sight) -> Tensor:
     """Credits [k] of all alike, but for those out of the ordinary and copies."""
     return sight.counts / sight.counts.sum().clamp_min(1e-9)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gaa_core.aggregators.gaa_plus.evidence import YOUNG
 
-#: The probability that a worker nothing is known of is honest: who finds no evidence trusts everybody.
+#: The probability that a worker nothing is known of is honest: who finds no evidence trusts all workers.
 START = 0.8
 
 #: The most that one step says against a horizon, in log-odds; roles that change say it again at the next.
@@ -22,15 +22,16 @@ LASTING = 40
 class Reputation:
     """The probability that each worker is honest, by one filter for each rate at which roles may change.
 
-    A worker stays what it is but for a chance of 1 / horizon of being drawn anew (horizon 1: the past says nothing of
-    it). Which horizon to believe is learned from how well each foretold the evidence: static liars are soon known, and
-    under roles that change at every step nobody is held to what was. Late in training evidence is weak: what it once
-    said of the horizons has to last longer then, or all count alike again and nobody's past counts for much.
+    A worker stays what it is but for a chance of 1 / horizon of being resampled (horizon 1: the past says nothing of
+    it). Which horizon to believe is learned from how well each foretold the evidence: static Byzantine workers are soon
+    known, and under roles that change at every step no worker is held to what was. Late in training evidence is weak:
+    what it once said of the horizons has to last longer then, or all count alike again and no worker's past counts for
+    much.
 
     One step adds `step_cap` to what is thought of a worker, at most. Horizons are told apart by evidence up to `cap`:
-    were it cut as short, one honest worker in ten, another one at every step, would look like errors about ten liars.
-    But no step speaks against a horizon by more than `A_STEP`: evidence shares its errors, and where it errs about all
-    workers at once, they are no independent witnesses of roles that change.
+    were it cut as short, one honest worker in ten, another one at every step, would look like errors about ten
+    Byzantine workers. But no step speaks against a horizon by more than `A_STEP`: evidence shares its errors, and where
+    it errs about all workers at once, they are no independent witnesses of roles that change.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Reputation:
         self.steps = 0
         self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
         self.honest = torch.full((len(horizons), n), START, dtype=torch.float64)  # probabilities
-        self.base = START  # of a worker that is drawn anew
+        self.base = START  # of a worker that is resampled
         self.scores = torch.zeros(len(horizons), dtype=torch.float64)
         self.lasting = torch.zeros(n, dtype=torch.float64)  # a moving average of how far each was known, -1 to 1
 
@@ -85,21 +86,21 @@ class Reputation:
             self.expect(self.base + 0.05 * (share - self.base))
 
     def expect(self, share: float) -> None:
-        """Take in how many of those that are drawn anew, and do not give themselves away, are honest."""
+        """Take in how many of those that are resampled, and are not detected, are honest."""
         self.base = min(max(share, 0.2), 0.9)
 
     def forget(self) -> None:
-        """What was believed of everybody was wrong."""
+        """What was believed of all workers was wrong."""
         self.honest.fill_(START)
         self.lasting.zero_()
         self.base = START
 
     def believe(self, odds: Tensor) -> None:
-        """Think this of everybody, by log-odds [n] that were found otherwise."""
+        """Think this of all workers, by log-odds [n] that were found otherwise."""
         self.honest = torch.sigmoid(odds).expand_as(self.honest).clone()
 
     def lift(self) -> None:
-        """Somebody has to be honest: think as much better of everybody, in the same order."""
+        """Somebody has to be honest: think as much better of all workers, in the same order."""
         odds = math.exp(0.5) * self.honest / (1 - self.honest).clamp_min(1e-9)
         self.honest = odds / (1 + odds)
         self.base += 0.1 * (0.5 - self.base)

@@ -35,11 +35,11 @@ class Sight:
     alike: Tensor  # [k], how many are the same as each
     counts: Tensor  # [k], as what part of a submission each counts where two kinds of workers are compared
     beside: float  # how far there are identical ones beside a single one
-    guilty: Tensor | float = 1.0  # [k], how far copies are to be doubted that are known to be liars'
+    guilty: Tensor | float = 1.0  # [k], how far copies are to be doubted that are known to be Byzantine workers'
 
 
 def some_columns(d: int, generator: torch.Generator) -> slice | Tensor:
-    """Where peers are compared: everywhere, or, where that is dear, in some places that nobody can foresee."""
+    """Where peers are compared: everywhere, or, where that is expensive, in some places that none can foresee."""
     if d <= MANY:
         return slice(None)
     starts = torch.randint(d - PEER_RUN + 1, (MANY // PEER_RUN,), generator=generator)
@@ -55,7 +55,8 @@ def counted(alike: Tensor, ordinary: Tensor, known: Tensor) -> tuple[Tensor, flo
     """As what part of a submission each [k] counts, by its log-odds of length `ordinary` [k].
 
     Less, where it is out of the ordinary; identical ones count as one, or, beside an ordinary single one or once they
-    are `known` [k] to be liars' (in [0, 1]), not at all. Also how far there are identical ones beside a single one.
+    are `known` [k] to be Byzantine workers' (in [0, 1]), not at all. Also how far there are identical ones beside a
+    single one.
     """
     counts, same = ordinary.clamp(max=0).exp() / alike, identical(alike)
     single = float((counts * (1 - same)).max().clamp(max=1))

@@ -25,7 +25,8 @@ def skewness(gradients: Tensor) -> Tensor:
 
     By the logits this loss has the slopes p - y: a large negative one for the class of a sample, several small positive
     ones for the others. Behind units that are never negative (ReLU, pixels) the weights' gradients keep that: their
-    negative coordinates are few and large, the positive ones many and small. Whoever reverses a gradient reverses it.
+    negative coordinates are few and large, the positive ones many and small. A worker that reverses a gradient reverses
+    it.
 
     The third moment is taken beside what all submissions have in common up to sign, so that it does not turn with the
     true gradient, as on the steep sides of a valley. Where it bears out what whole submissions say, sum_j -V_j |V_j|,

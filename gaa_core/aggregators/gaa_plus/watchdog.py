@@ -12,8 +12,8 @@ from gaa_core.aggregators.gaa_plus.evidence import YOUNG
 class Watchdog:
     """Judges an update by its trial: f_B before it, and f_B as it would be after it.
 
-    An update that would lift f_B far above its usual level is refused. After `patience` refusals in a row whoever is
-    trusted now is not worth it: the verdict is to roll back. Each rollback makes the watchdog more tolerant for a
+    An update that would lift f_B far above its usual level is refused. After `patience` refusals in a row a worker that
+    is trusted now is not worth it: the verdict is to roll back. Each rollback makes the watchdog more tolerant for a
     while, so that it cannot hold up a training whose true direction raises f_B (a QV set that lacks classes).
     """
 
@@ -75,15 +75,15 @@ class Bearings:
     steps: int = 15  # for which that has to last
     longest: int = 10  # steps of silence on end, above which it says more of the evidence than of the workers
     young: int = YOUNG  # accepted updates, after which it can be right: late in training nothing agrees
-    liars_at: float = 0.15  # the share of distrusted submissions from which on there are liars about
+    byzantine_at: float = 0.15  # the share of distrusted submissions from which on there are Byzantine workers about
     settled_at: float = 2.5  # mean log-odds of reputations that have settled who they are
 
     def __post_init__(self):
         self.first: float | None = None  # f_B before the first step
         self.usual = 0.0  # a moving average of f_B
-        self.liars = 0.0  # a moving average of the share of distrusted submissions
+        self.byzantine = 0.0  # a moving average of the share of distrusted submissions
         self.since = 0  # steps since the start, or since it began anew
-        self.was_clear = False  # whether liars could be told by evidence once
+        self.was_clear = False  # whether Byzantine workers could be told by evidence once
 
     def note(self, loss: float) -> None:
         """Take in f_B at the start of a step."""
@@ -105,22 +105,24 @@ class Bearings:
         return self.since > self.steps and self.usual > limit * self.first
 
     def begin_anew(self) -> None:
-        """The run was turned round."""
+        """The run was reversed."""
         self.usual, self.since = self.first, 0
 
     def stuck(self, silent: int, accepted: int) -> bool:
-        """Whether nobody has been trusted for longer than there can be nobody honest, after so few accepted updates."""
+        """Whether no worker has been trusted for longer than there can be no worker honest, after so few accepted
+        updates.
+        """
         return silent > self.longest and accepted <= self.young
 
     def unclear(self, distrusted: float, clarity: float, least: float, reputation: float) -> bool:
-        """Whether there are liars about who cannot be told any more, though they could be.
+        """Whether there are Byzantine workers about who cannot be told any more, though they could be.
 
         `distrusted` is the share of submissions at this step that are distrusted without having given themselves
         away, `clarity` how far evidence sets the trusted apart, at `least` what is asked for, and `reputation` the
         mean size of the log-odds that workers start the step with.
         """
-        self.liars += 0.1 * (distrusted - self.liars)
-        if self.liars < self.liars_at or reputation > self.settled_at:
+        self.byzantine += 0.1 * (distrusted - self.byzantine)
+        if self.byzantine < self.byzantine_at or reputation > self.settled_at:
             return False
         self.was_clear |= least < clarity < math.inf
         return self.was_clear and clarity < least

@@ -1,4 +1,4 @@
-"""Reconnaissance: where submissions point, learned before the first move, so that no error of one's own misleads."""
+"""Warm-up: where submissions point, learned before the first move, so that no error of one's own misleads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gaa_core.aggregators.gaa_plus.evidence import MirroredCalibration
 from gaa_core.aggregators.gaa_plus.reputation import START
 from gaa_core.aggregators.gaa_plus.sight import size
 
-#: Submissions that are imagined to have come, at the usual share of honest ones, before any was seen.
+#: Submissions that are imagined to have come, at the usual share of benign workers, before any was seen.
 IMAGINED = 10.0
 
 #: Log-odds that all of the seen submissions are honest rather than all not, before the QV gradient is asked.
@@ -50,12 +50,14 @@ class Idea:
 
     def believed(self) -> float:
         """Log-odds that it points the right way: by the QV gradient, and by how many say so."""
-        majority = 2 * self.along / max(self.chorus.counted, 1e-9) - 1  # 1: all are on its side, -1: nobody is
+        majority = 2 * self.along / max(self.chorus.counted, 1e-9) - 1  # 1: all are on its side, -1: no worker is
         nearly_all = math.copysign(min(1.0, max(0.0, (abs(majority) - 0.5) / 0.4)), majority)
         return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all + self.agreed()
 
     def agreed(self) -> float:
-        """Log-odds for what all say who are heard; 0 where liars had been trusted before, who may be all."""
+        """Log-odds for what all say who are heard; 0 where Byzantine workers had been trusted before, who may be
+        all.
+        """
         return self.chorus.log_odds() if self.favour else 0.0
 
     def sign(self) -> float:
@@ -65,23 +67,23 @@ class Idea:
 
 @dataclass(frozen=True)
 class Finding:
-    """What reconnaissance makes of one step's submissions."""
+    """What warm-up makes of one step's submissions."""
 
     odds: Tensor  # [k] of being honest
     clear: bool  # whether the odds are worth learning from
 
 
-class Reconnaissance:
+class WarmUp:
     """Some steps of silence, in which one direction is learned from submissions of both signs.
 
     The cosine with grad f_B of a few samples may tell the sign of a single submission by half a spread, where the true
     gradient tells it by four. But all submissions of a few steps share that one direction up to their signs, and f_B
     has to tell one sign only. Two ideas of the direction grow: the plain mean, right where most are honest, and the
     contrast sum_i tanh(l_i / 2) V_i / |V_i|, where l_i adds up what grad f_B and the idea itself say of V_i: right
-    where nobody has the majority. That one is taken that sets two kinds of workers apart more clearly.
+    where no worker has the majority. That one is taken that sets two kinds of workers apart more clearly.
 
-    It ends once that is clear, or after `longest` steps. Once liars were `exposed` who had been trusted, nothing speaks
-    for the plain mean, and what they said last is asked beside the QV gradient. Source: ours.
+    It ends once that is clear, or after `longest` steps. Once Byzantine workers were `exposed` who had been trusted,
+    nothing speaks for the plain mean, and what they said last is asked beside the QV gradient. Source: ours.
     """
 
     def __init__(self, d: int, longest: int, cap: float, exposed: bool = False):
@@ -92,7 +94,10 @@ class Reconnaissance:
         self.size = 0.0  # root mean square of cosines with the QV gradient, over all steps
         self.steps = 0
         self.seen = 0.0  # submissions
-        self.told, self.honest = 0.0, IMAGINED * START  # of these, the ones that were told apart, and the honest ones
+        self.told, self.honest = (
+            0.0,
+            IMAGINED * START,
+        )  # of these, the ones that were told apart, and the benign workers
 
     def look(
         self,

@@ -11,9 +11,9 @@ import torch
 from gaa_core import aggregators as a
 from gaa_core import run, seeding, studies
 from gaa_core.aggregators.gaa_plus.direction import unit
-from gaa_core.aggregators.gaa_plus.insiders import Insiders, sample_slopes
-from gaa_core.aggregators.gaa_plus.reconnaissance import Reconnaissance
+from gaa_core.aggregators.gaa_plus.leakage import Leakage, sample_slopes
 from gaa_core.aggregators.gaa_plus.sight import Sight
+from gaa_core.aggregators.gaa_plus.warm_up import WarmUp
 from gaa_core.attacks import Blend
 from gaa_core.cases import MNIST
 from gaa_core.cases.base import Split
@@ -26,6 +26,9 @@ D, SAMPLES, BATCH = 160, 10, 16
 
 class Points:
     """A model whose loss on a point x is |theta - x|^2 / 2: the gradient there is theta - x."""
+
+    def parts(self, theta):
+        return [theta]
 
     def losses(self, theta, inputs, targets):
         return ((theta - inputs) ** 2).sum(dim=1) / 2
@@ -41,7 +44,7 @@ class Points:
 
 
 def world(seed: int, far: float = 3.0) -> tuple[ParameterServer, torch.Generator, torch.Tensor]:
-    """A server at 0 with ten points about a centre at a distance; the centre is what everybody should move to."""
+    """A server at 0 with ten points about a centre at a distance; the centre is what all workers should move to."""
     draw = seeding.generator(seed, "points")
     centre = torch.randn(D, generator=draw)
     centre *= far / centre.norm()
@@ -99,25 +102,25 @@ def test_nothing_is_said_where_nothing_can_be():
 @pytest.mark.parametrize("seed", range(5))
 def test_honest_workers_are_not_too_good_and_who_copies_the_gradient_is(seed):
     server, draw, centre = world(seed, far=0.5)
-    told, q = Insiders(), -server.qv.inputs.mean(dim=0)
+    told, q = Leakage(), -server.qv.inputs.mean(dim=0)
     assert not any(told.too_good(server, sight(honest(draw, centre))) for _ in range(8))
-    liars = Insiders()
+    byzantine = Leakage()
     copied = 0.5 * q / q.norm()  # as long as what the honest say, and noisy as they are
-    assert any(liars.too_good(server, sight(honest(draw, -copied))) for _ in range(8))
-    reversed_ones = Insiders()
+    assert any(byzantine.too_good(server, sight(honest(draw, -copied))) for _ in range(8))
+    reversed_ones = Leakage()
     assert not any(reversed_ones.too_good(server, sight(-honest(draw, centre))) for _ in range(8))
 
 
-@pytest.mark.parametrize("liars", [3, 5])
+@pytest.mark.parametrize("byzantine", [3, 5])
 @pytest.mark.parametrize("seed", range(5))
-def test_honest_workers_are_not_too_good_beside_some_who_reverse(seed, liars):
-    """Whoever reverses shortens the sum of all, not what the samples say along it."""
+def test_honest_workers_are_not_too_good_beside_some_who_reverse(seed, byzantine):
+    """A worker that reverses shortens the sum of all, not what the samples say along it."""
     server, draw, centre = world(seed, far=12.0)
-    told = Insiders()
+    told = Leakage()
     for step in range(8):
         rows = honest(draw, centre)
-        if step % 2 or liars < 5:  # five of ten at every step sum up to nothing in particular
-            rows[:liars] *= -1
+        if step % 2 or byzantine < 5:  # five of ten at every step sum up to nothing in particular
+            rows[:byzantine] *= -1
         assert not told.too_good(server, sight(rows))
 
 
@@ -127,67 +130,67 @@ def test_what_a_submission_says_along_the_sum_is_said_without_its_own_part():
     rows = 4 * torch.nn.functional.normalize(torch.randn(20, D, generator=draw))
     points = -0.6 * unit(rows.sum(dim=0)) + 0.05 * torch.randn(SAMPLES, D, generator=draw)
     server = ParameterServer(Points(), Split(points, torch.zeros(SAMPLES)), torch.zeros(D), lr=0.1)
-    assert Insiders().too_good(server, sight(rows)), "the samples say .6 along it, by less than .1 each"
+    assert Leakage().too_good(server, sight(rows)), "the samples say .6 along it, by less than .1 each"
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_gross_noise_is_not_too_good(seed):
     """Of noise alone, the products of pairs are below 0 as often as above."""
     server, draw, _ = world(seed)
-    insiders = Insiders()
-    assert not any(insiders.too_good(server, sight(1e4 * honest(draw, torch.zeros(D)))) for _ in range(8))
+    leakage = Leakage()
+    assert not any(leakage.too_good(server, sight(1e4 * honest(draw, torch.zeros(D)))) for _ in range(8))
 
 
-@pytest.mark.parametrize("liars", [False, True])
-def test_liars_are_exposed_once_the_samples_are_fitted_and_the_rest_is_not(liars):
+@pytest.mark.parametrize("byzantine", [False, True])
+def test_liars_are_exposed_once_the_samples_are_fitted_and_the_rest_is_not(byzantine):
     server, draw, centre = world(1)
-    insiders = Insiders()
+    leakage = Leakage()
     for _ in range(40):
         rows = honest(draw, centre - server.parameters)
-        if liars:  # they lead to the samples' mean, and go on as if that were far
+        if byzantine:  # they lead to the samples' mean, and go on as if that were far
             rows = honest(draw, 4 * unit(server.qv.inputs.mean(dim=0)))
         update = rows.mean(dim=0)
-        insiders.follow(server, sight(rows), update, EQUAL, as_it_is)
+        leakage.follow(server, sight(rows), update, EQUAL, as_it_is)
         server.update(update)
-    assert insiders.too_bad() is liars
+    assert leakage.too_bad() is byzantine
 
 
 def test_liars_with_whom_the_samples_never_agreed_are_no_insiders():
     server, draw, _ = world(1)
     aside = torch.randn(D, generator=draw)
     aside = 4 * unit(aside - (aside @ unit(server.qv.inputs.mean(dim=0))) * unit(server.qv.inputs.mean(dim=0)))
-    insiders = Insiders()
+    leakage = Leakage()
     for _ in range(20):
         rows = honest(draw, aside)
-        insiders.follow(server, sight(rows), rows.mean(dim=0), EQUAL, as_it_is)
-    assert insiders.surprise < -3 and insiders.said > 3
-    assert not insiders.too_bad()
+        leakage.follow(server, sight(rows), rows.mean(dim=0), EQUAL, as_it_is)
+    assert leakage.surprise < -3 and leakage.said > 3
+    assert not leakage.too_bad()
 
 
-def fed(insiders: Insiders, server: ParameterServer, *, alike: float, credits: torch.Tensor = EQUAL) -> Insiders:
+def fed(leakage: Leakage, server: ParameterServer, *, alike: float, credits: torch.Tensor = EQUAL) -> Leakage:
     rows = torch.ones(10, D)
     for _ in range(10):
-        insiders.follow(server, sight(rows, alike), rows[0], credits, as_it_is)
-    return insiders
+        leakage.follow(server, sight(rows, alike), rows[0], credits, as_it_is)
+    return leakage
 
 
 def test_steps_of_copies_and_of_silence_say_nothing():
     server, _, _ = world(0)
-    assert fed(Insiders(), server, alike=1.0).steps == 9
-    assert fed(Insiders(), server, alike=10.0).steps == 0
-    assert fed(Insiders(), server, alike=1.0, credits=EQUAL / 10).steps == 0
+    assert fed(Leakage(), server, alike=1.0).steps == 9
+    assert fed(Leakage(), server, alike=10.0).steps == 0
+    assert fed(Leakage(), server, alike=1.0, credits=EQUAL / 10).steps == 0
 
 
 def test_what_they_say_is_taken_per_credit():
     server, _, _ = world(0)
-    insiders = fed(Insiders(), server, alike=1.0, credits=EQUAL / 2)
-    assert insiders.said == pytest.approx(2 * D**0.5) == insiders.first
+    leakage = fed(Leakage(), server, alike=1.0, credits=EQUAL / 2)
+    assert leakage.said == pytest.approx(2 * D**0.5) == leakage.first
 
 
 def test_less_than_usual_speaks_for_a_worker_once_they_are_known():
-    insiders = Insiders()
+    leakage = Leakage()
     values = {"qv": torch.tensor([0.6, 0.6, 0.0]), "memory": torch.tensor([0.1, 0.2, 0.3])}
-    turned = insiders.turned(values)
+    turned = leakage.turned(values)
     assert turned["qv"].tolist() == pytest.approx([-0.2, -0.2, 0.4])
     assert turned["memory"] is values["memory"]
 
@@ -203,22 +206,22 @@ def league_run(rule: a.GAAPlus, attack: Blend, kind: str, ratio: float, seed: in
 def test_courtiers_in_the_majority_are_exposed_and_survived(foe):
     rule = a.GAAPlus()
     trace = league_run(rule, NAMED[foe], "static", 0.9, seed=100)
-    assert trace.steps["rolled_back"].any() and rule._state.insiders.known
+    assert trace.steps["rolled_back"].any() and rule._state.leakage.known
     assert trace.accuracy > 0.85
     assert trace.credits[-20:, trace.byzantine[-1]].sum() < 0.1 * trace.credits[-20:].sum()
-    assert league_run(a.GAAPlus(use_insiders=False), NAMED[foe], "static", 0.9, seed=100).accuracy < 0.4
+    assert league_run(a.GAAPlus(use_leakage=False), NAMED[foe], "static", 0.9, seed=100).accuracy < 0.4
 
 
 def test_no_insiders_are_found_among_those_who_know_nothing():
     rule = a.GAAPlus()
     league_run(rule, NAMED["reversion x1"], "resampled", 0.7, seed=100)
-    assert not rule._state.insiders.known and rule._state.insiders.alarms == 0
+    assert not rule._state.leakage.known and rule._state.leakage.alarms == 0
 
 
 def alarmed(mind, course: torch.Tensor) -> None:
-    """A mind past reconnaissance whose trusted are about to be exposed."""
-    mind.scout, mind.bearings.usual, mind.insiders.course = None, 0.0, course
-    mind.insiders.too_bad = lambda: True
+    """A mind past warm-up whose trusted are about to be exposed."""
+    mind.scout, mind.bearings.usual, mind.leakage.course = None, 0.0, course
+    mind.leakage.too_bad = lambda: True
 
 
 def begun() -> tuple[a.GAAPlus, ParameterServer, torch.Generator, torch.Tensor]:
@@ -239,17 +242,17 @@ def test_at_the_third_alarm_the_samples_are_believed_again():
         rule.observe(server)
         alarmed(mind, centre)
         update, credits = rule.decide(honest(draw, centre))
-        assert not credits.any() and mind.insiders.known is known and rolled == rollbacks
+        assert not credits.any() and mind.leakage.known is known and rolled == rollbacks
         assert not update.any() and not server.interventions()["alone"], "it looks around first"
         assert mind.scout.exposed is known
-        del mind.insiders.too_bad
+        del mind.leakage.too_bad
 
 
 def test_after_the_first_alarm_the_opposite_of_what_the_exposed_said_is_remembered():
     rule, server, draw, centre = begun()
     alarmed(rule._state, centre)
     rule.decide(honest(draw, centre))
-    del rule._state.insiders.too_bad
+    del rule._state.leakage.too_bad
     assert float(unit(rule._state.memory.average) @ unit(centre)) == pytest.approx(-1)
     rule.observe(server)
     rule.decide(honest(draw, centre))
@@ -262,16 +265,16 @@ def test_no_alarm_before_f_b_has_fallen():
     alarmed(rule._state, centre)
     rule._state.bearings.usual = rule._state.bearings.first
     rule.decide(honest(draw, centre))
-    assert rule._state.insiders.alarms == 0
+    assert rule._state.leakage.alarms == 0
 
 
 def left_alone(**choices) -> tuple[a.GAAPlus, ParameterServer, torch.Tensor]:
-    """Insiders are known, reconnaissance is over, and nothing of all that was submitted is admitted."""
+    """attackers that know the QV set are known, warm-up is over, and nothing of all that was submitted is admitted."""
     server, draw, centre = world(0)
     rule = a.GAAPlus(**choices)
     rule.reset(10, D, seeding.generator(0, "agent"))
     rule.observe(server)
-    rule._state.scout, rule._state.insiders.known = None, True
+    rule._state.scout, rule._state.leakage.known = None, True
     return rule, server, 1e6 * honest(draw, centre)
 
 
@@ -287,12 +290,12 @@ def test_where_insiders_leave_nobody_the_server_steps_by_its_own_gradient():
     assert server.interventions()["alone"]
 
 
-@pytest.mark.parametrize("why", ["no insiders", "looks around", "half fitted", "switched off", "somebody is trusted"])
+@pytest.mark.parametrize("why", ["no leakage", "looks around", "half fitted", "switched off", "somebody is trusted"])
 def test_silence_stays_silence(why):
     rule, server, rows = left_alone(use_own_steps=why != "switched off")
     mind = rule._state
-    if why == "no insiders":
-        mind.insiders.known = False
+    if why == "no leakage":
+        mind.leakage.known = False
     elif why == "looks around":
         mind.scout = mind.sent_out()
     elif why == "half fitted":
@@ -322,7 +325,7 @@ def test_a_careful_step_keeps_its_share_of_the_update():
 def test_own_steps_do_not_shorten_what_an_honest_submission_is_measured_by(known):
     rule, server, _ = left_alone()
     mind = rule._state
-    mind.insiders.known = known
+    mind.leakage.known = known
     long = mind.yardstick
     server.update(0.9 * server.qv_gradient() / server.lr)  # a tenth of it is left
     rule.observe(server)
@@ -330,7 +333,7 @@ def test_own_steps_do_not_shorten_what_an_honest_submission_is_measured_by(known
 
 
 def test_against_courtiers_who_leave_one_honest_worker_own_steps_save_the_run():
-    """Packaged Medicare stays, 90 % courtiers drawn anew at every step."""
+    """Packaged Medicare stays, 90 % QV-aligned attackers resampled at every step."""
     saved, silent = (
         league_run(rule, NAMED["QV-aligned"], "resampled", 0.9, 126, case="cms")
         for rule in (a.GAAPlus(), a.GAAPlus(use_own_steps=False))
@@ -343,14 +346,14 @@ def test_against_courtiers_who_leave_one_honest_worker_own_steps_save_the_run():
 @pytest.mark.parametrize(("surprise", "kept"), [(-3.0, 0), (-1.0, 1)])
 def test_no_state_is_kept_while_the_trusted_are_in_doubt(surprise, kept):
     rule, server, draw, centre = begun()
-    rule._state.scout, rule._state.insiders.surprise = None, surprise
+    rule._state.scout, rule._state.leakage.surprise = None, surprise
     rule.decide(honest(draw, centre))
     assert len(server.kept) == kept
 
 
 def test_reconnaissance_after_an_exposure_asks_what_the_exposed_had_said():
     draw = seeding.generator(0, "rows")
-    scout = Reconnaissance(D, longest=8, cap=4.0, exposed=True)
+    scout = WarmUp(D, longest=8, cap=4.0, exposed=True)
     truth = unit(torch.randn(D, generator=draw))
     kind = torch.tensor([1.0] + [-1.0] * 9)[:, None]  # one honest
     one = torch.ones(10, dtype=torch.float64)
@@ -366,7 +369,7 @@ def test_reconnaissance_after_an_exposure_asks_what_the_exposed_had_said():
 
 
 def test_the_attack_needs_to_know_the_samples():
-    """The same blend without the QV gradient is a sign flip with noise: nobody is exposed."""
+    """The same blend without the QV gradient is a sign flip with noise: no worker is exposed."""
     rule = a.GAAPlus()
     league_run(rule, Blend(jitter=1.0), "static", 0.7, 100)
-    assert not rule._state.insiders.known
+    assert not rule._state.leakage.known

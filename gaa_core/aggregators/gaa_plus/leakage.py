@@ -31,20 +31,21 @@ def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
     return slopes if slopes.isfinite().all() else None
 
 
-class Insiders:
+class Leakage:
     """Two tests of one law: what honest workers say along any direction, the QV samples say on average.
 
     Along a direction D that does not depend on them, V.D of an honest submission and the samples' own slopes along D
     have the same mean; these scatter, so b of them err by 1/sqrt(b) of one's scatter.
 
     Too good: at the start, the samples say more along the sum S of all submissions than a submission does, in either
-    sense and without its own part: where some reverse what the rest say, S is short, but nobody says less for that.
+    sense and without its own part: where some reverse what the rest say, S is short, but no worker says less for that.
     Who copies the QV gradient agrees with it more than the true gradient does.
     Too bad: later, the samples' slopes along the course of late updates have gone, while the trusted say as much of it
     as ever. The model was taught the samples, and little else. Where they never agreed with the trusted, these lie, but
     know nothing.
 
-    Then the QV gradient speaks for liars: less than the usual cosine with it speaks for a worker. Source: ours.
+    Then the QV gradient speaks for Byzantine workers: less than the usual cosine with it speaks for a worker. Source:
+    ours.
     """
 
     too_good_at, too_bad_at, in_doubt_at = 5.0, 3.0, 2.0  # spreads

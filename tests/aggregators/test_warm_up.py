@@ -1,4 +1,4 @@
-"""Reconnaissance of GAAPlus: one direction from submissions of both signs, and its sign from a poor witness."""
+"""Warm-up of GAAPlus: one direction from submissions of both signs, and its sign from a poor witness."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey
 from gaa_core.aggregators.gaa_plus.evidence import YOUNG, MirroredCalibration
 from gaa_core.aggregators.gaa_plus.mind import PRIOR, Mind
-from gaa_core.aggregators.gaa_plus.reconnaissance import UNANIMITY, Reconnaissance
 from gaa_core.aggregators.gaa_plus.sight import Sight, classes
+from gaa_core.aggregators.gaa_plus.warm_up import UNANIMITY, WarmUp
 from gaa_core.attacks import MissingLabel
 from gaa_core.cases.base import Split
 from gaa_core.league.grid import SETTINGS
@@ -23,23 +23,23 @@ from gaa_core.studies import schedule
 D, N = 2000, 10
 
 
-def scene(seed: int, liars: float, steps: int = 8):
+def scene(seed: int, byzantine: float, steps: int = 8):
     """Steps of submissions [N, D] +-u + noise, who is honest [N], and a QV gradient that tells them apart poorly."""
     generator = seeding.generator(seed, "scene")
     truth = torch.randn(D, generator=generator) / D**0.5
     qv = 0.07 * truth + torch.randn(D, generator=generator) / D**0.5
     for _ in range(steps):
-        honest = torch.rand(N, generator=generator) >= liars
+        honest = torch.rand(N, generator=generator) >= byzantine
         signs = torch.where(honest, 1.0, -1.0)[:, None]
         yield truth, qv, signs * truth + 6 * torch.randn(N, D, generator=generator) / D**0.5, honest
 
 
-@pytest.mark.parametrize("liars", [0.0, 0.3, 0.5, 0.7, 0.9])
-def test_one_direction_tells_more_than_the_qv_gradient_does(liars):
+@pytest.mark.parametrize("byzantine", [0.0, 0.3, 0.5, 0.7, 0.9])
+def test_one_direction_tells_more_than_the_qv_gradient_does(byzantine):
     told, by_qv, right = [], [], 0
     for seed in range(5):
-        scout = Reconnaissance(D, longest=8, cap=4.0)
-        for truth, qv, rows, honest in scene(seed, liars):
+        scout = WarmUp(D, longest=8, cap=4.0)
+        for truth, qv, rows, honest in scene(seed, byzantine):
             lengths, cosine = survey(rows, [qv, truth])
             values = {"qv": cosine[:, 0]}
             scout.look(rows, lengths, values, torch.ones(N).double(), calm=lambda v: v, doubt=lambda p: p)
@@ -53,7 +53,7 @@ def test_one_direction_tells_more_than_the_qv_gradient_does(liars):
 
 
 def test_it_ends_when_clear_and_no_later_than_it_may():
-    scout = Reconnaissance(D, longest=8, cap=4.0)
+    scout = WarmUp(D, longest=8, cap=4.0)
     rows = torch.randn(1, D, generator=seeding.generator(0, "rows")).repeat(N, 1)
     rows += 0.1 * torch.randn(N, D, generator=seeding.generator(1, "rows"))
     rows[4:] *= -1
@@ -65,7 +65,7 @@ def test_it_ends_when_clear_and_no_later_than_it_may():
     assert scout.over() and found.clear
     assert ((found.odds > 0) == (cosine[:, 0] > 0)).all()
     assert 0.4 < scout.share() < 0.8  # four of ten, drawn to what is usual
-    nothing = Reconnaissance(D, longest=3, cap=4.0)
+    nothing = WarmUp(D, longest=3, cap=4.0)
     for step in range(3):
         noise = torch.randn(N, D, generator=seeding.generator(step, "noise"))
         lengths, cosine = survey(noise, [rows[0]])
@@ -88,7 +88,7 @@ def test_nobody_gets_credit_before_it_is_over_and_the_honest_do_after():
         assert given[-1] > 0 or not update.any()
     assert given[:2] == [0.0, 0.0] and given[-1] == pytest.approx(1.0)
     assert (credits[3:] == 0).all()
-    assert GAAPlus(use_reconnaissance=False).warm_up == GAAPlus(use_qv=False).warm_up == 0
+    assert GAAPlus(use_warm_up=False).warm_up == GAAPlus(use_qv=False).warm_up == 0
 
 
 def test_a_run_taken_up_in_the_middle_of_it_goes_on_the_same():
@@ -217,7 +217,7 @@ def test_late_in_training_it_is_worn_in_any_case():
 
 
 def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
-    idea = Reconnaissance(D, longest=8, cap=4.0).ideas["mean"]
+    idea = WarmUp(D, longest=8, cap=4.0).ideas["mean"]
     idea.chorus.counted, idea.along = 10.0, 2.0
     assert idea.believed() == pytest.approx(-0.3) and idea.sign() == -1
     idea.for_it = 0.5  # about a log-odds of one for it
@@ -228,14 +228,14 @@ def test_where_the_qv_gradient_says_nothing_the_many_are_favoured_a_little():
     ("along", "log_odds"), [(9.5, 0.45 + 4), (8.5, 0.35 + 2), (7.5, 0.25), (2.5, -0.25), (1.5, -0.35 - 2), (0.0, -4.5)]
 )
 def test_what_nearly_all_say_weighs_more_where_the_qv_samples_are_of_one_class(along, log_odds):
-    idea = Reconnaissance(D, longest=8, cap=4.0).ideas["mean"]
+    idea = WarmUp(D, longest=8, cap=4.0).ideas["mean"]
     idea.unanimity, idea.chorus.counted, idea.along = UNANIMITY, 10.0, along
     assert idea.believed() == pytest.approx(log_odds)
 
 
 @pytest.mark.parametrize(("exposed", "one_class", "asked"), [(False, True, 4), (False, False, 0), (True, True, 0)])
 def test_of_unanimity_is_asked_with_samples_of_one_class_unless_liars_were_trusted(exposed, one_class, asked):
-    scout = Reconnaissance(D, longest=8, cap=4.0, exposed=exposed)
+    scout = WarmUp(D, longest=8, cap=4.0, exposed=exposed)
     rows = torch.randn(N, D, generator=seeding.generator(0, "rows"))
     lengths, cosine = survey(rows, [rows[0]])
     looks = {"values": {"qv": cosine[:, 0]}, "calm": lambda v: v, "doubt": lambda p: p, "one_class": one_class}
@@ -243,13 +243,15 @@ def test_of_unanimity_is_asked_with_samples_of_one_class_unless_liars_were_trust
     assert [idea.unanimity for idea in scout.ideas.values()] == [asked, asked]
 
 
-@pytest.mark.parametrize("liars", [0.0, 0.3])
-def test_the_honest_are_heard_though_samples_of_one_class_speak_against_them(monkeypatch, liars):
-    """On the packaged stand-in and a seed of the tuning; before, both kinds were thought liars to the end."""
+@pytest.mark.parametrize("byzantine", [0.0, 0.3])
+def test_the_honest_are_heard_though_samples_of_one_class_speak_against_them(monkeypatch, byzantine):
+    """On the packaged stand-in and a seed of the tuning; before, both kinds were thought Byzantine workers to the
+    end.
+    """
     monkeypatch.delenv("GAA_DATA", raising=False)
     setting = SETTINGS["yelp"]
     options = {**setting.options(), "seed": 103, "n": 10, "qv_source": "missing_classes"}
-    roles = schedule("static", 10, liars, setting.steps, seed=103)
+    roles = schedule("static", 10, byzantine, setting.steps, seed=103)
     assert run(setting.case, GAAPlus(), attack=MissingLabel(), roles=roles, **options).accuracy > 0.85
 
 
@@ -265,10 +267,10 @@ def test_who_knows_workers_trusts_the_memory_as_far_as_it_has_served_with_them()
     mind = Mind(GAAPlus(), 4, 3, seeding.generator(0, "agent"))
     mind.memory.standing, mind.yardstick = 5.0, 1.0
     one, cosine = torch.ones(4, dtype=torch.float64), torch.tensor([0.3, 0.3, -0.3, -0.3], dtype=torch.float64)
-    rows, everybody = torch.ones(4, 3), torch.ones(4, dtype=torch.bool)
-    sight = Sight(rows, everybody, rows, one, {"memory": cosine}, torch.eye(4).double(), one, one, 0.0)
+    rows, all_workers = torch.ones(4, 3), torch.ones(4, dtype=torch.bool)
+    sight = Sight(rows, all_workers, rows, one, {"memory": cosine}, torch.eye(4).double(), one, one, 0.0)
     mind.mirror.learn(cosine.repeat(25), one.repeat(25))
-    assert mind.weigh_evidence(sight)["memory"][0] > 3.5  # knows the direction, nobody's reputation
+    assert mind.weigh_evidence(sight)["memory"][0] > 3.5  # knows the direction, no worker's reputation
     for _ in range(30):
         mind.beliefs.reputation.learn(torch.tensor([2.0, 2.0, -2.0, -2.0]).double(), one)
         mind.beliefs.kinds["memory"].learn(

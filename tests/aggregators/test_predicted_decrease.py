@@ -1,4 +1,4 @@
-"""What workers promise of the way that the model has gone: no loss can fall by more than it was."""
+"""What workers predicted decrease of the way that the model has gone: no loss can fall by more than it was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from gaa_core import run, seeding, studies
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.gaa_plus.mind import PRIOR, Mind
-from gaa_core.aggregators.gaa_plus.promises import Promises
+from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
 from gaa_core.aggregators.gaa_plus.reputation import Reputation
 from gaa_core.aggregators.gaa_plus.sight import Sight
 from gaa_core.attacks import GradientReversion
@@ -22,15 +22,17 @@ ALL = torch.ones(2, dtype=torch.bool)
 TRUST = torch.tensor([1.0, 0.0]).double()
 
 
-def walk(found: Promises, places: list[float], gradients: list[list[float]], trust=TRUST, first: float = 1.0) -> list:
+def walk(
+    found: PredictedDecrease, places: list[float], gradients: list[list[float]], trust=TRUST, first: float = 1.0
+) -> list:
     """What it says at each place of a line, where workers submit these gradients."""
     rows = [torch.tensor(each)[:, None] for each in gradients]
     return [found.broken(torch.tensor([at]), row, trust, ALL, first) for at, row in zip(places, rows, strict=True)]
 
 
 def test_by_hand():
-    """From 0 to 0.1 to 0.3, where the trusted one says -1, then -0.5: 0.1 + 0.1 are promised, at a first loss of 2."""
-    found = Promises(2)
+    """From 0 to 0.1 to 0.3, where the trusted one says -1, then -0.5: 0.1 + 0.1 are predicted, at a first loss of 2."""
+    found = PredictedDecrease(2)
     assert walk(found, [0.0, 0.1, 0.3], [[9.0, 9.0], [-1.0, 1.0], [-0.5, 0.5]], first=2.0) == [False] * 3
     assert found.total == pytest.approx(0.1)
     assert found.own.tolist() == pytest.approx([0.1, -0.1])
@@ -39,9 +41,11 @@ def test_by_hand():
 
 
 def descend(sign: float, steps: int, lr: float = 0.1, noise: float = 0.3) -> tuple[int | None, float]:
-    """Follow the gradient of log(1 + exp(-x)) or its opposite; when promises were broken, and the most promised."""
+    """Follow the gradient of log(1 + exp(-x)) or its opposite; when predicted decreases were broken, and the most
+    predicted.
+    """
     generator = torch.Generator().manual_seed(101)
-    found, theta, most = Promises(2), torch.zeros(1), 0.0
+    found, theta, most = PredictedDecrease(2), torch.zeros(1), 0.0
     for step in range(steps):
         slopes = -torch.sigmoid(-theta) + 0.3 * theta + noise * torch.randn(2, 1, generator=generator)
         rows = sign * slopes
@@ -59,17 +63,20 @@ def test_a_descent_keeps_its_promises_and_an_ascent_cannot():
 
 
 def test_one_step_may_be_a_single_liars():
-    found = Promises(2)
+    found = PredictedDecrease(2)
     assert walk(found, [0.0, 1.0], [[0.0, 0.0], [-1e9, 1e9]]) == [False, False]
-    assert found.total == Promises.at_once and found.own.tolist() == [Promises.at_once, -Promises.at_once]
-    steps = int(Promises.bound / Promises.at_once)
+    assert found.total == PredictedDecrease.at_once and found.own.tolist() == [
+        PredictedDecrease.at_once,
+        -PredictedDecrease.at_once,
+    ]
+    steps = int(PredictedDecrease.bound / PredictedDecrease.at_once)
     said = walk(found, [float(x) for x in range(2, 2 + steps)], [[-1e9, 0.0]] * steps)
     assert said == [False] * (steps - 1) + [True]
 
 
 def test_a_rise_is_no_credit_for_what_is_promised_later():
-    """From any step on no more can be promised than is left: a thousand steps uphill do not allow for more."""
-    found = Promises(2)
+    """From any step on no more can be predicted than is left: a thousand steps uphill do not allow for more."""
+    found = PredictedDecrease(2)
     walk(found, [float(x) for x in range(1001)], [[5.0, 0.0]] * 1001)
     assert found.total == 0.0
     assert walk(found, [1001.0 + x for x in range(6)], [[-5.0, 0.0]] * 6)[-1]
@@ -77,13 +84,13 @@ def test_a_rise_is_no_credit_for_what_is_promised_later():
 
 @pytest.mark.parametrize("trust", [[0.0, 0.0], [0.15, 0.1]])
 def test_where_nobody_is_trusted_nobody_promises(trust):
-    found = Promises(2)
+    found = PredictedDecrease(2)
     assert not any(walk(found, [float(x) for x in range(30)], [[-5.0, -5.0]] * 30, torch.tensor(trust).double()))
     assert found.total == 0.0 and found.own.min() > 1
 
 
 def test_who_was_not_heard_promised_nothing():
-    found, some = Promises(3), torch.tensor([True, False, True])
+    found, some = PredictedDecrease(3), torch.tensor([True, False, True])
     for at in range(3):
         found.broken(torch.tensor([float(at)]), torch.tensor([[-0.1], [0.2]]), TRUST, some, 1.0)
     assert found.own.tolist() == pytest.approx([0.2, 0.0, -0.4])
@@ -91,22 +98,24 @@ def test_who_was_not_heard_promised_nothing():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_does_not_spoil_the_sums(value):
-    found = Promises(2)
+    found = PredictedDecrease(2)
     walk(found, [0.0, value, 1.0, 1.5], [[-0.1, 0.1]] * 4)
     assert math.isfinite(found.total) and found.own.isfinite().all()
 
 
 def test_it_begins_anew():
-    found = Promises(2)
+    found = PredictedDecrease(2)
     walk(found, [0.0, 1.0, 2.0, 3.0], [[-1.0, 1.0]] * 4)
     assert found.total > 0 and found.own.any()
     found.begin()
     assert found.total == 0 and not found.own.any()
-    assert walk(found, [50.0], [[-1.0, 1.0]]) == [False] and found.total == 0.0, "the way back is nobody's promise"
+    assert walk(found, [50.0], [[-1.0, 1.0]]) == [False] and found.total == 0.0, (
+        "the way back is no worker's predicted decrease"
+    )
 
 
 def test_parameters_may_be_changed_in_place():
-    found, theta = Promises(2), torch.zeros(1)
+    found, theta = PredictedDecrease(2), torch.zeros(1)
     for _ in range(3):
         found.broken(theta, torch.tensor([[-0.1], [0.1]]), TRUST, ALL, 1.0)
         theta += 1.0
@@ -153,10 +162,10 @@ def odds_of(length: float = 0.0, memory: float = 4.0) -> dict[str, torch.Tensor]
 
 
 def go(mind: Mind, seen: Sight, steps: int, odds: dict[str, torch.Tensor]) -> list[bool]:
-    """Whether it goes uphill, at each of some steps by which the model moves as the first two say."""
+    """Whether it ascends, at each of some steps by which the model moves as the first two say."""
     found = []
     for _ in range(steps):
-        found.append(mind.goes_uphill(seen, odds))
+        found.append(mind.ascends(seen, odds))
         mind.server.parameters = mind.server.parameters + torch.tensor([1.0, 0.0, 0.0])
     return found
 
@@ -171,7 +180,7 @@ def test_it_turns_round_and_thinks_of_each_what_its_promises_say():
     assert mind.beliefs.agreement is agreement, "who agrees with whom stays true"
     honest = torch.logit(mind.beliefs.reputation.honest)
     assert torch.allclose(honest, torch.tensor([-4.0, -4.0, 4.0, 4.0]).double().expand_as(honest))
-    assert mind.promises.total == 0 and not mind.promises.own.any()
+    assert mind.predicted.total == 0 and not mind.predicted.own.any()
 
 
 def test_samples_of_two_classes_are_not_doubted():
@@ -180,7 +189,9 @@ def test_samples_of_two_classes_are_not_doubted():
 
 
 def test_a_model_that_has_run_away_makes_everybody_too_long():
-    """Where workers are known, they are asked nevertheless; where they are not, all may be liars of one step."""
+    """Where workers are known, they are asked nevertheless; where they are not, all may be Byzantine workers of one
+    step.
+    """
     mind, seen = settled_mind([1])
     assert any(go(mind, seen, 30, odds_of(length=-20.0)))
     mind, seen = settled_mind([1])
@@ -194,7 +205,7 @@ def test_a_model_that_has_run_away_makes_everybody_too_long():
 
 def test_whoever_was_misled_learns_nothing_from_the_reward(monkeypatch):
     mind, seen = settled_mind([1])
-    monkeypatch.setattr(mind.policy, "learn", lambda *args: pytest.fail("f_B falls where liars lead"))
+    monkeypatch.setattr(mind.policy, "learn", lambda *args: pytest.fail("f_B falls where Byzantine workers lead"))
     mind.misled = True
     mind.reward(seen.part, slice(None), seen.finite)
 
@@ -209,20 +220,22 @@ def one_sample(seed: int, **parts) -> float:
 
 
 def test_one_sample_that_speaks_for_liars_does_not_mislead_for_long(monkeypatch):
-    """Seeds 102, 104, 106: the sample's class becomes likelier the faster the model goes uphill: 46 % without."""
+    """Seeds 102, 104, 106: the sample's class becomes likelier the faster the model ascends: 46 % without."""
     monkeypatch.delenv("GAA_DATA", raising=False)
     for seed in (102, 104, 106):
         assert one_sample(seed) > 0.84
-    assert one_sample(104, use_promises=False) < 0.6
+    assert one_sample(104, use_predicted_decrease=False) < 0.6
 
 
 def test_samples_of_several_classes_are_believed(monkeypatch):
-    """With ten samples nothing is promised to anybody: runs are the same with and without it."""
+    """With ten samples nothing is predicted to anybody: runs are the same with and without it."""
     asked = []
-    monkeypatch.setattr(Promises, "broken", lambda *args: asked.append(1) or False)
+    monkeypatch.setattr(PredictedDecrease, "broken", lambda *args: asked.append(1) or False)
     options = {**SETTINGS["cms"].options(), "steps": 30, "qv_source": "golden", "attack": GradientReversion()}
     roles = studies.schedule("static", 10, 0.7, 30, 103)
-    found = [run(CMS, GAAPlus(use_promises=use), n=10, seed=103, roles=roles, **options) for use in (True, False)]
+    found = [
+        run(CMS, GAAPlus(use_predicted_decrease=use), n=10, seed=103, roles=roles, **options) for use in (True, False)
+    ]
     assert not asked
     assert found[0].steps["loss"].tolist() == found[1].steps["loss"].tolist()
 
@@ -230,7 +243,7 @@ def test_samples_of_several_classes_are_believed(monkeypatch):
 def test_whoever_was_misled_does_not_foretell_how_the_samples_scatter(monkeypatch):
     """It takes a gradient a sample, at every step on which their evidence has taught nothing yet."""
     monkeypatch.setattr(
-        "gaa_core.aggregators.gaa_plus.mind.foretold_spread", lambda *args: pytest.fail("nobody asks for it")
+        "gaa_core.aggregators.gaa_plus.mind.foretold_spread", lambda *args: pytest.fail("no worker asks for it")
     )
     mind, seen = settled_mind([1] * 10)
     mind.qv, mind.misled = torch.ones(3), True
@@ -251,9 +264,9 @@ def test_whoever_was_misled_asks_the_samples_no_more(monkeypatch):
         asked.append(mind.misled)
         return suspects(mind, *args)
 
-    asked, suspects = [], Mind.finds_insiders
+    asked, suspects = [], Mind.finds_leakage
     monkeypatch.setattr(Mind, "see", watch)
-    monkeypatch.setattr(Mind, "finds_insiders", suspect)
+    monkeypatch.setattr(Mind, "finds_leakage", suspect)
     assert one_sample(104) > 0.84
     assert asked and not any(asked)
     after = [kinds for was, kinds in seen if was]
