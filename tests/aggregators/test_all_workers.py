@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gaa_core import run, seeding
-from gaa_core.aggregators import GAAPlus, Mean
+from gaa_core import seeding
+from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.gaa_plus.all_workers import AllWorkers
 from gaa_core.aggregators.gaa_plus.mind import Mind
 from gaa_core.cases.base import Split
-from gaa_core.league.grid import SETTINGS
 
 TRUSTED, ALL = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
 SCATTER = torch.linspace(-1.0, 1.0, 10)  # spread of the mean: 0.2
@@ -147,13 +146,3 @@ def test_who_knows_of_insiders_does_not_ask_the_samples():
     assert any(mind.follows_all_workers(TRUSTED, ALL, credits) for _ in range(6))
     mind.leakage.known = True
     assert not mind.follows_all_workers(TRUSTED, ALL, credits)
-
-
-def test_workers_with_unlike_data_train_together(monkeypatch):
-    """On the packaged stand-in and a seed of the tuning; alone, the trusted end nearly twenty points below the mean."""
-    monkeypatch.delenv("GAA_DATA", raising=False)
-    setting = SETTINGS["yelp"]
-    options = {**setting.options(), "seed": 101, "n": 10, "partition": "dirichlet", "alpha": 0.3}
-    mean = run(setting.case, Mean(), **options).accuracy
-    assert run(setting.case, GAAPlus(), **options).accuracy > mean - 0.03
-    assert run(setting.case, GAAPlus(use_all_workers=False), **options).accuracy < mean - 0.08

@@ -8,17 +8,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gaa_core import conformance, run, seeding
+from gaa_core import conformance, seeding
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey
 from gaa_core.aggregators.gaa_plus.evidence import YOUNG, MirroredCalibration
 from gaa_core.aggregators.gaa_plus.mind import PRIOR, Mind
 from gaa_core.aggregators.gaa_plus.sight import Sight, classes
 from gaa_core.aggregators.gaa_plus.warm_up import UNANIMITY, WarmUp
-from gaa_core.attacks import MissingLabel
 from gaa_core.cases.base import Split
-from gaa_core.league.grid import SETTINGS
-from gaa_core.studies import schedule
 
 D, N = 2000, 10
 
@@ -241,18 +238,6 @@ def test_of_unanimity_is_asked_with_samples_of_one_class_unless_liars_were_trust
     looks = {"values": {"qv": cosine[:, 0]}, "calm": lambda v: v, "doubt": lambda p: p, "one_class": one_class}
     scout.look(rows, lengths, counts=torch.ones(N).double(), **looks)
     assert [idea.unanimity for idea in scout.ideas.values()] == [asked, asked]
-
-
-@pytest.mark.parametrize("byzantine", [0.0, 0.3])
-def test_the_honest_are_heard_though_samples_of_one_class_speak_against_them(monkeypatch, byzantine):
-    """On the packaged stand-in and a seed of the tuning; before, both kinds were thought Byzantine workers to the
-    end.
-    """
-    monkeypatch.delenv("GAA_DATA", raising=False)
-    setting = SETTINGS["yelp"]
-    options = {**setting.options(), "seed": 103, "n": 10, "qv_source": "missing_classes"}
-    roles = schedule("static", 10, byzantine, setting.steps, seed=103)
-    assert run(setting.case, GAAPlus(), attack=MissingLabel(), roles=roles, **options).accuracy > 0.85
 
 
 def test_no_other_evidence_outweighs_a_gross_length():
