@@ -10,14 +10,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from gaa_core.analysis.statistics import BOUND, Interval, gap, interval, verdict
 from gaa_core.errors import GaaError, UnknownName
 from gaa_core.files import read_json, write, write_json
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["AGENTS", "BOUND", "Claims", "Interval", "gap", "interval", "matrix", "verdict", "write_sidecar"]
 
@@ -165,16 +163,12 @@ def claims_table(folder: str | Path) -> pd.DataFrame:
 
 
 def _frame(rows: list[dict]) -> pd.DataFrame:
-    import pandas as pd
-
     frame = pd.DataFrame(rows, columns=[field.name for field in fields(Row)])
     return frame.sort_values("claim", key=lambda names: names.str[1:].astype(int), kind="stable", ignore_index=True)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The claims table as text, ready to be shown."""
-    import pandas as pd
-
     rows = [_readable(row) for row in table.astype(object).where(table.notna(), None).to_dict("records")]
     return pd.DataFrame(rows, columns=list(_readable(dict.fromkeys(table.columns))))
 
@@ -205,8 +199,6 @@ def matrix(table: pd.DataFrame) -> pd.DataFrame:
     settings (all that count), verdict (that of the claim: it holds where it holds in every setting), gap, gap_low,
     gap_high, unit, setting, notebook, figure (of the widest gap).
     """
-    import pandas as pd
-
     agents = [AGENTS.get(setting.partition(";")[0].strip(), NO_AGENT) for setting in table["setting"]]
     judged = (table["verdict"] != "not run") & ~table["setting"].str.contains(STRESS)
     run = table.assign(agent=agents)[judged]
@@ -237,8 +229,6 @@ def matrix_text(table: pd.DataFrame, short: bool = False) -> pd.DataFrame:
         full = f"{row['agent']} {row['holds']} of {row['settings']}{widest(row, ', widest gap ')}"
         text = f"{row['holds']}/{row['settings']}" if short else full
         cells.setdefault((row["claim"], row["case"]), {})[row["agent"]] = text
-    import pandas as pd
-
     claims, cases = (list(dict.fromkeys(key[at] for key in cells)) for at in (0, 1))
     frame = pd.DataFrame("", index=pd.Index(claims, name="Claim"), columns=cases, dtype=object)
     for (claim, case), found in cells.items():

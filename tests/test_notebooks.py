@@ -112,7 +112,7 @@ def test_plan_lists_every_notebook():
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", PLAN, ids=lambda notebook: notebook.name)
 def test_notebook_runs_at_smoke_size(notebook, tmp_path, monkeypatch):
-    """It runs, and writes the figures and claims that the plan promises."""
+    """It runs, and writes the figures and claims that the plan lists."""
     monkeypatch.setenv("GAA_BATCH", "")  # set by a run; put back afterwards
     folders = {"figures": tmp_path / "figures", "results": tmp_path / "results"}
     (outcome,) = reproduce.reproduce("smoke", only=[notebook.name], jobs=1, **folders)

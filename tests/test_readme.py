@@ -3,6 +3,9 @@
 import re
 
 import pandas as pd
+import pytest
+
+from gaa_core import report
 
 ROW = re.compile(r"\| (0\.\d+) \| ([^|]+), (\d) of 10 \| ([^|]+) \| ([^|]+) \| ([^|]+) \|")
 
@@ -22,6 +25,16 @@ def test_the_step_size_table_is_its_csv(repository):
             values = 100 * part["accuracy"]
             assert len(values) == 3
             assert cell == f"{values.mean():.1f} ± {values.std(ddof=0):.1f}"
+
+
+def test_the_small_table_of_claims_is_that_of_the_figures(repository, tmp_path):
+    """`reproduce --update-readme` wrote it last; an empty block waits for the first figures."""
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    if not text.split(report.BEGIN)[1].split(report.END)[0].strip():
+        pytest.skip("the README has no table of claims yet")
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    report.update_readme(tmp_path / "README.md", report.claims_table(repository / "figures/paper"))
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
 
 
 def test_the_first_example_runs_as_written(repository):

@@ -20,7 +20,7 @@ Profile = Literal["smoke", "quick", "paper"]
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
 Flag = Annotated[bool, Parameter(negative=())]
 
-#: Columns of a terminal that nobody has widened.
+#: Columns of an ordinary terminal.
 WIDTH = 80
 
 
