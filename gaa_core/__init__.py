@@ -25,7 +25,7 @@ _LAZY = {
     "run": "gaa_core.simulator",
     "Trace": "gaa_core.trace",
 }
-_MODULES = ("aggregators", "analysis", "attacks", "cases", "datasets", "distributed", "plots", "roles", "widgets")
+_MODULES = ("aggregators", "analysis", "attacks", "cases", "datasets", "engines", "plots", "roles", "widgets")
 
 __all__ = ["__version__", "register", *_LAZY, *_MODULES]
 
@@ -61,3 +61,7 @@ def __getattr__(name: str):
     if name in _MODULES:
         return importlib.import_module(f"gaa_core.{name}")
     raise AttributeError(f"module 'gaa_core' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

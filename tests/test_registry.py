@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import gaa_core
 from gaa_core import aggregators, attacks, registry
 from gaa_core.errors import UnknownName
 
@@ -60,3 +61,9 @@ def test_every_listed_class_is_found_and_a_wrong_one_is_not():
     assert aggregators.Krum is aggregators.REGISTRY["krum"]
     with pytest.raises(ImportError):
         from gaa_core.aggregators import Krumm  # noqa: F401
+
+
+def test_completion_shows_the_public_names_alone():
+    assert dir(gaa_core) == sorted(gaa_core.__all__)
+    assert {"run", "case", "Guard", "Trace", "check_aggregator", "register", "plots", "roles"} <= set(dir(gaa_core))
+    assert all(getattr(gaa_core, name) is not None for name in dir(gaa_core))
