@@ -45,7 +45,7 @@ def flat(parts) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "rule", [Mean(), Krum(f=0), FLTrust(), CoordinateMedian(), lambda rows: rows.mean(0)], ids=repr
+    "rule", [Mean(), Krum(f=0), FLTrust(), CoordinateMedian(), lambda rows: rows.mean(0)], ids=label
 )
 def test_every_form_of_submissions_gives_the_same_update(rule):
     model = network()

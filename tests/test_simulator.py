@@ -10,6 +10,7 @@ from gaa_core.attacks import GradientReversion, RandomFault
 from gaa_core.cases import MNIST
 from gaa_core.cases.base import Settings
 from gaa_core.errors import GaaError, TooFewWorkers, UnknownName
+from gaa_core.options import label
 from gaa_core.simulator import Simulation
 
 SMALL = {"steps": 12, "batch_size": 8, "lr": 0.05}
@@ -97,7 +98,7 @@ def nan_rows(own, honest, generator):
 
 
 @pytest.mark.parametrize(
-    "rule", [Mean(), CoordinateMedian(), Krum(f=3), GAA(), Oracle(), lambda g: g.mean(0)], ids=repr
+    "rule", [Mean(), CoordinateMedian(), Krum(f=3), GAA(), Oracle(), lambda g: g.mean(0)], ids=label
 )
 def test_submissions_that_are_not_finite_are_masked_and_counted(rule):
     trace = run(MNIST, rule, **SMALL, attack=nan_rows, roles=roles.static(10, 3))
