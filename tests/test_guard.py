@@ -18,6 +18,7 @@ from gaa_core.aggregators.base import LearningAggregator
 from gaa_core.cases import Split
 from gaa_core.errors import GaaError, TooFewWorkers
 from gaa_core.models import FlatModel
+from gaa_core.options import label
 from gaa_core.seeding import generator
 from gaa_core.server import ParameterServer
 
