@@ -187,7 +187,18 @@ def test_one_file_of_an_archive(server, tmp_path):
         (_zip(**{"a/file": b"", "b/file": b""}), "zip", "expected one file file in it; found 2"),
         (b"<html>", "zip", "is not a zip file"),
     ],
-    ids="up updown symbolic hard other cut upzip absolute two html".split(),  # the bytes hold the time of the day
+    ids=[
+        "up",
+        "updown",
+        "symbolic",
+        "hard",
+        "other",
+        "cut",
+        "upzip",
+        "absolute",
+        "two",
+        "html",
+    ],  # the bytes hold the time of the day
 )
 def test_archives_that_are_broken_or_leave_their_folder_are_discarded(server, tmp_path, body, packing, message):
     server.body = body
