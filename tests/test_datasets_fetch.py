@@ -188,7 +188,7 @@ def test_one_file_of_an_archive(server, tmp_path):
         (b"<html>", "zip", "is not a zip file"),
     ],
     ids=[
-        "up",
+        "up",  # named, since the bytes hold the time of the day
         "updown",
         "symbolic",
         "hard",
