@@ -18,7 +18,7 @@ class GaaError(ValueError):
 
 
 class UnknownName(GaaError):
-    """A name that is not registered, with the nearest that somebody did."""
+    """A name that is not registered, with the nearest that is."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         known = sorted(known)

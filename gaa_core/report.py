@@ -264,9 +264,23 @@ def write_claims(folder: str | Path) -> pd.DataFrame:
     return table
 
 
+def by_agent(table: pd.DataFrame) -> pd.DataFrame:
+    """The matrix with a row for each claim and agent and a column for each case: `3 of 4; 2.1 [1.0, 3.0]`."""
+    found = matrix(table)
+    found["cell"] = [f"{row['holds']} of {row['settings']}{widest(row, '; ')}" for row in found.to_dict("records")]
+    order = {claim: number for number, claim in enumerate(CLAIMS)}
+    wide = found.pivot(index=["claim", "agent"], columns="case", values="cell").fillna("").reset_index()
+    agents = [*AGENTS.values(), NO_AGENT]
+    rank = [
+        (order.get(claim, len(order)), agents.index(agent)) for claim, agent in zip(wide.claim, wide.agent, strict=True)
+    ]
+    wide = wide.iloc[sorted(range(len(wide)), key=rank.__getitem__)]
+    return wide.rename(columns={"claim": "Claim", "agent": "Agent"})
+
+
 def update_readme(path: str | Path, table: pd.DataFrame) -> Path:
     """Put the matrix of a claims table into the block between BEGIN and END of a README."""
-    return update_block(path, BEGIN, END, markdown(matrix_text(table).reset_index()))
+    return update_block(path, BEGIN, END, markdown(by_agent(table)))
 
 
 def update_block(path: str | Path, begin: str, end: str, block: str) -> Path:

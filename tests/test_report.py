@@ -169,7 +169,7 @@ def test_the_readme_s_block_is_rewritten_and_nothing_else(judged, tmp_path):
     page.write_text(f"before\n{report.BEGIN}\nformer table\n{report.END}\nafter\n")
     once = report.update_readme(page, judged).read_text()
     assert once.startswith(f"before\n{report.BEGIN}\n") and once.endswith(f"{report.END}\nafter\n")
-    assert "former" not in once and "bounded 1 of 1" in once
+    assert "former" not in once and "| C2 | bounded | 1 of 1" in once
     assert report.update_readme(page, judged).read_text() == once
     for text in ("no markers", f"{report.END} {report.BEGIN}", f"{report.BEGIN}{report.BEGIN}{report.END}"):
         page.write_text(text)
