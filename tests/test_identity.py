@@ -155,3 +155,14 @@ def test_it_is_the_same_in_every_process():
         for seed in ("1", "2")
     }
     assert len(found) == 1
+
+
+def test_a_key_is_the_same_before_and_after_a_function_has_imported_what_it_uses():
+    # The drawn stand-in of CIFAR-10 is imported when it is first drawn: its sweeps found "other code" in every worker.
+    code = (
+        "from gaa_core.cases import CIFAR10; from gaa_core.identity import identity; "
+        "before = identity(CIFAR10); CIFAR10.load(); print(before == identity(CIFAR10))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GAA_DATA"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "True", done.stderr

@@ -14,6 +14,8 @@ import dataclasses
 import enum
 import functools
 import hashlib
+import importlib
+import importlib.util
 import re
 import types
 from collections.abc import Callable
@@ -233,11 +235,22 @@ class _Walk:
             return
         self.open.append(id(module))
         for name in sorted(names):
-            value = _ABSENT if name.startswith("__") else getattr(module, name, _ABSENT)
+            value = _ABSENT if name.startswith("__") else _member(module, name)
             if value is not _ABSENT:
                 self.token("member", name)
                 self._reached(value, names, f"{module.__name__}.{name}")
         self.open.pop()
+
+
+def _member(module: types.ModuleType, name: str) -> object:
+    """What a module has by this name; a module of a package that was not imported yet is imported, so that it counts
+    before and after the function that imports it has run.
+    """
+    value = getattr(module, name, _ABSENT)
+    within = value is _ABSENT and hasattr(module, "__path__") and name.isidentifier()
+    if within and importlib.util.find_spec(f"{module.__name__}.{name}"):
+        value = importlib.import_module(f"{module.__name__}.{name}")
+    return value
 
 
 def _found(get: Callable[[], object]) -> object:
