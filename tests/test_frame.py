@@ -45,7 +45,7 @@ def test_every_dependency_is_pinned_to_a_version_it_allows(repository, pyproject
 
 
 def test_torch_is_pinned_without_naming_a_build(repository, pyproject):
-    assert "torch==2.13.0" in pyproject["project"]["dependencies"]
+    assert "torch>=2.6" in pyproject["project"]["dependencies"]
     assert "torch==2.13.0" in lines(repository / "constraints.txt")
     assert not any("+" in line or "--" in line or "@" in line for line in lines(repository / "constraints.txt"))
 
@@ -124,11 +124,11 @@ INSTALL = "-m pip install --disable-pip-version-check -e .[test] -c constraints.
 def test_make_reproduce_sets_up_once_and_goes(clone):
     assert clone("reproduce")[:2] == (0, ["-m venv --clear .venv", INSTALL, "-m gaa_core reproduce"])
     assert clone("reproduce")[:2] == (0, ["-m gaa_core reproduce"])
-    assert clone("test")[:2] == (0, ["-m pytest"])
+    assert clone("test")[:2] == (0, ["-m pytest -n 2 --dist loadfile"])
 
 
 def test_make_test_sets_up_by_itself_too(clone):
-    assert clone("test")[:2] == (0, ["-m venv --clear .venv", INSTALL, "-m pytest"])
+    assert clone("test")[:2] == (0, ["-m venv --clear .venv", INSTALL, "-m pytest -n 2 --dist loadfile"])
 
 
 def test_new_pins_are_installed_into_the_same_venv(clone, tmp_path):

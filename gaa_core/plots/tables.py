@@ -153,7 +153,7 @@ def _ink(lost: float) -> str:
 
 def _number(value: float) -> str:
     """One digit, and no minus before a zero."""
-    return "-" if np.isnan(value) else f"{round(value, 1) + 0.0:.1f}"
+    return "-" if pd.isna(value) else f"{round(value, 1) + 0.0:.1f}"
 
 
 @styled

@@ -9,7 +9,7 @@ import torch
 
 from gaa_core import seeding
 from gaa_core.aggregators import GAAPlus
-from gaa_core.cases import MNIST
+from gaa_core.cases import MNIST, accuracy
 from gaa_core.distributed.flower import GAAStrategy
 from gaa_core.models import FlatModel
 from gaa_core.qv import draw_qv
@@ -60,7 +60,7 @@ def server_app(rule: object, clients: int, rounds: int, found: dict) -> ServerAp
         result = strategy.start(grid, ArrayRecord(network.state_dict()), num_rounds=rounds)
         network.load_state_dict(result.arrays.to_torch_state_dict())
         model = FlatModel(network)
-        found["accuracy"] = model.accuracy(model.initial(), data.test.inputs, data.test.targets)
+        found["accuracy"] = accuracy(model.predict(model.initial(), data.test.inputs), data.test.targets)
         found["credits"] = [credits.tolist() for credits in strategy.credits]
 
     return app

@@ -213,7 +213,7 @@ def test_defence_aware_that_knows_labels_only_weighs_its_own_samples():
 def test_defence_aware_passes_the_test_that_it_knows(leak):
     simulation = Simulation(MNIST, Mean(), attack=DefenceAware(leak=leak), roles=roles.static(10, 7), **SMALL)
     byzantine = simulation.roles(0)
-    simulation.inform(byzantine)
+    simulation._inform(byzantine)
     server = simulation.server
     computed, _ = simulation.engine.gradients(server.parameters, 0, simulation.attack, byzantine)
     forged = simulation.engine.ask(server.parameters, 0, simulation.attack, byzantine).submissions[byzantine][0]
