@@ -72,9 +72,14 @@ def blame(part: str, value: object) -> Iterator[None]:
     except GaaError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:160].rstrip(".")
-        raise GaaError(f"{part} {_named(value)} failed: {type(error).__name__}: {reason}.") from error
+        raise GaaError(f"{part} {named(value)} failed: {type(error).__name__}: {reason(error)}.") from error
 
 
-def _named(value: object) -> str:
+def reason(error: Exception, most: int = 160) -> str:
+    """What an error says, in one line of at most `most` letters without its full stop."""
+    return " ".join(str(error).split())[:most].rstrip(".")
+
+
+def named(value: object) -> str:
+    """The name of a plain function, the repr of anything else."""
     return getattr(value, "__name__", None) or repr(value)

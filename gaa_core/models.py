@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, UnknownName, reason
 from gaa_core.kernels.layers import apply, layer_gradients, sequence_of
 
 #: How per-worker gradients can be computed, the quickest first. All agree up to rounding.
@@ -178,10 +178,10 @@ class FlatModel:
             if float((quick - plain).norm()) > _AGREEMENT * float(plain.norm()):
                 raise GaaError("its gradients are other ones there")
         except Exception as error:
-            reason = " ".join(str(error).split())[:120].rstrip(".")
+            why = reason(error, most=120)
             if method != "auto":
-                raise GaaError(f"method='{method}' is not possible for this network ({reason}); use 'loop'.") from error
-            return "loop", f"The workers' gradients are computed one by one: vmap is not possible here ({reason})."
+                raise GaaError(f"method='{method}' is not possible for this network ({why}); use 'loop'.") from error
+            return "loop", f"The workers' gradients are computed one by one: vmap is not possible here ({why})."
         return wanted, ""
 
     def _try_one(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> None:
@@ -191,9 +191,8 @@ class FlatModel:
             with _seeded(0):
                 self.gradient(theta, inputs, targets, training=True)
         except Exception as error:
-            reason = " ".join(str(error).split())[:160].rstrip(".")
             shape = tuple(inputs.shape)
-            raise GaaError(f"The network or its loss cannot take inputs of shape {shape}: {reason}.") from error
+            raise GaaError(f"The network or its loss cannot take inputs of shape {shape}: {reason(error)}.") from error
         changed = [name for name, each in self.network.named_buffers() if not _equal(each, before[name])]
         for name, buffer in self.network.named_buffers():
             buffer.copy_(before[name])

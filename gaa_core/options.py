@@ -19,7 +19,7 @@ import gaa_core
 from gaa_core.aggregators.base import Aggregator
 from gaa_core.attacks.base import LEAKS, Attack
 from gaa_core.cases.base import CaseStudy, Settings
-from gaa_core.errors import GaaError, UnknownName, blame, number, whole
+from gaa_core.errors import GaaError, UnknownName, blame, named, number, whole
 from gaa_core.trace import plain
 
 #: The most of a run's time that looks at the test set may take by default, and the bounds of their number.
@@ -194,9 +194,7 @@ def describe(simulation, asked: types.SimpleNamespace, method: str) -> dict:
 
 def label(part: object) -> str:
     """The repr of a rule, an attack or a schedule; the name of a plain function; a number as it is."""
-    if isinstance(part, int | float | str):
-        return part
-    return getattr(part, "__name__", None) or repr(part)
+    return part if isinstance(part, int | float | str) else named(part)
 
 
 def refuse_another_run(path: str | os.PathLike, before: dict, now: dict) -> None:
