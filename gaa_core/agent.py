@@ -103,18 +103,12 @@ class Agent:
         self.segment = []
         self.start, self.seen = self.previous, []
 
-    def state(self) -> dict:
-        """Everything it needs to go on, in tensors and plain values."""
-        learned = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return learned | {"start": self.start.detach(), "seen": self.seen}
-
-    def load_state(self, state: dict) -> None:
-        """Go on from there. The segment under way is acted again, which restores its graph."""
-        self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.previous = state["start"]
+    def __setstate__(self, state: dict) -> None:
+        """Go on from a pickle. The segment under way is acted again, which restores its graph."""
+        vars(self).update(state)
+        seen, self.previous = self.seen, self.start
         self.forget_segment()
-        for told in state["seen"]:
+        for told in seen:
             self.act(*told)
 
 

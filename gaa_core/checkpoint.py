@@ -1,146 +1,109 @@
-"""Checkpoints: what a run must remember to go on, in one file that holds tensors and plain values only.
+"""Checkpoints: what a run must remember to go on, in one file.
 
-Written to a temporary file and renamed, so that there is always a whole one; read with torch's `weights_only`, which
-executes nothing.
+It is a pickle that holds tensors, plain containers and objects of this package alone: what names anything else is
+refused before anything of it runs. A server is left out, since rules observe it anew.
 """
 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import importlib
-import os
-import tempfile
+import io
+import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from gaa_core import files
+from gaa_core.datasets.pickles import ARRAYS
 from gaa_core.errors import DataError, GaaError
 
-#: The key that marks a packed value which is more than what it looks like.
-KIND = "__kind__"
+#: Modules and packages whose classes, and no functions, a checkpoint may hold.
+_HOMES = (
+    "gaa_core.aggregators.",
+    "gaa_core.attacks.",
+    "gaa_core.agent.",
+    "torch.nn.modules.",
+    "torch.optim.",
+    "numpy.dtypes.",
+)
 
 
-def write(path: str | Path, state: dict) -> None:
-    """Replace the checkpoint at `path` by this packed state; at no moment is there half of one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".pending", dir=path.parent)
+def _tensor(values: np.ndarray, device: str, trained: bool) -> Tensor:
+    found = torch.from_numpy(values.copy()).to(device)
+    return nn.Parameter(found) if trained else found
+
+
+def _no_server() -> None:
+    return None
+
+
+def _generator(state: np.ndarray) -> torch.Generator:
+    generator = torch.Generator()
+    generator.set_state(torch.from_numpy(state.copy()))
+    return generator
+
+
+_ADMITTED = ARRAYS | {
+    (each.__module__, each.__qualname__): each
+    for each in (
+        collections.deque,
+        collections.OrderedDict,
+        collections.defaultdict,
+        slice,
+        dict,
+        set,
+        _tensor,
+        _generator,
+        _no_server,
+    )
+}
+
+
+def _admitted(module: str, name: str) -> object | None:
+    if (module, name) in _ADMITTED:
+        return _ADMITTED[module, name]
+    ours = f"{module}.".startswith(_HOMES)
+    found = getattr(importlib.import_module(module), name, None) if ours else None
+    return found if isinstance(found, type) and found.__module__ == module else None
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: object):
+        if isinstance(value, Tensor):
+            array = value.detach().cpu().numpy()
+            return _tensor, (array, str(value.device), isinstance(value, nn.Parameter))
+        if isinstance(value, torch.Generator):
+            return _generator, (value.get_state().numpy(),)
+        if not isinstance(value, type) and callable(getattr(value, "qv_gradient", None)):
+            return _no_server, ()
+        kind = value if isinstance(value, type) else type(value)
+        known = any(value is each for each in _ADMITTED.values()) or isinstance(value, np.generic)
+        if known or _admitted(kind.__module__, kind.__qualname__) is not None:
+            return NotImplemented
+        raise GaaError(f"A checkpoint cannot hold {value!r}: override state() and load_state() with plain values.")
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if (found := _admitted(module, name)) is None:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no state of a run is made of")
+        return found
+
+
+def write(path: str | Path, state: object) -> None:
+    """Replace the checkpoint at `path`; at no moment is there half of one. GaaError for what cannot be written down."""
+    content = io.BytesIO()
+    _Pickler(content, protocol=5).dump(state)
+    files.write(path, content.getvalue())
+
+
+def read(path: str | Path) -> object:
+    """The state at `path`. A damaged file, or one that is no state of a run, raises DataError."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
-
-
-def read(path: str | Path) -> dict:
-    """The state at `path`. A damaged file raises DataError."""
-    try:
-        return torch.load(path, weights_only=True)
+        return _Unpickler(io.BytesIO(Path(path).read_bytes())).load()
     except Exception as error:
-        raise DataError(
-            f"{path} is not a checkpoint of this package ({str(error).splitlines()[0]}). Delete it to start afresh."
-        ) from error
-
-
-def pack(value: object) -> object:
-    """Plain values and tensors that say everything about `value`; GaaError for what cannot be written down.
-
-    Understood are numbers, strings, tensors, arrays, generators, lists, tuples, dicts, deques, slices, dataclasses and
-    agents of this package by their attributes, and objects with `state`/`load_state` or `state_dict`/`load_state_dict`.
-    A server is None: rules observe it anew.
-    """
-    if value is None:
-        return None
-    for plain in (bool, int, float, str):
-        if isinstance(value, plain):
-            return plain(value)  # subclasses are not admitted by the reader
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, list | tuple):
-        return type(value)([pack(each) for each in value])
-    if callable(getattr(value, "qv_gradient", None)):
-        return None
-    return _pack_object(value)
-
-
-def _pack_object(value: object) -> dict:
-    if isinstance(value, dict):
-        return {KIND: "dict", "items": [(pack(key), pack(each)) for key, each in value.items()]}
-    if isinstance(value, collections.deque):
-        return {KIND: "deque", "items": [pack(each) for each in value], "length": value.maxlen}
-    if isinstance(value, np.ndarray):
-        return {KIND: "array", "values": torch.from_numpy(value.copy())}
-    if isinstance(value, torch.Generator):
-        return {KIND: "generator", "state": value.get_state()}
-    if isinstance(value, slice):
-        return {KIND: "slice", "bounds": [value.start, value.stop, value.step]}
-    if hasattr(value, "load_state"):
-        return {KIND: "own", "state": pack(value.state())}
-    if hasattr(value, "load_state_dict"):
-        return {KIND: "own", "state": pack(value.state_dict())}
-    name = f"{type(value).__module__}.{type(value).__qualname__}"
-    if _may_be_held(type(value)):
-        return {KIND: "fields", "class": name, "fields": {each: pack(held) for each, held in vars(value).items()}}
-    raise GaaError(f"A checkpoint cannot hold {value!r}: give {type(value).__name__} a state() and a load_state().")
-
-
-def _may_be_held(kind: object) -> bool:
-    """Whether a checkpoint may hold objects of this class: this package's dataclasses, and what agents are made of."""
-    module = kind.__module__ if isinstance(kind, type) else ""
-    ours = module.startswith("gaa_core.")
-    return ours and (dataclasses.is_dataclass(kind) or module.startswith(("gaa_core.aggregators.", "gaa_core.agent")))
-
-
-def unpack(packed: object, present: object = None) -> object:
-    """The value again. `present` is the fresh one in its place, which objects with a state of their own load into."""
-    if isinstance(packed, list | tuple):
-        return type(packed)([unpack(each) for each in packed])
-    if not isinstance(packed, dict):
-        return packed
-    kind = packed[KIND]
-    if kind == "dict":
-        known = present if isinstance(present, dict) else {}
-        pairs = [(unpack(key), each) for key, each in packed["items"]]
-        return {key: unpack(each, known.get(key)) for key, each in pairs}
-    if kind == "deque":
-        return collections.deque(map(unpack, packed["items"]), packed["length"])
-    if kind == "array":
-        return packed["values"].numpy()
-    if kind == "slice":
-        return slice(*packed["bounds"])
-    if kind == "generator":
-        generator = torch.Generator()
-        generator.set_state(packed["state"])
-        return generator
-    return _load_own(packed["state"], present) if kind == "own" else _load_fields(packed, present)
-
-
-def _load_own(state: object, present: object) -> object:
-    if hasattr(present, "load_state"):
-        present.load_state(unpack(state))
-    elif hasattr(present, "load_state_dict"):
-        present.load_state_dict(unpack(state))
-    else:
-        raise GaaError("A checkpoint holds the state of an object that this run does not have.")
-    return present
-
-
-def _load_fields(packed: dict, present: object) -> object:
-    module, _, name = packed["class"].rpartition(".")
-    if not module.startswith("gaa_core."):
-        raise DataError(f"A checkpoint names the class {packed['class']}, which is not one of this package's.")
-    kind = getattr(importlib.import_module(module), name)
-    if not _may_be_held(kind):
-        raise DataError(f"A checkpoint names the class {packed['class']}, which no memory of a rule is made of.")
-    filled = present if type(present) is kind else object.__new__(kind)
-    for field, value in packed["fields"].items():
-        object.__setattr__(filled, field, unpack(value, getattr(present, field, None)))
-    return filled
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path} is not a checkpoint of this package ({reason}). Delete it to start afresh.") from error

@@ -227,9 +227,9 @@ class Simulation:
             "engine": self.engine.state() if hasattr(self.engine, "state") else None,
             "rule": self.rule.state() if self.learns else None,
             "attack": memory,
-            "recorder": self.recorder.state(),
+            "recorder": vars(self.recorder),
         }
-        checkpoints.write(path, checkpoints.pack(state))
+        checkpoints.write(path, state)
 
     def load(self, path: str | Path) -> None:
         """Go on where the checkpoint at `path` stands; no such file leaves a fresh Simulation at its start.
@@ -238,7 +238,7 @@ class Simulation:
         """
         if not Path(path).is_file():
             return
-        state = checkpoints.unpack(checkpoints.read(path))
+        state = checkpoints.read(path)
         options.refuse_another_run(path, state["settings"], self.recorder.settings)
         if state["identity"] != identity(self._deciding, "the run"):
             raise GaaError(f"{path} was written by a run with other code of its rule, attack, roles or case.")
@@ -252,7 +252,7 @@ class Simulation:
             self.attack = copy.copy(self.attack)  # the one that the user made stays as it is
             for name, value in state["attack"].items():
                 object.__setattr__(self.attack, name, value)
-        self.recorder.load_state(state["recorder"])
+        vars(self.recorder).update(state["recorder"])
 
     def close(self) -> None:
         """Let the engine's workers go."""

@@ -233,23 +233,6 @@ class Recorder:
             extras["absences"] = torch.stack(self.absences).numpy()  # [steps, n]
         return Trace(dict(self.settings), steps, credits, byzantine, extras)
 
-    def state(self) -> dict:
-        """The rows so far, for a checkpoint."""
-        told = [credits is not None for credits in self.credits]
-        credits = [credits for credits in self.credits if credits is not None]
-        stacks = {"credits": credits, "byzantine": self.byzantine, "distances": self.distances}
-        stacks = {**stacks, "absences": self.absences}
-        stacked = {name: torch.stack(rows) if rows else None for name, rows in stacks.items()}  # few large tensors
-        return {"rows": self.rows, "told": told, **stacked}
-
-    def load_state(self, state: dict) -> None:
-        """Go on after those rows."""
-        self.rows = state["rows"]
-        for name in ("byzantine", "distances", "absences"):
-            setattr(self, name, [] if state[name] is None else list(state[name]))
-        credits = iter([] if state["credits"] is None else state["credits"])
-        self.credits = [next(credits) if told else None for told in state["told"]]
-
 
 def read_record(folder: Path) -> dict | None:
     """The summary of a finished run, or None where there is none."""

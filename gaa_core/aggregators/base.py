@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from gaa_core import checkpoint, kernels
+from gaa_core import kernels
 from gaa_core.errors import GaaError, TooFewWorkers, blame
 
 
@@ -231,19 +231,17 @@ class LearningAggregator(Aggregator):
         """See the state at theta_t before the submissions of step t are aggregated."""
 
     def state(self) -> dict:
-        """What it remembers between two steps, as plain values and tensors, for a checkpoint.
+        """What it remembers between two steps, for a checkpoint; see `gaa_core.checkpoint` for what that can hold.
 
-        By default the dataclass fields that are not hyper-parameters (`init=False`), each as `checkpoint.pack` writes
-        it; the server is left out, since the next step begins with `observe`. Rules that keep their memory elsewhere
-        override this and `load_state`.
+        By default the dataclass fields that are not hyper-parameters (`init=False`). Rules that keep their memory
+        elsewhere override this and `load_state`.
         """
-        memory = [each.name for each in dataclasses.fields(self) if not each.init]
-        return {name: checkpoint.pack(getattr(self, name)) for name in memory}
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if not each.init}
 
     def load_state(self, state: dict) -> None:
         """Take over this state. Called after `reset`, in place of the steps that led there."""
-        for name, packed in state.items():
-            object.__setattr__(self, name, checkpoint.unpack(packed, getattr(self, name)))
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
 
 def decide(

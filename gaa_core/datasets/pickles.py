@@ -20,18 +20,19 @@ def _encode(text: str, codec: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-_ADMITTED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("_codecs", "encode"): _encode}
+#: What the pickle of an array names: (module, name) -> the object.
+ARRAYS = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("_codecs", "encode"): _encode}
 for _core in ("core", "_core"):  # as numpy 1 and numpy 2 spell it
-    _ADMITTED[f"numpy.{_core}.numeric", "_frombuffer"] = np._core.numeric._frombuffer
+    ARRAYS[f"numpy.{_core}.numeric", "_frombuffer"] = np._core.numeric._frombuffer
     for _name in ("_reconstruct", "scalar"):
-        _ADMITTED[f"numpy.{_core}.multiarray", _name] = getattr(np._core.multiarray, _name)
+        ARRAYS[f"numpy.{_core}.multiarray", _name] = getattr(np._core.multiarray, _name)
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
-        if (module, name) not in _ADMITTED:
+        if (module, name) not in ARRAYS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not admitted")
-        return _ADMITTED[module, name]
+        return ARRAYS[module, name]
 
     def persistent_load(self, _identifier):
         raise pickle.UnpicklingError("it asks for an outside object, which is not admitted")
