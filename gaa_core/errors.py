@@ -27,6 +27,13 @@ class UnknownName(GaaError):
         super().__init__(f"Unknown {kind} '{name}'.{hint} Known: {', '.join(known) or 'none'}.")
 
 
+def one_of(kind: str, name: Any, known: Iterable[str]) -> Any:
+    """The name; UnknownName where it is not among those `known`."""
+    if name not in (known := list(known)):
+        raise UnknownName(kind, str(name), map(str, known))
+    return name
+
+
 class TooFewWorkers(GaaError):
     """A rule's constraint on the number of workers is broken (Table 1 of the paper)."""
 

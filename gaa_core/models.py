@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 
-from gaa_core.errors import GaaError, UnknownName, reason
+from gaa_core.errors import GaaError, one_of, reason
 from gaa_core.kernels.layers import apply, layer_gradients, sequence_of
 
 #: How per-worker gradients can be computed, the quickest first. All agree up to rounding.
@@ -161,8 +161,7 @@ class FlatModel:
         It tries the network on a few samples [m, ...] first, and refuses one that cannot be trained on them: outputs
         that the loss does not take, a layer that keeps statistics of its batches, a method that is not possible.
         """
-        if method not in ("auto", *METHODS):
-            raise UnknownName("method", str(method), ("auto", *METHODS))
+        one_of("method", method, ("auto", *METHODS))
         batch = (inputs[:2].expand(2, *inputs[:2].shape), targets[:2].expand(2, *targets[:2].shape))
         theta = self.initial()
         self._try_one(theta, inputs[:2], targets[:2])

@@ -19,7 +19,7 @@ import gaa_core
 from gaa_core.aggregators.base import Aggregator
 from gaa_core.attacks.base import LEAKS, Attack
 from gaa_core.cases.base import CaseStudy, Settings
-from gaa_core.errors import GaaError, UnknownName, blame, named, number, whole
+from gaa_core.errors import GaaError, blame, named, number, one_of, whole
 from gaa_core.trace import plain
 
 #: The most of a run's time that looks at the test set may take by default, and the bounds of their number.
@@ -41,8 +41,7 @@ def by_name(function: Callable) -> Callable:
     @functools.wraps(function)
     def checked(*args, **options):
         for name in options:
-            if name not in known:
-                raise UnknownName("option of run", name, known)
+            one_of("option of run", name, known)
         return function(*args, **options)
 
     return checked
@@ -53,8 +52,7 @@ def with_defaults(function: Callable, without: Collection[str], options: dict) -
     keywords = [each for each in inspect.signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY]
     found = {each.name: each.default for each in keywords if each.name not in without}
     for name in options:
-        if name not in found:
-            raise UnknownName("option of run", name, found)
+        one_of("option of run", name, found)
     return types.SimpleNamespace(**(found | options))
 
 
@@ -138,8 +136,7 @@ def check(rule, attack, roles, settings: Settings, given: bool) -> None:
         rule.check_workers(settings.n)
     if attack is not None and not isinstance(attack, Attack) and (isinstance(attack, type) or not callable(attack)):
         raise GaaError(f"attack must be an Attack instance or a function (own, honest, generator); found {attack!r}.")
-    if getattr(attack, "leak", "none") not in LEAKS:
-        raise UnknownName(f"leak of {type(attack).__name__}", str(attack.leak), LEAKS)
+    one_of(f"leak of {type(attack).__name__}", getattr(attack, "leak", "none"), LEAKS)
     if not callable(roles):
         raise GaaError(f"roles must be a schedule (step) -> bool [n], as roles.static(n, f) is; found {roles!r}.")
     with blame("The schedule", roles):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gaa_core import seeding
-from gaa_core.errors import GaaError, UnknownName, number, whole
+from gaa_core.errors import GaaError, number, one_of, whole
 
 KINDS = ("iid", "shards", "dirichlet", "label_skew", "gamma_similarity")
 
@@ -25,8 +25,7 @@ def partition(
     `gamma_similarity`: a share `alpha` of the samples, the gamma of the literature, is dealt out evenly, the others are
     sorted by class and cut into n pieces (Karimireddy et al. 2020, section 7; Allouah et al. 2023).
     """
-    if kind not in KINDS:
-        raise UnknownName("partition", kind, KINDS)
+    one_of("partition", kind, KINDS)
     n, alpha = whole(n, "n"), number(alpha, "alpha")
     if n > len(targets):
         raise GaaError(f"partition needs 1 to {len(targets)} workers for {len(targets)} samples; found n={n}.")

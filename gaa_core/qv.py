@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from gaa_core.errors import GaaError, UnknownName, whole
+from gaa_core.errors import GaaError, one_of, whole
 from gaa_core.seeding import precision
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def draw_qv(
     - `missing_classes`: golden, but without the classes `missing` (default: the upper half of them).
     - `wrong_labels`: golden inputs, each with a class that is not its own.
     """
-    if source not in SOURCES:
-        raise UnknownName("QV source", source, SOURCES)
+    one_of("QV source", source, SOURCES)
     if source not in (known := sources(case, data)):
         raise GaaError(f"The case '{case.name}' has no QV samples '{source}'; it has {', '.join(known)}.")
     if missing is not None and source != "missing_classes":

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, UnionType
 
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, UnknownName, one_of
 
 
 def snake_case(name: str) -> str:
@@ -159,8 +159,7 @@ def build(kind: str, words: Sequence[str], known: Mapping[str, object], **contex
     given = {key: value for key, value in context.items() if key in accepted}
     named = [key for key in accepted if key != "n"]
     for key, text in params.items():
-        if key not in named:
-            raise UnknownName(f"parameter of {words[0]}", key, named)
+        one_of(f"parameter of {words[0]}", key, named)
         given[key] = _fitting(words[0], key, text, _hints(make).get(key))
     missing = [key for key, each in accepted.items() if each.default is each.empty and key not in given]
     if missing:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from gaa_core.analysis.statistics import BOUND, Interval, gap, interval, verdict
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 from gaa_core.files import read_json, write, write_json
 
 __all__ = ["AGENTS", "BOUND", "Claims", "Interval", "gap", "interval", "matrix", "verdict", "write_sidecar"]
@@ -99,8 +99,7 @@ class Row:
     def __post_init__(self):
         if not re.fullmatch(r"C\d+", self.claim):
             raise GaaError(f"A claim is named C1, C2 ...; found '{self.claim}'.")
-        if self.verdict not in VERDICTS:
-            raise UnknownName("verdict", self.verdict, VERDICTS)
+        one_of("verdict", self.verdict, VERDICTS)
 
 
 class Claims:

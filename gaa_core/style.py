@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gaa_core import files, report
-from gaa_core.errors import UnknownName
+from gaa_core.errors import one_of
 
 #: Inches: a column and the whole text of a two-column paper (USENIX: 3.33 and 7).
 WIDTHS = {"column": 3.3, "text": 7.0}
@@ -104,8 +104,7 @@ def house_style(**more) -> Iterator[None]:
 
 def paper(width: str = "column", height: float = 2.2):
     """The house style for figures of one's own: `with plots.paper("text"): ...`; "column" is 3.3 inches, "text" 7."""
-    if width not in WIDTHS:
-        raise UnknownName("width of a figure", str(width), WIDTHS)
+    one_of("width of a figure", width, WIDTHS)
     return house_style(**{"figure.figsize": (WIDTHS[width], height), "figure.constrained_layout.use": True})
 
 

@@ -9,18 +9,6 @@ from gaa_core.cases import MNIST
 from gaa_core.errors import UnknownName
 
 
-def test_the_shortlist_is_admissible_at_its_largest_f():
-    for n in (10, 11, 50):
-        for rule in studies.shortlist(n):
-            rule.check_workers(n)
-            if getattr(rule, "f", None) is not None:
-                more = type(rule)(f=rule.f + 1)
-                assert more.needs() > n, f"{rule!r} is not at its largest f for n={n}"
-    assert [repr(rule) for rule in studies.shortlist(10, ["GAA", "Mean"])] == ["Mean()", "GAA()"]
-    with pytest.raises(UnknownName, match="GAAPlus"):
-        studies.shortlist(10, ["GAAPlsu"])
-
-
 def test_attacked_is_the_whole_grid_with_its_labels():
     runs = studies.attacked(
         MNIST,
@@ -70,22 +58,6 @@ def test_claims_are_judged_setting_by_setting_and_counted_without_stress():
     assert (first.setting, first.verdict) == ("GAA; reversion x1, static; 50%", "holds")
     assert second.gap == pytest.approx(10.5) and second.verdict == "fails"
     assert third.setting.endswith("stress") and third.gap == pytest.approx(81.0)
-    words = studies.findings(report.matrix(claims.to_frame()))
-    assert "holds in 1 of 2 settings; the widest gap is 10.5 [10.0, 11.0] percentage points" in words
-
-
-def test_gaps_are_to_no_attack_and_to_the_oracle_of_the_same_seeds():
-    table = pd.DataFrame(
-        rows("GAA()", [0.80, 0.82])
-        + rows("Oracle()", [0.85, 0.85])
-        + rows("GAA()", [0.5], attack_name="random fault")
-        + rows("GAA()", [0.5], schedule="resampled")
-    )
-    found = studies.gaps(table, CLEAN).set_index(["rule", "attack_name", "schedule"])
-    plain = found.loc[("GAA()", "reversion x1", "static")]
-    assert (plain["gap"], plain["oracle_gap"]) == (pytest.approx(10.0), pytest.approx(4.0))
-    assert list(found["stress"]) == [False, False, True, True]
-    assert found["oracle_gap"].isna().tolist() == [False, False, True, True]
 
 
 def test_tables_keep_the_order_of_the_rules():

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn import metrics
 
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 from gaa_core.trace import Trace
 
 METHODS = ("credits", "GeoMed+")
@@ -99,10 +99,8 @@ def detect(
     The truth is the workers that attack at the step, or with `who="compromised"` those that ever do.
     Of equal scores the greater worker number is flagged: never to the attackers' cost, who have the smallest.
     """
-    if who not in WHO:
-        raise UnknownName("set of workers to detect", who, WHO)
-    if by not in METHODS:
-        raise UnknownName("way to detect", by, METHODS)
+    one_of("set of workers to detect", who, WHO)
+    one_of("way to detect", by, METHODS)
     steps, n = trace.byzantine.shape
     if not 1 <= window <= steps:
         raise GaaError(f"detect needs a window between 1 and the run's {steps} steps; found {window}.")

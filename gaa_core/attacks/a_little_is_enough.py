@@ -6,7 +6,7 @@ from statistics import NormalDist
 from torch import Tensor
 
 from gaa_core.attacks.base import Attack, truth
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 
 #: z where nothing bounds it: attackers in a majority need no benign supporter.
 UNBOUNDED_Z = 1.5
@@ -33,8 +33,7 @@ class ALittleIsEnough(Attack):
     share: str = "all"
 
     def __post_init__(self):
-        if self.share not in SHARES:
-            raise UnknownName("share of ALittleIsEnough", str(self.share), SHARES)
+        one_of("share of ALittleIsEnough", self.share, SHARES)
 
     def forge(self, own, honest, generator):
         mean, std = moments(truth(own, honest))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gaa_core.attacks.base import Attack, truth
 from gaa_core.attacks.lean import lean
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 
 LEVELS = ("labels", "distribution", "samples")
 
@@ -33,8 +33,7 @@ class DefenceAware(Attack):
     def __post_init__(self):
         if not 0 <= self.cosine < 1:
             raise GaaError(f"DefenceAware needs 0 <= cosine < 1; found {self.cosine}.")
-        if self.leak not in LEVELS:
-            raise UnknownName("leak of DefenceAware", self.leak, LEVELS)
+        one_of("leak of DefenceAware", self.leak, LEVELS)
 
     def informed(self, knowledge):
         if self.leak == "labels":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gaa_core.attacks.base import Attack, truth
-from gaa_core.errors import UnknownName
+from gaa_core.errors import one_of
 
 PERTURBATIONS = ("std", "unit", "sign")
 
@@ -26,8 +26,7 @@ class MinMax(Attack):
     along: str = "std"
 
     def __post_init__(self):
-        if self.along not in PERTURBATIONS:
-            raise UnknownName("perturbation", self.along, PERTURBATIONS)
+        one_of("perturbation", self.along, PERTURBATIONS)
 
     def forge(self, own, honest, generator):
         rows = truth(own, honest).double()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gaa_core.attacks.base import Attack, truth
 from gaa_core.attacks.min_max import PERTURBATIONS, perturbation, squared_distances
-from gaa_core.errors import UnknownName
+from gaa_core.errors import one_of
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class MinSum(Attack):
     along: str = "std"
 
     def __post_init__(self):
-        if self.along not in PERTURBATIONS:
-            raise UnknownName("perturbation", self.along, PERTURBATIONS)
+        one_of("perturbation", self.along, PERTURBATIONS)
 
     def forge(self, own, honest, generator):
         rows = truth(own, honest).double()

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampl
 
 from gaa_core.cases import checks
 from gaa_core.cases.base import Split
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 
 TAKEN = "a pair (inputs, targets), a Split, a Dataset, a DataLoader, or a DataFrame with target=..."
 
@@ -36,8 +36,7 @@ def pair(samples: Any, part: str, target: str | None) -> tuple[Any, Any]:
 def _of_frame(frame: Any, part: str, target: str | None) -> tuple[Any, Any]:
     if target is None:
         raise GaaError(f"{part} is a DataFrame: name the column of its targets by target=...")
-    if target not in frame.columns:
-        raise UnknownName(f"column of {part}", str(target), [str(name) for name in frame.columns])
+    one_of(f"column of {part}", target, frame.columns)
     return frame.drop(columns=target), frame[target]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gaa_core import files
 from gaa_core.datasets.official import DEFAULT, OFFICIAL, DataSet, Download
 from gaa_core.datasets.sources import cache_folder
-from gaa_core.errors import DataError, UnknownName
+from gaa_core.errors import DataError, one_of
 
 RECORD = "checksums.json"  # checksums of first downloads, where the publisher states none
 RETRIES = 3  # of a download that breaks off, with a pause of some seconds between them
@@ -36,8 +36,7 @@ def fetch(
     """
     names = list(names) or list(DEFAULT)
     for name in names:
-        if name not in official:
-            raise UnknownName("data set", name, official)
+        one_of("data set", name, official)
     cache = Path(cache) if cache is not None else cache_folder()
     if cache is None:
         raise DataError("No home folder is known: set GAA_CACHE to the folder that downloads are to go to.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gaa_core.datasets import delimited
-from gaa_core.errors import DataError, UnknownName
+from gaa_core.errors import DataError, one_of
 
 if TYPE_CHECKING:
     import pandas
@@ -112,8 +112,7 @@ def codebook(name: str) -> pandas.DataFrame:
     """What the fields of a table mean: one row a field, the last one is the target. Names are the keys of `TABLES`."""
     import pandas
 
-    if name not in TABLES:
-        raise UnknownName("Medicare table", name, TABLES)
+    one_of("Medicare table", name, TABLES)
     table = TABLES[name]
     rows = []
     for each in (*table.features, table.target):

@@ -19,7 +19,7 @@ from gaa_core import seeding
 from gaa_core.cases.base import Split
 from gaa_core.distributed.cluster import import_ray
 from gaa_core.engine import LocalEngine, tamper
-from gaa_core.errors import UnknownName
+from gaa_core.errors import one_of
 from gaa_core.models import FlatModel
 
 #: How submissions travel: in the model's dtype, or in float16, scaled so that the largest number is 1.
@@ -40,8 +40,7 @@ class Wire:
     transport: str = "full"
 
     def __post_init__(self):
-        if self.transport not in TRANSPORTS:
-            raise UnknownName("transport", str(self.transport), TRANSPORTS)
+        one_of("transport", self.transport, TRANSPORTS)
 
     @property
     def sent(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gaa_core import aggregators, registry, studies
 from gaa_core.aggregators import Aggregator, LearningAggregator, PreAggregator
-from gaa_core.errors import GaaError, TooFewWorkers, UnknownName
+from gaa_core.errors import GaaError, TooFewWorkers, one_of
 from gaa_core.options import label
 
 #: Registered rules that do not compete, and why.
@@ -114,8 +114,7 @@ def entrants(rules: Iterable[str | Callable] | Mapping[str, Callable] = ()) -> l
                 raise GaaError(f"{each} cannot be made by the league: it needs more than f.")
             found.append(Entrant(each.rpartition(":")[2], make))
         elif isinstance(each, str):
-            if each not in known:
-                raise UnknownName("rule of the league", each, known)
+            one_of("rule of the league", each, known)
             found.append(known[each])
         elif isinstance(each, type) and issubclass(each, Aggregator | PreAggregator):
             raise GaaError(f"The league needs a rule, not its class: write {each.__name__}(...).")

@@ -13,7 +13,7 @@ from gaa_core import roles as schedules
 from gaa_core.attacks.base import Attack
 from gaa_core.attacks.sampled import sample
 from gaa_core.cases import CIFAR10, CMS, MNIST, CaseStudy, Yelp
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, UnknownName, one_of
 from gaa_core.league.entrants import RIVALS
 
 SCHEDULES = ("static", "pretense", "randomized", "randomized, 20", "resampled")
@@ -82,8 +82,7 @@ def setting(case: str | CaseStudy) -> Setting:
         return SETTINGS.get(case.name, Setting(case, own.steps, own.lr, own.batch_size))
     if ":" in case:
         return setting(registry.lookup("case", case, {}))
-    if case not in SETTINGS:
-        raise UnknownName("case of the league", case, SETTINGS)
+    one_of("case of the league", case, SETTINGS)
     return SETTINGS[case]
 
 

@@ -12,7 +12,7 @@ from gaa_core import analysis
 from gaa_core.aggregators import Oracle, ServerOnly
 from gaa_core.attacks.base import Attack
 from gaa_core.cases import CaseStudy
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 from gaa_core.league.entrants import entrants
 from gaa_core.league.grid import FIRST_REPORTED, PROFILES, QV_SOURCES, Part, Setting
 from gaa_core.options import label
@@ -51,12 +51,10 @@ def parts(
     Sampled attacks ("sampled:200") are one part of their own: rules and cases of the profile's first part. Raises
     UnknownName for words that the league does not have.
     """
-    if profile not in PROFILES:
-        raise UnknownName("profile", profile, PROFILES)
+    one_of("profile", profile, PROFILES)
     known = {part.name: part for part in PROFILES[profile]}
     for name in names:
-        if name not in known:
-            raise UnknownName(f"part of the {profile} league", name, known)
+        one_of(f"part of the {profile} league", name, known)
     wished = {"rules": rules, "attacks": attacks, "cases": cases, "roles": roles}
     given = {key: value for key, value in wished.items() if value}
     given |= {key: value for key, value in (("seeds", seeds), ("n", n), ("steps", steps)) if value is not None}

@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 from gaa_core.style import (
     BENIGN,
     BYZANTINE,
@@ -91,8 +91,7 @@ def _lines(traces: Sequence[Trace], by: tuple[str, ...]) -> dict[tuple, list[Tra
         raise GaaError("accuracy needs at least one trace; found none.")
     known = {name for trace in traces for name in trace.settings} - _SEEDS_DIFFER
     for name in by:
-        if name not in known:
-            raise UnknownName("setting of these traces", name, known)
+        one_of("setting of these traces", name, known)
     differ = sorted(name for name in known if len({_value(trace, name) for trace in traces}) > 1)
     keys = by or ("rule", *(name for name in differ if name != "rule" and name not in _OF_CASE))
     found: dict[tuple, list[Trace]] = {}

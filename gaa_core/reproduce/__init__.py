@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gaa_core import gallery, report
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 from gaa_core.files import write_json
 from gaa_core.reproduce.plan import PROFILES, Notebook, choose, read_plan
 from gaa_core.reproduce.progress import Bar
@@ -69,8 +69,7 @@ def reproduce(
     say: Callable[[str], None] = print,
 ) -> list[Outcome]:
     """Bring the figures of a profile up to date; one Outcome a notebook. `force` runs what is up to date as well."""
-    if profile not in PROFILES:
-        raise UnknownName("profile", profile, PROFILES)
+    one_of("profile", profile, PROFILES)
     root = project_root()
     results = (results or root / "results").resolve()
     target = (figures or root / "figures" / profile).resolve()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from gaa_core.errors import DataError, GaaError, UnknownName
+from gaa_core.errors import DataError, GaaError, UnknownName, one_of
 
 PROFILES = ("smoke", "quick", "paper")
 
@@ -46,8 +46,7 @@ class Notebook:
         given = self.parameters.get(profile, {}) | always
         given |= {name: value for name, value in wished.items() if name in known and value is not None}
         for name, value in given.items():
-            if name not in known:
-                raise UnknownName(f"parameter of {self.path.name}", name, known)
+            one_of(f"parameter of {self.path.name}", name, known)
             _check_type(self.path.name, name, value, known[name])
         return given
 
@@ -76,8 +75,7 @@ def choose(plan: list[Notebook], only: list[str]) -> list[Notebook]:
     """The notebooks with these names, in the order of the plan; all of them without names."""
     names = [notebook.name for notebook in plan]
     for name in only:
-        if name not in names:
-            raise UnknownName("notebook", name, names)
+        one_of("notebook", name, names)
     return [notebook for notebook in plan if not only or notebook.name in only]
 
 
@@ -113,14 +111,12 @@ def _literal(notebook: str, name: str, value: ast.expr | None) -> object:
 def _entry(folder: Path, entry: dict) -> Notebook:
     known = {item.name for item in fields(Notebook)} - {"path"}
     for key in entry:
-        if key not in known:
-            raise UnknownName("key in figures.yml", str(key), known)
+        one_of("key in figures.yml", key, known)
     required = {item.name for item in fields(Notebook) if item.default is item.default_factory is MISSING} - {"path"}
     for key in sorted(required - set(entry)):
         raise DataError(f"figures.yml: the entry {entry.get('name', entry)!r} needs a '{key}'.")
     for profile in entry.get("parameters", {}):
-        if profile not in PROFILES:
-            raise UnknownName(f"profile of {entry['name']} in figures.yml", str(profile), PROFILES)
+        one_of(f"profile of {entry['name']} in figures.yml", profile, PROFILES)
     name = entry.get("notebook") or entry["name"]
     path = folder / f"{name}.ipynb"
     if not path.is_file():

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from gaa_core.cases import CaseStudy
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError, one_of
 from gaa_core.identity import identity
 from gaa_core.options import label
 from gaa_core.simulator import run
@@ -128,8 +128,7 @@ class Sweep:
     def traces(self, **wanted) -> list[Trace]:
         """The traces of all finished rows whose columns have these values."""
         for name in wanted:
-            if name not in self.table:
-                raise UnknownName("column of this sweep's table", name, self.table)
+            one_of("column of this sweep's table", name, self.table)
         rows = self.table[self.table["error"] == ""]
         for name, value in wanted.items():
             rows = rows[rows[name] == value]
@@ -154,8 +153,7 @@ def sweep(
     A failing run is isolated: the rest goes on, nothing of it counts as done, its row says why. At the end failures
     raise SweepFailed, or with `strict=False` are only listed in the table's `error` column.
     """
-    if backend not in BACKENDS:
-        raise UnknownName("backend of a sweep", str(backend), BACKENDS)
+    one_of("backend of a sweep", backend, BACKENDS)
     if not isinstance(jobs, int) or jobs < 1:
         raise GaaError(f"jobs must be a whole number of at least 1; found {jobs!r}.")
     keyed, results, errors = _keyed(experiments), Path(results), {}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gaa_core import aggregators, attacks, cases, datasets, roles
 from gaa_core.cases import CaseStudy
-from gaa_core.errors import GaaError, UnknownName, number, whole
+from gaa_core.errors import GaaError, number, one_of, whole
 from gaa_core.options import check
 
 _NOT_OFFERED = {"missing_label"}  # needs a QV set that lacks classes, which the playground does not draw
@@ -57,8 +57,7 @@ class Setup:
             object.__setattr__(self, name, value)
         if not isinstance(self.case, CaseStudy):
             raise GaaError(f"case must be a CaseStudy such as gaa_core.cases.MNIST; found {self.case!r}.")
-        if self.schedule not in roles.REGISTRY:
-            raise UnknownName("schedule", str(self.schedule), roles.REGISTRY)
+        one_of("schedule", self.schedule, roles.REGISTRY)
         if not isinstance(self.rules, tuple) or not 1 <= len(self.rules) <= 3:
             raise GaaError(f"rules must be a tuple of one to three rules; found {self.rules!r}.")
         if len({rule.f for rule in self.rules if declares_f(rule)}) > 1:
