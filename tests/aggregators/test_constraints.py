@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -65,10 +67,15 @@ def test_f_must_be_a_whole_number(cls, f):
         lambda: a.ByGARS(rate=0.0),
         lambda: a.Bucketing(size=0),
         lambda: a.NormClipping(bound=0.0),
+        lambda: a.LinearGAR((0.5, 0.6)),
+        lambda: a.LinearGAR((1.5, -0.5)),
+        lambda: a.LinearGAR((math.nan, 1.0)),
+        lambda: a.LinearGAR((0.5, 0.5))(torch.zeros(5, 2)),
+        lambda: a.SMEA(f=10)(torch.zeros(50, 2)),  # too many subsets
     ],
 )
 def test_other_parameters_are_checked_at_once(wrong):
-    with pytest.raises(GaaError, match=r"needs .*; found "):
+    with pytest.raises(GaaError, match=r"needs .*; found |sum to 1|CAF"):
         wrong()
 
 

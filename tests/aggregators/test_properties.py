@@ -128,8 +128,7 @@ def test_check_aggregator_says_what_is_wrong():
     with pytest.raises(conformance.NonConforming, match="not change the submissions"):
         check_aggregator(lambda rows: rows.nan_to_num_().sort(dim=0).values[5], n=11)
     assert "outliers" not in check_aggregator(
-        lambda rows: rows.mean(dim=0),
-        exceptions={"outliers": "a mean", "outliers far from zero": "a mean"},
+        lambda rows: rows.mean(dim=0), exceptions={"outliers": "a mean", "outliers far from zero": "a mean"}
     )
     with pytest.raises(errors.GaaError, match="no check 'outlier'"):
         check_aggregator(a.Mean(), exceptions={"outlier": "misspelt"})

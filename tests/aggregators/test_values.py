@@ -9,7 +9,6 @@ import torch
 
 from gaa_core import aggregators as a
 from gaa_core import kernels
-from gaa_core.errors import GaaError
 
 # On the line, squared distances from 0, 1, 3, 4, 100 can be done in the head.
 LINE = torch.tensor([[0.0], [1.0], [3.0], [4.0], [100.0]])
@@ -46,6 +45,11 @@ VALUES = [
     (a.GeoMed(), LINE[:4], [1.0]),  # 1 and 3 tie: first
     (a.GeometricMedian(), LINE, [3.0]),  # on the line it is the median
     (a.GeometricMedian(), torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]]), [1.0, 1.0]),
+    (
+        a.GeometricMedian(),
+        torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]]),
+        [0.5, 0.75**0.5 / 3],
+    ),  # Fermat's point
     (a.BruteForce(f=1), LINE, [2.0]),
     (a.BruteForce(f=2), LINE, [4 / 3]),  # {0,1,3} and {1,3,4} have diameter 3 and the same sum of distances: the first
     (a.BruteForce(f=1), CROSS, [1.0, 1.0]),
@@ -118,12 +122,6 @@ def test_brute_force_of_equal_diameters_takes_the_more_compact():
     assert a.BruteForce(f=1).weights(rows.flip(0))[4] == 0.0
 
 
-def test_geometric_median_of_a_triangle_is_the_fermat_point():
-    triangle = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(3) / 2]], dtype=torch.float64)
-    expected = triangle.mean(dim=0)
-    torch.testing.assert_close(a.GeometricMedian()(triangle), expected, rtol=0.0, atol=1e-6)
-
-
 def test_geometric_median_at_a_submission_is_exact_wherever_it_starts(monkeypatch):
     obtuse = torch.tensor([[0.0, 0.0], [10.0, 1.0], [-10.0, 1.0]])  # the angle at 0 exceeds 120 degrees
     for start in range(3):
@@ -132,14 +130,6 @@ def test_geometric_median_at_a_submission_is_exact_wherever_it_starts(monkeypatc
     rows = torch.randn(6, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     rows[0], rows[1:3] = 0.01 * rows[0], 3.0 * rows[1:3]  # Weiszfeld alone only creeps up to the minimiser
     assert sorted(a.GeometricMedian().weights(rows).tolist()) == [0.0] * 5 + [1.0]
-
-
-def test_centered_clipping_moves_closer_with_each_iteration():
-    rows = torch.cat([torch.randn(9, 40, generator=torch.Generator().manual_seed(0)), torch.full((3, 40), 50.0)])
-    moved = [a.CenteredClipping(radius=5.0, iterations=i)(rows) - rows[:9].mean(dim=0) for i in (1, 8)]
-    assert moved[1].norm() < 6.0 and torch.equal(
-        a.CenteredClipping(iterations=3)(rows), a.CenteredClipping(iterations=3)(rows)
-    )
 
 
 def test_sign_guard_drops_short_long_and_reversed_submissions():
@@ -165,17 +155,6 @@ def test_bucketing_averages_every_worker_once():
     assert sorted((mixing > 0).sum(dim=1).tolist()) == [2, 3, 3] and ((mixing > 0).sum(dim=0) == 1).all()
 
 
-@pytest.mark.parametrize("alpha", [(0.5, 0.6), (1.5, -0.5), (), (math.nan, 1.0)])
-def test_linear_gar_refuses_what_is_not_on_the_simplex(alpha):
-    with pytest.raises(GaaError, match="sum to 1"):
-        a.LinearGAR(alpha)
-
-
-def test_linear_gar_needs_one_weight_a_worker():
-    with pytest.raises(GaaError, match="exactly 2 workers; found 5"):
-        a.LinearGAR((0.5, 0.5))(LINE)
-
-
 def test_linear_gar_without_a_submission_that_is_not_finite():
     rows = LINE.clone()
     rows[0] = math.nan
@@ -183,13 +162,3 @@ def test_linear_gar_without_a_submission_that_is_not_finite():
         a.LinearGAR((0.5, 0.1, 0.1, 0.2, 0.1))(rows), torch.tensor([(0.1 + 0.3 + 0.8 + 10) / 0.5])
     )
     assert a.LinearGAR((1.0, 0.0, 0.0, 0.0, 0.0))(rows).tolist() == [0.0]
-
-
-def test_smea_refuses_more_subsets_than_it_can_try():
-    with pytest.raises(GaaError, match="CAF"):
-        a.SMEA(f=10)(torch.zeros(50, 2))
-
-
-def test_repr_of_multi_krum_shows_how_many_it_selects():
-    assert repr(a.MultiKrum(f=2)) == "MultiKrum(f=2, select=n-f-2)"
-    assert repr(a.MultiKrum(f=2, select=4)) == "MultiKrum(f=2, select=4)"

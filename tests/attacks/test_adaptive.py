@@ -19,11 +19,11 @@ from gaa_core.simulator import Simulation
 SMALL = {"steps": 6, "batch_size": 8, "lr": 0.05, "eval_every": 6}
 OWN = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
 HONEST = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # mean (1, 1)
-EVERYONE = torch.ones(5, dtype=torch.bool)
+ALL = torch.ones(5, dtype=torch.bool)
 
 
 def knowledge(step=0, **known):
-    return Knowledge(**{"step": step, "parameters": torch.zeros(2), "byzantine": EVERYONE, "classes": 4} | known)
+    return Knowledge(**{"step": step, "parameters": torch.zeros(2), "byzantine": ALL, "classes": 4} | known)
 
 
 def forge(attack, own=OWN, honest=HONEST):
@@ -72,18 +72,8 @@ def test_knowledge_is_of_the_step():
     assert first.credits is None and second.credits.shape == (10,)
     assert not torch.equal(first.parameters, second.parameters)
     assert first.byzantine.tolist() == [True] * 3 + [False] * 7
-
-
-def test_an_unknown_leak_is_refused():
     with pytest.raises(UnknownName, match="labels"):
-        run(MNIST, Mean(), attack=Spy("lables"), roles=roles.static(10, 1), **SMALL)
-
-
-def test_knowing_is_another_attack_of_the_same_name():
-    attack = MissingLabel()
-    told = attack.informed(knowledge(composition=torch.tensor([1, 1, 0, 0])))
-    assert told is not attack and told == attack and repr(told) == repr(attack)
-    assert attack._held is None
+        spied("lables")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +118,6 @@ def test_missing_label_objective_by_hand():
         (MissingLabel(), range(12)),
         (MissingLabel(covered=2.0, start=5), range(5, 12)),
         (MissingLabel(period=5, last=2), [3, 4, 8, 9]),
-        (MissingLabel(period=1000, last=4), []),
     ],
 )
 def test_missing_label_keeps_its_schedule(attack, steps):
@@ -139,13 +128,6 @@ def test_missing_label_keeps_its_schedule(attack, steps):
         if attack.objective(losses, targets).item() != 3.0:
             active.append(step)
     assert active == list(steps)
-
-
-def test_last_steps_of_a_period_are_its_last():
-    assert [step for step in range(2000) if MissingLabel(period=1000, last=4).attacks_at(step)] == [
-        *range(996, 1000),
-        *range(1996, 2000),
-    ]
 
 
 def test_missing_label_needs_a_qv_set_that_lacks_classes():
@@ -212,17 +194,14 @@ def test_defence_aware_that_knows_labels_only_weighs_its_own_samples():
 @pytest.mark.parametrize("leak", ["labels", "distribution", "samples"])
 def test_defence_aware_passes_the_test_that_it_knows(leak):
     simulation = Simulation(MNIST, Mean(), attack=DefenceAware(leak=leak), roles=roles.static(10, 7), **SMALL)
-    byzantine = simulation.roles(0)
+    byzantine, server = simulation.roles(0), simulation.server
     simulation._inform(byzantine)
-    server = simulation.server
     computed, _ = simulation.engine.gradients(server.parameters, 0, simulation.attack, byzantine)
     forged = simulation.engine.ask(server.parameters, 0, simulation.attack, byzantine).submissions[byzantine][0]
     gradient, mean = server.qv_gradient(), computed[7:].mean(dim=0)
     agreement = float(forged @ gradient / forged.norm() / gradient.norm())
     assert agreement > (-1e-5 if leak == "samples" else -0.6)
-    assert forged @ mean < 0.9 * mean.norm() * forged.norm()
-    harm = float(forged @ mean / forged.norm() / mean.norm())
-    assert harm < 0
+    assert forged @ mean < 0
 
 
 def test_course_follows_the_parameters():
@@ -261,23 +240,17 @@ def test_mimic_then_turn_by_hand():
 
 
 @pytest.mark.parametrize(
-    "attack",
-    [DefenceAware(), DefenceAware(leak="labels"), SlowDrift(), MimicThenTurn(until=3), LabelFlip()],
-    ids=repr,
+    "attack", [DefenceAware(), DefenceAware(leak="labels"), SlowDrift(), MimicThenTurn(until=3), LabelFlip()], ids=repr
 )
 def test_an_attack_that_remembers_starts_every_run_anew(attack):
     options = {**SMALL, "attack": attack, "roles": roles.static(10, 7)}
     first, second = run(MNIST, GAA(), **options), run(MNIST, GAA(), **options)
     assert np.array_equal(first.credits, second.credits)
-    assert first.accuracy == second.accuracy
-    assert first.accuracy != run(MNIST, GAA(), **SMALL).accuracy
+    assert first.accuracy == second.accuracy != run(MNIST, GAA(), **SMALL).accuracy
     assert first.settings["attack"] == repr(attack)
 
 
-def test_attacks_that_remember_work_where_everybody_attacks():
+def test_attacks_that_remember_work_without_a_benign_worker():
     for attack in (DefenceAware(), SlowDrift(), MimicThenTurn(until=1)):
-        simulation = Simulation(MNIST, Mean(), attack=attack, roles=roles.static(10, 10), **SMALL)
-        before = simulation.server.parameters
-        simulation.advance(), simulation.advance()
-        assert simulation.server.parameters.isfinite().all()
-        assert not torch.equal(simulation.server.parameters, before)
+        trace = run(MNIST, Mean(), attack=attack, roles=roles.static(10, 10), **SMALL)
+        assert trace.steps["qv_loss"].nunique() == SMALL["steps"] and np.isfinite(trace.steps["qv_loss"]).all()
