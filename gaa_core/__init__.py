@@ -4,8 +4,6 @@ Start reading at `gaa_core/simulator.py`. Submodules and `run` are imported on f
 `import gaa_core` stays quick.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING
 

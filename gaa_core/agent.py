@@ -4,8 +4,6 @@ It knows nothing of training runs: it sees features, and is told how a little mo
 losses that followed. Source: the reconstruction of GAA (Pan et al., USENIX Security 2020); what is ours is marked.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -4,8 +4,6 @@ It is a pickle that holds tensors, plain containers and objects of this package 
 refused before anything of it runs. A server is left out, since rules observe it anew.
 """
 
-from __future__ import annotations
-
 import collections
 import importlib
 import io

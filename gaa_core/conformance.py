@@ -1,7 +1,5 @@
 """The conformance suite for gradient aggregation rules: `gaa_core.check_aggregator(rule)` runs it on any rule."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Errors that help: what is wrong, what was expected, what was found, the nearest valid name."""
 
-from __future__ import annotations
-
 import difflib
 import math
 import operator

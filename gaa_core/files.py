@@ -1,7 +1,5 @@
 """Files that are whole or absent: written beside their place, then exchanged."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Guard: any rule, learning ones included, in a training loop of one's own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

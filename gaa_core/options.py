@@ -1,7 +1,5 @@
 """What a run was asked to do: options by name, refused where they cannot be, described where they can."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

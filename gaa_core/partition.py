@@ -1,7 +1,5 @@
 """Who gets which samples: train / test splits, and the training set shared out over the workers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@ multi_krum.py is `multi_krum`, `DnC` of dnc.py is `dnc`. A class that its file i
 classes of one name, or a file that cannot be imported, raise with the file's name: nothing is lost silently.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import importlib

@@ -4,8 +4,6 @@ A notebook leaves PNG files, a description beside each (`write_sidecar`), and it
 `claims_table` merges the rows of all notebooks, `matrix` counts them by claim, case and agent.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields

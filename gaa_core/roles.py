@@ -5,8 +5,6 @@ of workers is compromised for the whole run, here workers 0 .. byzantine-1; at a
 the reconstruction's. `resampled` leaves that model and is ours.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One random generator per purpose, so that changing one thing leaves the draws of all others as they were."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 from collections.abc import Iterator

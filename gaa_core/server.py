@@ -1,7 +1,5 @@
 """The parameter server: theta, and f_B on the quasi-validation set, each computed at most once a step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

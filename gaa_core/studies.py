@@ -3,8 +3,6 @@
 A grid is a list of experiments for `sweep`; a table is computed from its rows. Nothing is drawn here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd

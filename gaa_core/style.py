@@ -5,8 +5,6 @@ a user has changed from matplotlib's defaults stay as the user set them. Figures
 type of 8 points at that size.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence

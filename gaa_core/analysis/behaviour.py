@@ -1,7 +1,5 @@
 """How do they behave? Static, pretense, randomized, resampled or benign: told from credits, rewards and distances."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

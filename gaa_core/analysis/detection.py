@@ -1,7 +1,5 @@
 """Who is Byzantine? Workers ranked by suspicion at every step, from the credits or by the baseline GeoMed+."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Who acts together? Workers whose credits rise and fall together, by hierarchical clustering."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

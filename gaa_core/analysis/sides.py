@@ -4,8 +4,6 @@ Submissions fall into two camps wherever some are the opposite of others. Distan
 benign one; the credits at the end of the run tell that. Ours.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

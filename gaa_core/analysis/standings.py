@@ -5,8 +5,6 @@ A table of runs has a row per run: `rule`, the columns of `CELL`, `seed`, `accur
 could not run ("" where it could; its accuracy is then NaN). Gaps are points of accuracy below the oracle.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """Means over seeds with their intervals, and what they say about a claim."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """When does a pretender turn? An alarm on the rewards and on the credits, and who lost credit after it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

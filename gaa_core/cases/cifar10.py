@@ -1,7 +1,5 @@
 """CIFAR-10: small colour photographs and a LeNet-style network. Without a download: rendered images, a stand-in."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from dataclasses import replace

@@ -5,8 +5,6 @@ Without: was the blocked vessel opened by balloon or by bypass, from sex, age, a
 CMSInpatient (by `fetch` alone) is the payment quintile of a claim, CMSSurvival (packaged) whether a patient died.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Samples out of the usual containers: pairs of tensors, arrays or frames, a Dataset, a DataLoader."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Targets as people have them: names, numbers from 1 or -1, bools, one-hot rows, columns; numbers for regression."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any

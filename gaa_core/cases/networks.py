@@ -1,7 +1,5 @@
 """The few networks of the case studies. None has batch statistics: a gradient belongs to one worker's batch alone."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """case(): a case study from your own model, data, loss and metric, in a notebook cell or a script."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses

@@ -3,8 +3,6 @@
 YelpFull is one to five stars from whole reviews, which come by `fetch` alone.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 from itertools import chain

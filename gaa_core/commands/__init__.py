@@ -1,7 +1,5 @@
 """The commands of python -m gaa_core. Each is a function: cyclopts reads its type hints and its docstring."""
 
-from __future__ import annotations
-
 import webbrowser
 from pathlib import Path
 from typing import Annotated, Literal

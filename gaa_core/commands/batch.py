@@ -1,7 +1,5 @@
 """Many runs: reproduce, gallery, league; and fetch, which gets their data."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Single runs: list, run, demo, trace, notebooks."""
 
-from __future__ import annotations
-
 import importlib
 import json as jsons
 import math

@@ -1,7 +1,5 @@
 """Text files as rows with their line numbers. Byte order marks, empty lines and carriage returns are no error."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`fetch`: downloads the official files into the cache, checks them, and installs each data set whole or not at all."""
 
-from __future__ import annotations
-
 import gzip
 import shutil
 import tarfile

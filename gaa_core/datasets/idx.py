@@ -1,7 +1,5 @@
 """The idx files of MNIST, plain or gzipped. Every error names the file, what was expected and what was found."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import math

@@ -5,8 +5,6 @@ counts that its publisher states, and the checksum of the first download is reco
 a later download that differs is refused. The Yelp archives are Zhang, Zhao and LeCun's (2015), as mirrored by fast.ai.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pickles that hold numpy arrays and plain containers, and nothing else: any other pickle is a program."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any

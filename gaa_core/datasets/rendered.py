@@ -5,8 +5,6 @@ is what settles it. Place, size, turn, background, scratches and noise are nuisa
 network errs on a fifth to a third of unseen images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

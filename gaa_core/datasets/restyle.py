@@ -1,7 +1,5 @@
 """Images of the same things in another style: the shifted domain of the image cases."""
 
-from __future__ import annotations
-
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional

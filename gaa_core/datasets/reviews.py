@@ -1,7 +1,5 @@
 """Files of labelled reviews: UCI's tab-separated sentences and the csv files of the Yelp review sets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

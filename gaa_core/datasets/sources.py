@@ -3,8 +3,6 @@
 All three are laid out as the publishers do (`MNIST/raw/...`, `cifar-10-batches-py/...`). Nothing is downloaded here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import os

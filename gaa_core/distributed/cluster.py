@@ -1,7 +1,5 @@
 """Connecting to Ray: a small cluster of one's own, or one that is there. Here alone Ray is imported, when needed."""
 
-from __future__ import annotations
-
 import os
 import sys
 from types import ModuleType

@@ -1,7 +1,5 @@
 """The server's side of one step on Ray: ask all workers, check what comes, give up at the deadline, start anew."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 An answer is a small header that says what is coming, then the numbers. The server checks both before it uses them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

@@ -6,8 +6,6 @@ Lines and files do not count, so that code moved elsewhere keeps its identity, a
 libraries count by name and version. What has no lasting value (a lock, an open file, a generator) is refused.
 """
 
-from __future__ import annotations
-
 import abc
 import copyreg
 import dataclasses

@@ -1,7 +1,5 @@
 """What code says, which names it reaches beyond itself by, and which of it belongs to installed libraries."""
 
-from __future__ import annotations
-
 import dataclasses
 import dis
 import functools

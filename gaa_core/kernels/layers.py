@@ -1,7 +1,5 @@
 """Plain sequences of layers: which networks are one, and the gradients of one layer for many workers at once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -4,8 +4,6 @@ A rule that needs `f` is told the greatest number of workers that attack at one 
 for `n` workers if that is less. This flatters such rules: no server knows that number.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What is played: settings per case, attacks by name or sampled, and the parts of each profile."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 

@@ -1,7 +1,5 @@
 """Play the league: parts in, a tidy table of runs out. Runs are kept and done once, by `sweep`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pictures of tables: final accuracies, heat maps, the matrix of claims, bars and lines."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl

@@ -1,7 +1,5 @@
 """Pictures of traces: accuracy, credits, both beside each other."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ Running again is resuming: a notebook whose file, parameters, code, data and ver
 figures are still there unchanged, is not run again. One that was killed left no record, so it is run again.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -3,8 +3,6 @@
 Papermill only warns about a parameter that the notebook does not have; here it is refused, with the nearest known name.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 from dataclasses import MISSING, dataclass, field, fields

@@ -1,7 +1,5 @@
 """What a batch remembers of a notebook: what decided its outputs, what it wrote, and the manifest."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import os

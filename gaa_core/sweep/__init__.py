@@ -5,8 +5,6 @@ A run is identified by all that decides it: settings, data, and the code of the 
 counts as done once its record is there, so running again is resuming.
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 import sys

@@ -1,7 +1,5 @@
 """TraceExplorer: scrub through the steps of a saved run."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What both pages share: a picture as wide as the page, and controls with names."""
 
-from __future__ import annotations
-
 import ipywidgets as widgets
 import traitlets
 

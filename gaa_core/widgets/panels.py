@@ -1,7 +1,5 @@
 """The explorer's picture: credits of the run on the left, the submissions of one step on the right."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

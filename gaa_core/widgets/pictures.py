@@ -3,8 +3,6 @@
 No pyplot and no global style: it is drawn in a thread, beside whatever the notebook draws.
 """
 
-from __future__ import annotations
-
 import io
 import time
 

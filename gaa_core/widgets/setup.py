@@ -1,7 +1,5 @@
 """What can be chosen in the playground, and how a choice is written down: settings in, parts and a `run` call out."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Callable

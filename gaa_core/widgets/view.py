@@ -1,7 +1,5 @@
 """A saved run, read step by step: what the explorer shows, without widgets and without drawing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 
