@@ -43,25 +43,29 @@ class DataError(GaaError):
     """A data file is missing, truncated or not what its format says. Names the file."""
 
 
-def whole(value: Any, name: str, least: int = 1) -> int:
-    """A whole number of at least `least` as an int, from Python, numpy or torch; anything else raises GaaError."""
+def whole(value: Any, name: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least` to `most` as an int, from Python, numpy or torch; anything else raises GaaError."""
     try:
-        found = least - 1 if _is_bool(value) else operator.index(value)
+        found = None if _is_bool(value) else operator.index(value)
     except (TypeError, RuntimeError):
-        found = least - 1
-    if found < least:
-        raise GaaError(f"{name} must be a whole number of at least {least}; found {value!r}.")
+        found = None
+    if found is None or found < least or (most is not None and found > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise GaaError(f"{name} must be a whole number {limits}; found {value!r}.")
     return found
 
 
-def number(value: Any, name: str) -> float:
-    """A finite number as a float, from Python, numpy or torch; anything else raises GaaError."""
+def number(value: Any, name: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number from `least` to `most` as a float, from Python, numpy or torch; anything else raises GaaError."""
     try:
         found = math.nan if _is_bool(value) or isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
         raise GaaError(f"{name} must be a finite number; found {value!r}.")
+    if not least <= found <= most:
+        limits = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+        raise GaaError(f"{name} must be {limits}; found {value!r}.")
     return found
 
 

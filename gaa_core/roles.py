@@ -5,7 +5,6 @@ of workers is compromised for the whole run, here workers 0 .. byzantine-1; at a
 the reconstruction's. `resampled` leaves that model and is ours.
 """
 
-import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gaa_core import registry, seeding
-from gaa_core.errors import GaaError
+from gaa_core.errors import number, whole
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ def none(n: int) -> RoleSchedule:
 
 def static(n: int, byzantine: int) -> RoleSchedule:
     """The compromised workers are Byzantine from step 0."""
-    return _schedule("static", n, byzantine=_count(byzantine, n))
+    return _schedule("static", n, byzantine=byzantine)
 
 
 def pretense(n: int, byzantine: int, until: int = 300) -> RoleSchedule:
     """The compromised workers behave before step `until` and are Byzantine from then on."""
-    return _schedule("pretense", n, byzantine=_count(byzantine, n), until=_integer("until", until, least=0))
+    return _schedule("pretense", n, byzantine=byzantine, until=until)
 
 
 def randomized(n: int, byzantine: int, period: int = 1, probability: float = 0.5, seed: int = 0) -> RoleSchedule:
@@ -56,14 +55,7 @@ def randomized(n: int, byzantine: int, period: int = 1, probability: float = 0.5
 
     The ratio at a step is anything between 0 and byzantine / n. Probability and periods: ours.
     """
-    return _schedule(
-        "randomized",
-        n,
-        byzantine=_count(byzantine, n),
-        period=_integer("period", period, least=1),
-        probability=_probability("probability", probability),
-        seed=_integer("seed", seed),
-    )
+    return _schedule("randomized", n, byzantine=byzantine, period=period, probability=probability, seed=seed)
 
 
 def resampled(n: int, beta: float, period: int = 1, seed: int = 0) -> RoleSchedule:
@@ -71,13 +63,32 @@ def resampled(n: int, beta: float, period: int = 1, seed: int = 0) -> RoleSchedu
 
     No worker stays benign and at some steps none may be: beyond the paper's threat model. Ours.
     """
-    return _schedule(
-        "resampled",
-        n,
-        beta=_probability("beta", beta),
-        period=_integer("period", period, least=1),
-        seed=_integer("seed", seed),
-    )
+    return _schedule("resampled", n, beta=beta, period=period, seed=seed)
+
+
+def _schedule(kind: str, n: int, **given: float) -> RoleSchedule:
+    n = whole(n, "n of a role schedule")
+    bounds = {"byzantine": (0, n), "until": (0, None), "period": (1, None), "seed": (-(2**63), None)}
+    params = {
+        name: whole(value, name, *bounds[name]) if name in bounds else number(value, name, 0, 1)
+        for name, value in given.items()
+    }
+    return RoleSchedule(kind, n, tuple(params.items()))
+
+
+def _drawn(step: int, n: int, share: float, period: int, seed: int) -> Tensor:
+    return torch.rand(n, generator=seeding.generator(seed, "roles/randomized", step // period)) < share
+
+
+#: kind -> bool [n] at a step, from n and the schedule's parameters.
+_ROLE_AT: dict[str, Callable[..., Tensor]] = {
+    "static": lambda step, n, byzantine: torch.arange(n) < byzantine,
+    "pretense": lambda step, n, byzantine, until: (torch.arange(n) < byzantine) & (step >= until),
+    "randomized": lambda step, n, byzantine, period, probability, seed: (
+        (torch.arange(n) < byzantine) & _drawn(step, n, probability, period, seed)
+    ),
+    "resampled": lambda step, n, beta, period, seed: _drawn(step, n, beta, period, seed),
+}
 
 
 @dataclass(frozen=True)
@@ -105,15 +116,9 @@ def scripted(base: Callable[[int], Tensor], changes: Iterable[tuple[int, int, bo
     Of several changes of one worker the last in the list that has begun counts. Ours: it writes down a run in which
     roles were changed by hand.
     """
-    n = len(base(0))
-    kept = tuple(
-        (_integer("step", step, least=0), _integer("worker", worker, least=0), bool(byzantine))
-        for step, worker, byzantine in changes
-    )
-    for _, worker, _ in kept:
-        if worker >= n:
-            raise GaaError(f"scripted needs a worker between 0 and {n - 1}; found {worker}.")
-    return ScriptedRoles(base, kept)
+    last = len(base(0)) - 1
+    kept = [(whole(step, "step", 0), whole(worker, "worker", 0, last), bool(bad)) for step, worker, bad in changes]
+    return ScriptedRoles(base, tuple(kept))
 
 
 #: The schedules by name, for the command line.
@@ -124,55 +129,3 @@ REGISTRY: dict[str, Callable[..., RoleSchedule]] = {
     "resampled": resampled,
     **registry.plugins("gaa_core.roles"),
 }
-
-
-def _static_at(step: int, n: int, byzantine: int) -> Tensor:
-    return torch.arange(n) < byzantine
-
-
-def _pretense_at(step: int, n: int, byzantine: int, until: int) -> Tensor:
-    return (torch.arange(n) < byzantine) & (step >= until)
-
-
-def _randomized_at(step: int, n: int, byzantine: int, period: int, probability: float, seed: int) -> Tensor:
-    return (torch.arange(n) < byzantine) & _resampled_at(step, n, probability, period, seed)
-
-
-def _resampled_at(step: int, n: int, beta: float, period: int, seed: int) -> Tensor:
-    return torch.rand(n, generator=seeding.generator(seed, "roles/randomized", step // period)) < beta
-
-
-_ROLE_AT = {
-    "static": _static_at,
-    "pretense": _pretense_at,
-    "randomized": _randomized_at,
-    "resampled": _resampled_at,
-}
-
-
-def _schedule(kind: str, n: int, **params: float) -> RoleSchedule:
-    return RoleSchedule(kind, _integer("n", n, least=1), tuple(params.items()))
-
-
-def _integer(name: str, value: int, least: int | None = None) -> int:
-    """Any library's integer as Python's."""
-    try:
-        found = operator.index(value)
-    except TypeError:
-        raise GaaError(f"A role schedule needs a whole number {name}; found {value!r}.") from None
-    if least is not None and found < least:
-        raise GaaError(f"A role schedule needs {name} >= {least}; found {found}.")
-    return found
-
-
-def _count(byzantine: int, n: int) -> int:
-    found = _integer("byzantine", byzantine, least=0)
-    if found > n:
-        raise GaaError(f"A role schedule needs byzantine between 0 and n={n}; found {found}.")
-    return found
-
-
-def _probability(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise GaaError(f"A role schedule needs 0 <= {name} <= 1; found {value}.")
-    return float(value)

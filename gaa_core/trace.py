@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gaa_core.errors import DataError, GaaError
+from gaa_core.files import read_json, write, write_json
 
 #: Written last, by rename: a folder without it was never finished and is refused by every reader.
 RECORD = "record.json"
@@ -98,41 +97,32 @@ class Trace:
         """
         folder = check_place(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".pending", dir=folder.parent))
-        new, old = beside / "new", beside / "old"
-        new.mkdir()
-        try:
-            _write_json(new / "config.json", plain(self.settings, "settings"))
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".pending", dir=folder.parent) as beside:
+            new, old = Path(beside) / "new", Path(beside) / "old"
+            write_json(new / "config.json", plain(self.settings, "settings"))
             np.savez_compressed(new / "metrics.npz", **{name: self.steps[name].to_numpy() for name in self.steps})
             np.savez_compressed(new / "credits.npz", credits=self.credits, byzantine=self.byzantine, **self.extras)
-            _write_json(new / RECORD, self.summary())
+            write(new / RECORD, json.dumps(self.summary()))  # may hold a NaN
             if folder.exists():
                 folder.replace(old)
-            new.replace(folder)
-        finally:
-            if old.exists() and not folder.exists():
-                old.replace(folder)
-            for each in (new, old):
-                for name in FILES:
-                    (each / name).unlink(missing_ok=True)
-            for each in (new, old, beside):
-                with contextlib.suppress(OSError):  # not there, or somebody put a file into it meanwhile
-                    each.rmdir()
+            try:
+                new.replace(folder)
+            except OSError:
+                if old.exists():
+                    old.replace(folder)
+                raise
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, *, without: Collection[str] = ()) -> Trace:
-        """Read a saved run. A folder that is missing, unfinished or damaged raises DataError.
-
-        Extras named in `without` stay on the disk: the distances of a long run take most of the time.
-        """
+    def load(cls, folder: str | Path) -> Trace:
+        """Read a saved run. A folder that is missing, unfinished or damaged raises DataError."""
         folder = Path(folder)
         if not (folder / RECORD).is_file():
             raise DataError(f"{folder} is not a finished run: it has no {RECORD}. Run it again.")
         try:
-            settings = json.loads((folder / "config.json").read_text())
+            settings = read_json(folder / "config.json")
             steps = pd.DataFrame(_read_arrays(folder / "metrics.npz"))
-            arrays = _read_arrays(folder / "credits.npz", without)
+            arrays = _read_arrays(folder / "credits.npz")
         except Exception as error:
             raise DataError(f"{folder} holds a damaged run ({error}). Delete it and run it again.") from error
         return cls(settings, steps, arrays.pop("credits"), arrays.pop("byzantine"), arrays)
@@ -152,17 +142,13 @@ def check_place(folder: str | Path) -> Path:
     strangers = sorted(found - set(FILES))
     if strangers:
         raise GaaError(f"{folder} holds '{strangers[0]}', which is no part of a saved run: name a new folder.")
-    if found and not {"rule", "case"} <= _settings(folder).keys():
+    try:
+        settings = read_json(folder / "config.json") if found else {"rule": "", "case": ""}
+    except (OSError, DataError):
+        settings = None
+    if not isinstance(settings, dict) or not {"rule", "case"} <= settings.keys():
         raise GaaError(f"{folder} is not empty and not a saved run of this package: name a new folder.")
     return folder
-
-
-def _settings(folder: Path) -> dict:
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return settings if isinstance(settings, dict) else {}
 
 
 def plain(value: object, name: str = "value") -> object:
@@ -207,9 +193,7 @@ class Recorder:
         absences: Tensor | None = None,
         **row: float,
     ) -> None:
-        """One step: scalars of the step, roles bool [n], credits [n] or None, distances [n, n] where they are kept,
-        reasons for missing submissions int8 [n] where workers can fail.
-        """
+        """One step; the last two where distances [n, n] are kept and where workers can fail (int8 [n])."""
         accuracy = np.nan if accuracy is None else accuracy
         if absences is not None:
             self.absences.append(absences.cpu())
@@ -235,22 +219,10 @@ class Recorder:
 
 
 def read_record(folder: Path) -> dict | None:
-    """The summary of a finished run, or None where there is none."""
-    try:
-        return json.loads((folder / RECORD).read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{folder / RECORD} is damaged ({error}). Delete the folder and run it again.") from error
+    """The summary of a finished run, or None where there is none. A damaged one raises DataError."""
+    return read_json(folder / RECORD) if (folder / RECORD).is_file() else None
 
 
-def _read_arrays(path: Path, without: Collection[str] = ()) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if name not in without}
-
-
-def _write_json(path: Path, value: dict) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
+        return dict(arrays)

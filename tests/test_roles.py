@@ -62,14 +62,14 @@ def test_integers_of_other_libraries_give_the_same_schedule():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: roles.static(10, 11), "between 0 and n=10; found 11"),
-        (lambda: roles.static(0, 0), "n >= 1; found 0"),
-        (lambda: roles.randomized(10, 0.7), "whole number byzantine; found 0.7"),
-        (lambda: roles.randomized(10, 7, probability=float("nan")), "0 <= probability <= 1; found nan"),
-        (lambda: roles.resampled(10, 1.5), "0 <= beta <= 1; found 1.5"),
-        (lambda: roles.resampled(10, 0.5, period=0), "period >= 1; found 0"),
-        (lambda: roles.pretense(10, 7, until=-1), "until >= 0; found -1"),
-        (lambda: roles.scripted(roles.none(2), [(0, 2, True)]), "worker between 0 and 1; found 2"),
+        (lambda: roles.static(10, 11), "byzantine must be a whole number from 0 to 10; found 11"),
+        (lambda: roles.static(0, 0), "n of a role schedule must be a whole number of at least 1; found 0"),
+        (lambda: roles.randomized(10, 0.7), "byzantine must be a whole number from 0 to 10; found 0.7"),
+        (lambda: roles.randomized(10, 7, probability=float("nan")), "probability must be a finite number; found nan"),
+        (lambda: roles.resampled(10, 1.5), "beta must be from 0 to 1; found 1.5"),
+        (lambda: roles.resampled(10, 0.5, period=0), "period must be a whole number of at least 1; found 0"),
+        (lambda: roles.pretense(10, 7, until=-1), "until must be a whole number of at least 0; found -1"),
+        (lambda: roles.scripted(roles.none(2), [(0, 2, True)]), "worker must be a whole number from 0 to 1; found 2"),
     ],
 )
 def test_impossible_schedules_are_refused(call, words):
