@@ -27,11 +27,6 @@ LOOKING_SHARE, FEWEST_LOOKS, MOST_LOOKS = 0.1, 5, 25
 PASSES_IN_TRAINING = 3
 
 
-#: Options that are whole numbers, and the least of each; those of a case's settings are checked by `Settings`.
-_WHOLE = {"seed": -(2**63), "local_steps": 1, "eval_every": 1}
-_MAY_BE_NONE = ("eval_every",)
-
-
 def by_name(function: Callable) -> Callable:
     """The function, with an unknown keyword refused by the nearest known one."""
     known = list(inspect.signature(function).parameters)
@@ -51,12 +46,55 @@ def with_defaults(function: Callable, without: Collection[str], options: dict) -
     found = {each.name: each.default for each in keywords if each.name not in without}
     for name in options:
         one_of("option of run", name, found)
-    return types.SimpleNamespace(**(found | options))
+    return types.SimpleNamespace(**checked(found | options))
+
+
+def _is(kinds: object, words: str) -> Callable:
+    def check(value: object, name: str) -> object:
+        if not isinstance(value, kinds):
+            raise GaaError(f"{name} must be {words}; found {value!r}.")
+        return value
+
+    return check
+
+
+def _function(value: object, name: str) -> object:
+    if value is not None and not callable(value):
+        raise GaaError(f"{name} must be a function or None; found {value!r}.")
+    return value
+
+
+def _engine(value: object, name: str) -> object:
+    if value is not None and not callable(getattr(value, "begin", None)):
+        raise GaaError(f"{name} must be an Engine, such as RayEngine(workers=4), or None; found {value!r}.")
+    return value
+
+
+#: Name of an option of `run` -> (value, name) -> the value as Python's; those of a case's settings: see `Settings`.
+_CHECKS: dict[str, Callable] = {
+    **dict.fromkeys(("local_steps", "threads", "checkpoint_every"), whole),
+    **dict.fromkeys(("alpha", "weight_decay", "worker_momentum"), functools.partial(number, least=0)),
+    **dict.fromkeys(("qv_source", "partition", "device", "method"), _is(str, "a name")),
+    **dict.fromkeys(("optimizer", "scheduler", "compress", "callback", "progress"), _function),
+    **dict.fromkeys(("record_distances", "resume"), _is(bool, "True or False")),
+    "seed": functools.partial(whole, least=-(2**63)),
+    "eval_every": lambda value, name: None if value is None else whole(value, name),
+    "participation": lambda value, name: value if callable(value) else number(value, name),
+    "checkpoint": _is(str | os.PathLike | None, "a path or None"),
+    "engine": _engine,
+}
+
+
+def checked(asked: dict) -> dict:
+    """Options by name, each as the Python value that it stands for; one of another kind raises."""
+    asked = {name: _CHECKS[name](value, name) if name in _CHECKS else value for name, value in asked.items()}
+    if asked.get("resume") and asked["checkpoint"] is None:
+        raise GaaError("resume=True needs a checkpoint file; found checkpoint=None.")
+    return asked
 
 
 def settings_of(case: CaseStudy, asked: types.SimpleNamespace) -> Settings:
     """The case's settings with those that were asked for. Settings that contradict each other raise."""
-    _check_kinds(asked)
     if asked.optimizer is not None and (asked.lr is not None or asked.cooldown or asked.weight_decay):
         raise GaaError("An optimizer has its own step size: give lr, cooldown and weight_decay inside it.")
     if asked.optimizer is None and asked.scheduler is not None:
@@ -65,43 +103,6 @@ def settings_of(case: CaseStudy, asked: types.SimpleNamespace) -> Settings:
     if chosen["n"] is None and asked.engine is not None:
         chosen["n"] = asked.engine.workers
     return dataclasses.replace(case.settings, **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _check_kinds(asked: types.SimpleNamespace) -> None:
-    """Make every option the Python value that it stands for; refuse those of another kind."""
-    for name, least in _WHOLE.items():
-        value = getattr(asked, name)
-        if value is not None or name not in _MAY_BE_NONE:
-            setattr(asked, name, whole(value, name, least))
-    for name in ("alpha", "weight_decay", "worker_momentum"):
-        value = number(getattr(asked, name), name)
-        if value < 0:
-            raise GaaError(f"{name} must be 0 or more; found {value}.")
-        setattr(asked, name, value)
-    if not callable(asked.participation):
-        asked.participation = number(asked.participation, "participation")
-    for name in ("qv_source", "partition", "device", "method"):
-        if not isinstance(getattr(asked, name), str):
-            raise GaaError(f"{name} must be a name; found {getattr(asked, name)!r}.")
-    for name in ("optimizer", "scheduler", "compress"):
-        if getattr(asked, name) is not None and not callable(getattr(asked, name)):
-            raise GaaError(f"{name} must be a function or None; found {getattr(asked, name)!r}.")
-    if not isinstance(asked.record_distances, bool):
-        raise GaaError(f"record_distances must be True or False; found {asked.record_distances!r}.")
-    if asked.engine is not None and not callable(getattr(asked.engine, "begin", None)):
-        raise GaaError(f"engine must be an Engine, such as RayEngine(workers=4), or None; found {asked.engine!r}.")
-
-
-def check_loop(asked: dict) -> tuple[int, int]:
-    """`threads` and `checkpoint_every` of a run; refuses options that say how it goes about its steps."""
-    for name in ("callback", "progress"):
-        if asked[name] is not None and not callable(asked[name]):
-            raise GaaError(f"{name} must be a function or None; found {asked[name]!r}.")
-    if not isinstance(asked["checkpoint"], str | os.PathLike | None):
-        raise GaaError(f"checkpoint must be a path or None; found {asked['checkpoint']!r}.")
-    if not isinstance(asked["resume"], bool) or (asked["resume"] and asked["checkpoint"] is None):
-        raise GaaError(f"resume must be True or False, and True needs a checkpoint file; found {asked['resume']!r}.")
-    return whole(asked["threads"], "threads"), whole(asked["checkpoint_every"], "checkpoint_every")
 
 
 def looking_interval(settings: Settings, tested: int, local_steps: int) -> int:

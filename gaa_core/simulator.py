@@ -79,8 +79,8 @@ def run(
     one is quickest. With a `checkpoint` file the run is saved every `checkpoint_every` steps, and `resume` goes on from
     there to the trace that an uninterrupted run has. Same arguments, same trace, to the bit, but for `seconds`.
     """
-    given = dict(locals())
-    threads, checkpoint_every = options.check_loop(given)
+    given = options.checked(dict(locals()))
+    threads, checkpoint_every = given["threads"], given["checkpoint_every"]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
