@@ -15,7 +15,14 @@ import pytest
 matplotlib.use("Agg")
 
 # Slow and busy machines must not fail a property; CI draws the same examples every time.
-hypothesis.settings.register_profile("gaa", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+# GAA_FUZZ_EXAMPLES=10000 searches for hours.
+hypothesis.settings.register_profile(
+    "gaa",
+    max_examples=int(os.environ.get("GAA_FUZZ_EXAMPLES", "60")),
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+)
 hypothesis.settings.load_profile("gaa")
 
 

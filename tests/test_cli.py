@@ -8,7 +8,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gaa_core
@@ -184,7 +184,6 @@ WORDS = st.text(max_size=8) | st.sampled_from(
 @given(
     st.sampled_from(["rule", "attack", "roles"]), st.sampled_from(["krum", "sign_flip", "static", ""]), st.lists(WORDS)
 )
-@settings(max_examples=60)
 def test_any_words_give_a_run_or_one_sentence(option, name, words):
     told = io.StringIO()
     with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):

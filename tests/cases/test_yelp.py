@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from gaa_core.cases import Yelp, YelpFull, networks, yelp
+from gaa_core.cases import Yelp, YelpFull, yelp
 from gaa_core.cases.text import SCALE, Labelled, build, drop_words, encoded
 from gaa_core.errors import DataError
 
@@ -105,15 +103,9 @@ def test_dropped_words_leave_at_least_one():
     assert torch.equal(shorter.targets, samples.targets)
 
 
-def test_the_packaged_sentences_are_real(packaged, trained):
+def test_the_packaged_sentences_are_real(packaged):
     data = packaged(Yelp)
     assert data.source == "Yelp sentences (UCI), 797 + 199 (packaged)"  # of 1,000, four come twice
     assert not data.stand_in
     assert "Crust is not good." in {*data.train.raw, *data.test.raw}
     assert len(Yelp.similar(data)) == 1_987
-    assert trained(Yelp, data) > 0.77
-
-
-def test_an_embedding_bag_is_an_option(packaged, trained):
-    bag = replace(Yelp, model=lambda data: networks.EmbeddingBag(data.train.inputs.shape[1], 32, 2))
-    assert trained(bag, packaged(Yelp)) > 0.7
