@@ -4,7 +4,7 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 
@@ -74,19 +74,25 @@ def _is_bool(value: Any) -> bool:
 
 
 @contextmanager
-def blame(part: str, value: object) -> Iterator[None]:
-    """Tell an error of the user's own rule, attack, schedule... in one sentence that names it; chained to the error."""
+def explained(sentence: str, kind: type[GaaError] = GaaError, typed: bool = False) -> Iterator[None]:
+    """Tell any error but a GaaError as one: the sentence, a colon, what the error says (`typed`: its type first)."""
     try:
         yield
     except GaaError:
         raise
     except Exception as error:
-        raise GaaError(f"{part} {named(value)} failed: {type(error).__name__}: {reason(error)}.") from error
+        name = f"{type(error).__name__}: " if typed else ""
+        raise kind(f"{sentence}: {name}{reason(error)}.") from error
+
+
+def blame(part: str, value: object) -> AbstractContextManager[None]:
+    """Tell an error of the user's own rule, attack, schedule... in one sentence that names it."""
+    return explained(f"{part} {named(value)} failed", typed=True)
 
 
 def reason(error: Exception, most: int = 160) -> str:
-    """What an error says, in one line of at most `most` letters without its full stop."""
-    return " ".join(str(error).split())[:most].rstrip(".")
+    """What an error says, or its type, in one line of at most `most` letters without its full stop."""
+    return " ".join(str(error).split())[:most].rstrip(".") or type(error).__name__
 
 
 def named(value: object) -> str:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import Aggregator, LearningAggregator, decide
 from gaa_core.cases.base import Split
-from gaa_core.errors import GaaError
+from gaa_core.errors import GaaError, explained
 from gaa_core.models import FlatModel
 from gaa_core.server import ParameterServer
 
@@ -126,11 +126,8 @@ class Guard:
 
     def _try_qv(self) -> None:
         """Refuse, before training, samples that the model or the loss does not take."""
-        try:
-            with _modes_kept(self._flat.network):
-                loss = self._server.qv_loss(self._flat.initial())
-        except Exception as error:
-            raise GaaError(f"The model or the loss does not take qv: {' '.join(str(error).split())[:160]}") from error
+        with explained("The model or the loss does not take qv"), _modes_kept(self._flat.network):
+            loss = self._server.qv_loss(self._flat.initial())
         if not math.isfinite(loss):
             raise GaaError(f"The loss on qv must be finite; found {loss}.")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 
-from gaa_core.errors import GaaError, one_of, reason
+from gaa_core.errors import GaaError, explained, one_of, reason
 from gaa_core.kernels.layers import apply, layer_gradients, sequence_of
 
 #: How per-worker gradients can be computed, the quickest first. All agree up to rounding.
@@ -186,12 +186,8 @@ class FlatModel:
     def _try_one(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> None:
         """Refuse a network that cannot be trained on these samples, or that changes its buffers in training."""
         before = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        try:
-            with _seeded(0):
-                self.gradient(theta, inputs, targets, training=True)
-        except Exception as error:
-            shape = tuple(inputs.shape)
-            raise GaaError(f"The network or its loss cannot take inputs of shape {shape}: {reason(error)}.") from error
+        with explained(f"The network or its loss cannot take inputs of shape {tuple(inputs.shape)}"), _seeded(0):
+            self.gradient(theta, inputs, targets, training=True)
         changed = [name for name, each in self.network.named_buffers() if not _equal(each, before[name])]
         for name, buffer in self.network.named_buffers():
             buffer.copy_(before[name])

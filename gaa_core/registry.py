@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, UnionType
 
-from gaa_core.errors import GaaError, UnknownName, one_of
+from gaa_core.errors import GaaError, UnknownName, explained, one_of
 
 
 def snake_case(name: str) -> str:
@@ -80,10 +80,9 @@ def _modules(package: str, path):
         if info.name == "base":
             continue
         module_name = f"{package}.{info.name}"
-        try:
-            yield module_name, importlib.import_module(module_name)
-        except Exception as error:
-            raise GaaError(f"{module_name.replace('.', '/')}.py cannot be imported: {error}") from error
+        with explained(f"{module_name.replace('.', '/')}.py cannot be imported"):
+            module = importlib.import_module(module_name)
+        yield module_name, module
 
 
 def lookup(kind: str, name: str, known: Mapping[str, object]) -> object:
@@ -100,11 +99,8 @@ def lookup(kind: str, name: str, known: Mapping[str, object]) -> object:
 
 
 def _from_file(kind: str, place: str, name: str) -> object:
-    try:
+    with explained(f"The {kind} '{place}:{name}' cannot be loaded"):
         module = _module_of(Path(place).resolve()) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GaaError(f"The {kind} '{place}:{name}' cannot be loaded: {reason}.") from error
     if not hasattr(module, name):
         own = [key for key in vars(module) if not key.startswith("_")]
         raise UnknownName(f"{kind} in {place}", name, own)

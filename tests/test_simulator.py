@@ -188,5 +188,5 @@ def test_the_step_size_comes_to_rest_over_the_last_share_of_the_steps():
         simulation.advance()
         rates.append(simulation.server.lr)
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05])
-    with pytest.raises(GaaError, match="a share of the steps, from 0 to 1; found 2"):
+    with pytest.raises(GaaError, match="a share of the steps, must be from 0 to 1; found 2"):
         run(MNIST, Mean(), cooldown=2.0)

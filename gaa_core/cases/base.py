@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from gaa_core.cases import checks
-from gaa_core.errors import GaaError, number, whole
+from gaa_core.errors import GaaError, explained, number, whole
 from gaa_core.seeding import precision
 
 
@@ -94,12 +94,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("batch_size", "steps", "n", "qv_size"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
-        for name in ("lr", "cooldown"):
-            object.__setattr__(self, name, number(getattr(self, name), name))
+        object.__setattr__(self, "lr", number(self.lr, "lr"))
+        object.__setattr__(self, "cooldown", number(self.cooldown, "cooldown, a share of the steps,", 0, 1))
         if not self.lr > 0:
             raise GaaError(f"lr must be greater than 0; found {self.lr}.")
-        if not 0 <= self.cooldown <= 1:
-            raise GaaError(f"cooldown must be a share of the steps, from 0 to 1; found {self.cooldown}.")
 
     def lr_at(self, step: int) -> float:
         """The model step size at one step."""
@@ -163,7 +161,5 @@ class CaseStudy:
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         """The metric of a test set's outputs. A metric that fails, or gives no number, raises GaaError."""
-        try:
+        with explained(f"The metric of case '{self.name}' fails"):
             return float(self.metric(outputs.detach(), targets))
-        except Exception as error:
-            raise GaaError(f"The metric of case '{self.name}' fails: {checks.first_line(error)}") from error

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gaa_core.errors import GaaError
+from gaa_core.errors import GaaError, explained
 
 if TYPE_CHECKING:
     from gaa_core.cases.base import CaseData
@@ -21,18 +21,12 @@ CLASS_LOSSES = ("cross_entropy", "nll_loss", "multi_margin_loss", "CrossEntropyL
 PIXEL_DIMENSIONS = 3  # uint8 inputs [m, h, w] or [m, c, h, w] are images, of values up to 255
 
 
-def first_line(error: BaseException) -> str:
-    """An error's first line as the end of a sentence."""
-    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return line if line.endswith(".") else line + "."
-
-
 def tensor(values: Any, what: str) -> Tensor:
     """A tensor, array, frame, series or nested list of numbers as a tensor; arrays are copied."""
     if isinstance(values, Tensor):
         found = values.detach().cpu()
     else:
-        try:
+        with explained(f"{what} must be numbers in rows of one length; found"):
             values = values.astype(float).filled(np.nan) if isinstance(values, np.ma.MaskedArray) else values
             array = np.array(values.to_numpy() if hasattr(values, "to_numpy") else values)
             if array.dtype.kind == "O":
@@ -40,8 +34,6 @@ def tensor(values: Any, what: str) -> Tensor:
             if array.dtype.kind == "u" and array.dtype != np.uint8:
                 array = array.astype(np.int64)
             found = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise GaaError(f"{what} must be numbers in rows of one length; found: {first_line(error)}") from error
     if found.layout is not torch.strided or found.is_complex() or found.ndim == 0:
         kind = f"{found.dtype} of shape {list(found.shape)}".removeprefix("torch.")
         raise GaaError(f"{what} must be a dense tensor of real numbers, a sample a row; found {kind}.")
@@ -147,12 +139,8 @@ def is_of_torch(loss: Callable) -> bool:
 
 def built(model: Callable[[CaseData], nn.Module], data: CaseData, who: str) -> nn.Module:
     """A network on the processor, which has something to train."""
-    try:
+    with explained(f"The model of {who} cannot be built"):
         network = model(data)
-    except GaaError:
-        raise
-    except Exception as error:
-        raise GaaError(f"The model of {who} cannot be built: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise GaaError(f"The model of {who} must give a torch.nn.Module; found {type(network).__name__}.")
     if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -163,12 +151,11 @@ def built(model: Callable[[CaseData], nn.Module], data: CaseData, who: str) -> n
 def outputs(network: nn.Module, samples: Tensor, who: str) -> Tensor:
     """The outputs of a network for some samples, in evaluation mode; its mode and torch's random state stay."""
     training = {module: module.training for module in network.modules()}
+    told = f"{list(samples.shape[1:])} {samples.dtype}".replace("torch.", "")
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        failing = explained(f"The network of {who} cannot take samples of {told}")
+        with failing, torch.no_grad(), torch.random.fork_rng(devices=[]):
             found = network.eval()(samples)
-    except Exception as error:
-        told = f"{list(samples.shape[1:])} {samples.dtype}".replace("torch.", "")
-        raise GaaError(f"The network of {who} cannot take samples of {told}: {first_line(error)}") from error
     finally:
         for module, mode in training.items():
             module.training = mode
@@ -180,12 +167,10 @@ def outputs(network: nn.Module, samples: Tensor, who: str) -> Tensor:
 
 def loss_of(loss: Callable, outputs: Tensor, targets: Tensor, who: str) -> Tensor:
     """The loss of a batch, one number. Shapes at which torch warns of broadcasting raise."""
-    try:
-        with torch.no_grad(), warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            found = loss(outputs, targets)
-    except Exception as error:
-        raise GaaError(f"The loss of {who} fails on its outputs and targets: {first_line(error)}") from error
+    failing = explained(f"The loss of {who} fails on its outputs and targets")
+    with failing, torch.no_grad(), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = loss(outputs, targets)
     if any("broadcasting" in str(each.message) for each in told):
         refuse_shapes(outputs, targets, who)
     if not isinstance(found, Tensor) or found.ndim:

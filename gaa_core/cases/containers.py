@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampl
 
 from gaa_core.cases import checks
 from gaa_core.cases.base import Split
-from gaa_core.errors import GaaError, one_of
+from gaa_core.errors import GaaError, explained, one_of
 
 TAKEN = "a pair (inputs, targets), a Split, a Dataset, a DataLoader, or a DataFrame with target=..."
 
@@ -61,10 +61,8 @@ def _of_batches(batches: Any, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     found = [[checks.tensor(half, part) for half in _row(batch, part)] for batch in batches]
     if not found:
         raise GaaError(f"The {part} set is empty: expected at least one sample.")
-    try:
+    with explained(f"{part} samples must have one shape"):
         inputs, targets = (torch.cat(column) for column in zip(*found, strict=True))
-    except (RuntimeError, TypeError) as error:
-        raise GaaError(f"{part} samples must have one shape: {checks.first_line(error)}") from error
     return inputs, targets
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gaa_core.errors import DataError
+from gaa_core.errors import DataError, explained
 
 _LARGEST = 256 * 2**20  # bytes of a file; eight times a CIFAR-10 batch
 
@@ -42,9 +42,6 @@ def read(path: Path) -> Any:
         raise DataError(f"{path} is missing: expected a pickled batch.")
     if (size := path.stat().st_size) > _LARGEST:
         raise DataError(f"{path} has {size:,} bytes: expected at most {_LARGEST:,}.")
-    try:
-        with path.open("rb") as stream:
-            return _Unpickler(stream, encoding="bytes").load()
-    except Exception as error:  # a hostile or broken pickle can raise anything; nothing of it has been run
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{path} is corrupt or not a pickle of plain arrays: {reason}.") from error
+    # a hostile or broken pickle can raise anything; nothing of it has been run
+    with explained(f"{path} is corrupt or not a pickle of plain arrays", DataError), path.open("rb") as stream:
+        return _Unpickler(stream, encoding="bytes").load()
