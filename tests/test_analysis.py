@@ -14,7 +14,6 @@ from gaa_core import analysis, roles, run
 from gaa_core.analysis.detection import METHODS, Detection
 from gaa_core.cases import MNIST
 from gaa_core.errors import GaaError, UnknownName
-from gaa_core.kernels import pairwise_distances
 from gaa_core.trace import Trace
 
 N, STEPS = 10, 120
@@ -85,19 +84,8 @@ def test_one_order_gives_the_removals_of_every_count(seed, n):
     order = analysis.geo_med_plus_order(distances)[0]
     for count in range(n - 1):
         assert set(np.argsort(-order)[:count]) == set(plain_geo_med_plus(distances[0], count))
-
-
-def test_geo_med_plus_by_hand():
-    points = np.array([0.0, 1.0, 2.5, 10.0])
-    distances = np.abs(points[:, None] - points[None])[None]
-    assert analysis.geo_med_plus_order(distances).tolist() == [[1.0, 0.0, 2.0, 3.0]]
-
-
-def test_who_is_infinitely_far_is_removed_first():
-    distances = np.abs(np.subtract.outer(np.arange(4.0), np.arange(4.0)))
-    distances[1, :] = distances[:, 1] = np.inf
-    distances[1, 1] = 0.0
-    assert analysis.geo_med_plus_order(distances[None])[0].argmax() == 1
+    distances[:, 1, 0] = distances[:, 0, 1] = distances[:, 1, 2:] = distances[:, 2:, 1] = np.inf
+    assert analysis.geo_med_plus_order(distances)[0].argmax() == 1, "who is infinitely far is removed first"
 
 
 def test_as_many_are_flagged_as_there_are_and_equal_ones_from_the_end():
@@ -121,14 +109,9 @@ def test_the_summary_by_hand():
     assert summary["auc_steps"] == pytest.approx((4 * 0.5 + 16) / 20)
     untold = analysis.detect(small(credits, byzantine), below=0.5).summary()
     assert (untold["precision"], untold["recall"]) == (1.0, 0.5)
-
-
-def test_a_delay_counts_from_the_first_attack():
-    byzantine = np.zeros((20, 2), dtype=bool)
-    byzantine[5:, 0] = True
-    flagged = np.zeros((20, 2), dtype=bool)
-    flagged[:3, 0] = flagged[8:, 0] = True
-    np.testing.assert_array_equal(Detection("credits", flagged * 1.0, flagged, byzantine).delays, [3, np.nan])
+    late, flagged = np.zeros((20, 2), dtype=bool), np.zeros((20, 2), dtype=bool)  # a delay counts from the first attack
+    late[5:, 0] = flagged[:3, 0] = flagged[8:, 0] = True
+    np.testing.assert_array_equal(Detection("credits", flagged * 1.0, flagged, late).delays, [3, np.nan])
 
 
 def test_both_ways_find_the_attackers_of_made_up_runs():
@@ -152,26 +135,35 @@ def test_a_diverged_model_leaves_no_verdict_but_no_error_either():
     assert analysis.turning_points(trace)["alarm"].between(55, 65).all()
 
 
+NO_CREDITS = dataclasses.replace(made_up(), credits=np.full((STEPS, N), np.nan, dtype=np.float32))
+
+
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("wrong", "words"),
     [
-        ({"by": "credit"}, "Did you mean 'credits'"),
-        ({"by": "GeoMed+"}, "record_distances=True"),
-        ({"window": 0}, "window between 1"),
-        ({"count": 11}, "count between 0"),
-        ({"below": 0.5, "count": 2}, "not together with a count"),
+        (lambda: analysis.detect(made_up(distances=False), by="credit"), "Did you mean 'credits'"),
+        (lambda: analysis.detect(made_up(distances=False), by="GeoMed+"), "record_distances=True"),
+        (lambda: analysis.detect(made_up(), window=0), "window between 1"),
+        (lambda: analysis.detect(made_up(), count=11), "count between 0"),
+        (lambda: analysis.detect(made_up(), below=0.5, count=2), "not together with a count"),
+        (lambda: analysis.groups(made_up(), since=STEPS), "between 0 and 119"),
+        (lambda: analysis.groups(made_up(), count=0), "count between 1 and"),
+        (lambda: analysis.detect(NO_CREDITS), "gives no credits"),
+        (lambda: analysis.groups(NO_CREDITS), "gives no credits"),
+        (lambda: analysis.turning_points(NO_CREDITS), "gives no credits"),
+        (lambda: analysis.worker_features(NO_CREDITS), "gives no credits"),
+        (lambda: analysis.sides(made_up(distances=False)), "record_distances"),
+        (lambda: analysis.classify_behaviour([made_up(), made_up(seed=1)], [made_up()]), r"found \[0\] in both"),
+        (lambda: analysis.classify_behaviour([made_up()], []), "found 1 and 0"),
+        (
+            lambda: analysis.true_behaviour(dataclasses.replace(made_up(), settings={"roles": "mine"})),
+            "mine has no",
+        ),
     ],
 )
-def test_detect_says_what_is_wrong(options, words):
-    with pytest.raises((GaaError, UnknownName), match=words.replace("+", r"\+")):
-        analysis.detect(made_up(distances=False), **options)
-
-
-def test_a_rule_without_credits_cannot_be_read():
-    trace = dataclasses.replace(made_up(), credits=np.full((STEPS, N), np.nan, dtype=np.float32))
-    for read in (analysis.detect, analysis.groups, analysis.turning_points, analysis.worker_features):
-        with pytest.raises(GaaError, match="gives no credits"):
-            read(trace)
+def test_what_cannot_be_read_is_said(wrong, words):
+    with pytest.raises((GaaError, UnknownName), match=words):
+        wrong()
 
 
 def test_a_run_keeps_the_distances_of_what_was_submitted(tmp_path):
@@ -195,11 +187,6 @@ def test_a_run_keeps_the_distances_of_what_was_submitted(tmp_path):
     assert "distances" not in run(MNIST, rule, **options).extras
 
 
-def test_distances_when_nobody_sent_numbers():
-    distances = pairwise_distances(torch.full((3, 5), torch.nan))
-    assert torch.equal(distances, torch.full((3, 3), torch.inf).fill_diagonal_(0.0))
-
-
 # Turning points
 
 
@@ -218,12 +205,9 @@ def test_the_turn_is_told_and_who_turned(seed):
     table = analysis.turning_points(pretender(50, seed))
     assert table["step"].between(48, 53).all() and table["alarm"].between(51, 60).all()
     assert table["fell"].tolist() == [True] * 6 + [False] * 4
-
-
-@pytest.mark.parametrize("schedule", ["static", "randomized"])
-def test_where_nobody_turns_there_is_no_alarm(schedule):
-    table = analysis.turning_points(made_up(schedule))
-    assert table["step"].isna().all() and not table["fell"].any()
+    for schedule in ("static", "randomized"):  # here no worker turns
+        table = analysis.turning_points(made_up(schedule, seed))
+        assert table["step"].isna().all() and not table["fell"].any()
 
 
 # Groups
@@ -249,10 +233,6 @@ def test_groups_from_a_turn_on_and_by_count():
     trace = made_up("pretense")
     assert len(set(analysis.groups(trace, since=50).labels[:6])) == 1
     assert set(analysis.groups(trace, count=3).labels) == {1, 2, 3}
-    with pytest.raises(GaaError, match="between 0 and 119"):
-        analysis.groups(trace, since=STEPS)
-    with pytest.raises(GaaError, match="count between 1 and"):
-        analysis.groups(trace, count=0)
 
 
 # Behaviours
@@ -261,9 +241,6 @@ def test_groups_from_a_turn_on_and_by_count():
 def test_true_behaviours_come_from_the_schedule():
     assert analysis.true_behaviour(made_up("pretense")).tolist() == ["pretense"] * 6 + ["benign"] * 4
     assert analysis.true_behaviour(made_up("resampled")).tolist() == ["resampled"] * N
-    odd = dataclasses.replace(made_up(), settings={"roles": "my_roles"})
-    with pytest.raises(GaaError, match="my_roles has no name"):
-        analysis.true_behaviour(odd)
 
 
 def test_features_know_neither_roles_nor_test_set():
@@ -277,7 +254,9 @@ def test_features_know_neither_roles_nor_test_set():
 @pytest.mark.parametrize("distances", [False, True])
 @pytest.mark.parametrize("steps", [2, 3, 12, 61])
 def test_features_of_short_runs_are_finite_and_of_the_same_names(steps, distances):
-    table = analysis.worker_features(made_up(steps=steps), distances=distances)
+    trace = made_up(steps=steps)
+    trace.extras["distances"][1, 0, 1] = trace.extras["distances"][1, 1, 0] = np.inf
+    table = analysis.worker_features(trace, distances=distances)
     assert list(table) == list(analysis.worker_features(made_up(), distances=distances))
     assert table.shape[0] == N and np.isfinite(table.to_numpy()).all()
 
@@ -307,21 +286,6 @@ def test_distances_tell_the_side_at_every_step(schedule):
     opposite = trace.byzantine != trace.byzantine[:, trusted][:, None]
     assert (apart == opposite)[both].mean() > 0.9
     assert ((share > 0) & (share <= 1)).all()
-
-
-def test_sides_need_the_distances_and_outlive_infinite_ones():
-    with pytest.raises(GaaError, match="record_distances"):
-        analysis.sides(made_up(distances=False))
-    trace = made_up()
-    trace.extras["distances"][3, 0, 1] = trace.extras["distances"][3, 1, 0] = np.inf
-    assert np.isfinite(analysis.worker_features(trace, distances=True).to_numpy()).all()
-
-
-def test_held_out_runs_are_held_out():
-    with pytest.raises(GaaError, match=r"found \[0\] in both"):
-        analysis.classify_behaviour([made_up(seed=0), made_up(seed=1)], [made_up("randomized", 0)])
-    with pytest.raises(GaaError, match="found 1 and 0"):
-        analysis.classify_behaviour([made_up()], [])
 
 
 def test_the_compromised_set_and_the_attackers_of_a_step_are_two_questions():

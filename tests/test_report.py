@@ -15,20 +15,15 @@ from gaa_core import files, gallery, report
 from gaa_core.errors import DataError, GaaError
 
 
-def test_verdict_has_its_bound_at_two_points():
+def test_verdict_has_its_bound_at_two_points_and_an_interval_around_it_decides_nothing():
     assert report.verdict(None) == "not run"
     assert report.verdict(-3.0) == report.verdict(2.0) == "holds"
     assert report.verdict(100 * 0.90 - 100 * 0.88) == "holds"  # 2.0000000000000142 in floats
     assert report.verdict(2.001) == "fails"
     assert report.verdict(2.5, bound=3.0) == "holds"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "told"),
-    [(0.0, 2.0, "holds"), (0.0, 2.1, "undecided"), (2.0, 3.0, "undecided"), (2.1, 3.0, "fails"), (-9.0, 1.0, "holds")],
-)
-def test_an_interval_that_contains_the_bound_decides_nothing(low, high, told):
-    assert report.verdict(report.Interval((low + high) / 2, low, high)) == told
+    bounds = {(0.0, 2.0): "holds", (0.0, 2.1): "undecided", (2.0, 3.0): "undecided", (2.1, 3.0): "fails"}
+    for (low, high), told in bounds.items():
+        assert report.verdict(report.Interval((low + high) / 2, low, high)) == told
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=8))
@@ -100,29 +95,23 @@ def test_claims_of_all_notebooks_are_merged_in_their_order(figures):
     assert "0.980 [0.970, 0.990]" in lines[4]
 
 
-def test_rows_are_checked(tmp_path):
+def test_what_is_not_fit_to_be_reported_is_refused(figures, tmp_path):
     claims = report.Claims(tmp_path, "x")
     with pytest.raises(GaaError, match="Did you mean 'holds'"):
         claims.add("C9", case="a", setting="b", measured=1.0, verdict="hold", data_source="c")
     with pytest.raises(GaaError, match="C1, C2"):
         claims.not_run("claim 2", case="a", setting="b")
+    with pytest.raises(GaaError, match="needs words for its caption"):
+        report.write_sidecar(tmp_path / "a.png", caption="", alt="x", data_source="x")
+    (figures / "claims" / "01_mnist.json").write_text('[{"claim": "C2"')
+    with pytest.raises(DataError, match=r"01_mnist\.json is damaged"):
+        report.claims_table(figures)
 
 
 def test_no_claims_is_a_table_too(tmp_path):
     assert len(report.write_claims(tmp_path)) == 0
     assert "No claim" in (tmp_path / "claims.md").read_text()
     assert "No claim" in gallery.gallery(tmp_path).read_text()
-
-
-def test_a_damaged_file_is_named(figures):
-    (figures / "claims" / "01_mnist.json").write_text('[{"claim": "C2"')
-    with pytest.raises(DataError, match=r"01_mnist\.json is damaged"):
-        report.claims_table(figures)
-
-
-def test_a_figure_needs_words(tmp_path):
-    with pytest.raises(GaaError, match="needs words for its caption"):
-        report.write_sidecar(tmp_path / "a.png", caption="", alt="x", data_source="x")
 
 
 def test_writing_is_all_or_nothing(tmp_path):
@@ -187,18 +176,21 @@ def test_a_page_of_somebody_else_is_never_replaced(tmp_path):
 
 
 class Page(HTMLParser):
-    """The links and pictures of a page, and whether its tags close."""
+    """What a page has of each tag, where its links lead, and the places within it; its tags close."""
 
     def __init__(self, text: str):
         super().__init__()
-        self.open: list[str] = []
-        self.found: list[tuple[str, dict]] = []
+        self.open, self.pictures, self.targets, self.names, self.metas = [], [], [], set(), set()
         self.feed(text)
+        assert self.open == [] and "http" not in text and "<script" not in text
 
     def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-        if tag not in ("meta", "img", "link", "input", "br"):
-            self.open.append(tag)
+        found = dict(attributes)
+        self.names.add(found.get("id"))
+        self.metas.add(found.get("name"))
+        self.pictures += [found] if tag == "img" else []
+        self.targets += [found["href"]] if tag == "a" else []
+        self.open += [tag] if tag not in ("meta", "img", "link", "input", "br") else []
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -208,30 +200,15 @@ def test_gallery_shows_everything_and_needs_nothing_from_elsewhere(figures):
     files.write_json(figures / "MANIFEST.json", {"profile": "quick", "notebooks": {"01_mnist": {"title": "MNIST <1>"}}})
     text = gallery.gallery(figures).read_text()
     page = Page(text)
-    assert page.open == []
-    pictures = [attributes for tag, attributes in page.found if tag == "img"]
-    assert {picture["src"] for picture in pictures} == {"curve.png", "bare.png"}
-    assert all(picture["alt"] for picture in pictures)
-    assert all((figures / picture["src"]).is_file() for picture in pictures)
+    assert {picture["src"] for picture in page.pictures} == {"curve.png", "bare.png"}
+    assert all(picture["alt"] and (figures / picture["src"]).is_file() for picture in page.pictures)
     assert "Accuracy under &#34;attack&#34; &amp; &lt;none&gt;" in text
     assert "MNIST &lt;1&gt;" in text and "made &lt;up&gt;" in text
     assert "python -m gaa_core reproduce --only 01_mnist" in text
     files.write_json(figures / "MANIFEST.json", {"profile": "paper"})
     assert "reproduce --only 01_mnist --profile paper<" in gallery.gallery(figures).read_text()
-    assert "prefers-color-scheme: dark" in text
-    assert any(attributes.get("name") == "viewport" for _, attributes in page.found)
-    assert "http" not in text and "<script" not in text
-    assert {target[1:] for target in targets(page) if target.startswith("#")} <= names(page)
-
-
-def targets(page: Page) -> list[str]:
-    """Where the links of a page lead."""
-    return [attributes["href"] for tag, attributes in page.found if tag == "a"]
-
-
-def names(page: Page) -> set[str]:
-    """What a link within a page can lead to."""
-    return {attributes["id"] for _, attributes in page.found if "id" in attributes}
+    assert "prefers-color-scheme: dark" in text and "viewport" in page.metas
+    assert {target[1:] for target in page.targets if target.startswith("#")} <= page.names
 
 
 def test_entry_shows_the_first_profile_and_leads_to_the_others(figures, tmp_path_factory):
@@ -242,27 +219,16 @@ def test_entry_shows_the_first_profile_and_leads_to_the_others(figures, tmp_path
         files.write_json(root / name / "MANIFEST.json", {"profile": name})
     text = gallery.entry(root).read_text()
     page = Page(text)
-    assert page.open == []
-    pictures = [attributes for tag, attributes in page.found if tag == "img"]
-    assert [picture["src"] for picture in pictures] == ["paper/bare.png", "paper/curve.png"]
-    assert all(picture["alt"] for picture in pictures)
-    assert all((root / target).is_file() for target in targets(page) if not target.startswith("#"))
-    assert "quick/index.html" in targets(page) and "smoke/index.html" not in targets(page)
+    assert [picture["src"] for picture in page.pictures] == ["paper/bare.png", "paper/curve.png"]
+    assert all(picture["alt"] for picture in page.pictures)
+    assert all((root / target).is_file() for target in page.targets if not target.startswith("#"))
+    assert "quick/index.html" in page.targets and "smoke/index.html" not in page.targets
     assert "2 figures; rows of the claims table: 2 holds, 1 fails, 1 not run." in text
     assert "reproduce --only 01_mnist --profile paper<" in text
-    assert "http" not in text and "<script" not in text
-    assert "../index.html" in targets(Page((root / "quick" / "index.html").read_text()))
+    assert "../index.html" in Page((root / "quick" / "index.html").read_text()).targets
     assert gallery.entry(root).read_text() == text
     shutil.rmtree(root / "paper")
     assert '"quick/curve.png"' in gallery.entry(root).read_text()
-
-
-def test_the_size_of_a_picture_is_told_where_it_can_be_read(tmp_path):
-    picture = tmp_path / "a.png"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8) + (640).to_bytes(4) + (480).to_bytes(4))
-    assert gallery._size(picture) == ' width="640" height="480"'
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert gallery._size(picture) == ""
 
 
 def test_the_matrix_is_drawn_once_an_agent_was_judged(judged, tmp_path):

@@ -14,15 +14,8 @@ def runs(cells: dict[str, dict[str, list[float]]], oracle: float = 0.9) -> pd.Da
     for rule, attacks in cells.items():
         for attack, values in attacks.items():
             for seed, value in enumerate(values or [np.nan, np.nan]):
-                row = {
-                    "rule": rule,
-                    "case": "mnist",
-                    "n": 10,
-                    "attack_name": attack,
-                    "schedule": "static",
-                    "ratio": 0.7,
-                }
-                row |= {"seed": seed, "accuracy": value, "oracle": oracle, "server_only": 0.5}
+                row = {"rule": rule, "case": "mnist", "n": 10, "attack_name": attack, "schedule": "static"}
+                row |= {"ratio": 0.7, "seed": seed, "accuracy": value, "oracle": oracle, "server_only": 0.5}
                 rows.append(row | {"reason": "" if values else "needs at least 13 workers; found 10."})
     return pd.DataFrame(rows)
 
@@ -74,12 +67,6 @@ def test_a_rule_that_cannot_run_is_never_best_and_keeps_its_reason():
     assert refused.loc["never", "cells"] == 0 and np.isnan(float(refused.loc["never", "mean"]))
 
 
-def test_half_a_cell_is_no_cell():
-    table = runs({"first": {"a": [0.9, 0.9]}})
-    table.loc[1, ["accuracy", "reason"]] = [np.nan, "it failed"]
-    assert analysis.cells(table)["gap"].isna().all()
-
-
 def test_rankings_compare_equal_cells_only():
     table = runs({"whole": {"a": [0.9], "b": [0.1]}, "part": {"a": [0.8]}})
     assert set(analysis.common(table)["attack_name"]) == {"a"}
@@ -100,6 +87,9 @@ def test_grids_tell_what_was_not_played_from_what_cannot_be():
     assert np.isinf(grid.loc["cannot", "b"]) and np.isnan(grid.loc["late", "b"])
 
 
-def test_a_table_without_its_columns_is_refused():
+def test_half_a_cell_is_no_cell_and_a_table_without_its_columns_is_refused():
+    table = runs({"first": {"a": [0.9, 0.9]}})
+    table.loc[1, ["accuracy", "reason"]] = [np.nan, "it failed"]
+    assert analysis.cells(table)["gap"].isna().all()
     with pytest.raises(GaaError, match="oracle"):
         analysis.cells(TABLE.drop(columns="oracle"))
