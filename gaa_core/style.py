@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gaa_core import files, report
-from gaa_core.errors import one_of
+from gaa_core.errors import GaaError, one_of
 
 #: Inches: a column and the whole text of a two-column paper (USENIX: 3.33 and 7).
 WIDTHS = {"column": 3.3, "text": 7.0}
@@ -37,8 +37,12 @@ STYLE = {
 
 BENIGN, BYZANTINE = "#0072b2", "#d55e00"
 
-#: Name of a rule as in its repr -> (colour, marker). Rules that share a figure differ by 15 in CIEDE2000 at least, for
-#: deuteranopes too; others share colours, never colour and marker.
+#: How a picture says that this package wrote it, and, by kind of file, where it says so and what it leaves out.
+MAKER = "gaa_core"
+METADATA = {".png": ("Software",), ".pdf": ("Creator", "CreationDate", "Producer"), ".svg": ("Creator", "Date")}
+
+#: Name of a rule as in its repr -> (colour, marker). Two rules either differ by 15 in CIEDE2000 at least, for
+#: deuteranopes too, as all do that share a figure of the paper or a case; or in both marker and line style.
 RULE_STYLES: dict[str, tuple[str, str]] = {
     "GAA": ("#332288", "o"),
     "GAA(norm_bound": ("#9786dc", "s"),
@@ -53,27 +57,44 @@ RULE_STYLES: dict[str, tuple[str, str]] = {
     "FLTrust": ("#f4343b", "p"),
     "TrimmedMean": ("#814ba8", "<"),
     "GeometricMedian": ("#000d2d", "H"),
-    "NearestNeighbourMixing": ("#6e80ff", ">"),
+    "NearestNeighbourMixing": ("#00e5ff", ">"),
     "CenteredClipping": ("#c77200", "8"),
     "BruteForce": ("#2d565e", "s"),
     "MultiKrum": ("#9a8f1f", "v"),
 }
 _PALETTE = [colour for colour, _ in RULE_STYLES.values()]
-#: Rules that share no figure with many others take the same colours again, with other markers.
-_MORE = "LinearGAR MDA CGE CAF DnC FLAME FedGreed MeanAroundMedian MoNNA SMEA SignGuard Zeno ZenoPlusPlus ByGARS"
-RULE_STYLES |= {name: (_PALETTE[5 + place % 11], "1234x_+|"[place % 8]) for place, name in enumerate(_MORE.split())}
-_REFERENCES = ("Oracle", "ServerOnly")
-_LINES = ("-", "--", "-.", (0, (1, 1)))
+#: Rules that share no figure with many others take the same colours again, with other markers and line styles.
+_MORE = [
+    "LinearGAR",
+    "MDA",
+    "CGE",
+    "CAF",
+    "DnC",
+    "FLAME",
+    "FedGreed",
+    "MeanAroundMedian",
+    "MoNNA",
+    "SMEA",
+    "SignGuard",
+    "Zeno",
+    "ZenoPlusPlus",
+    "ByGARS",
+]
+RULE_STYLES |= {name: (_PALETTE[5 + place % 11], "1234x_+|"[place % 8]) for place, name in enumerate(_MORE)}
+_LINES = ("-", "--", "-.", (0, (1, 1)), ":", (0, (6, 1)), (0, (4, 1, 1, 1, 1, 1)))
+#: Name of a rule -> its place in _LINES, where that is not the first.
+_LINE_OF = {"ServerOnly": 4, "Oracle": 4, **dict.fromkeys(_MORE[:11], 2), **dict.fromkeys([*_MORE[11:], "SMEA"], 6)}
+_LINE_OF |= dict.fromkeys(("TrimmedMean", "CenteredClipping", "BruteForce"), 1) | {"MultiKrum": 5}
 
 
 def rule_style(rule: str, variant: int = 0) -> dict:
     """Line properties of a rule by its repr: colour, marker and line style, the same in every figure.
 
-    References are dotted. `variant` counts the lines of one rule in one picture, which differ in their line style.
+    `variant` counts the lines of one rule in one picture, which differ in their line style.
     """
     name = "GAA(norm_bound" if rule_name(rule) == "GAA, bounded" else rule.split("(")[0].split(" ")[0]
     colour, marker = RULE_STYLES.get(name) or (_PALETTE[sum(name.encode()) % len(_PALETTE)], ".")  # a rule of a user's
-    line = ":" if name in _REFERENCES and not variant else _LINES[variant % len(_LINES)]
+    line = _LINES[(_LINE_OF.get(name, 0) + variant) % len(_LINES)]
     return {"color": colour, "marker": marker, "linestyle": line, "markersize": 7 if marker == "*" else 4}
 
 
@@ -164,6 +185,18 @@ def shared_legend(fig: Figure, axes: Sequence[Axes], entry: float = 1.3) -> None
         fig.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, handlelength=2.4)
 
 
+def check_place(picture: str | Path) -> Path:
+    """The path of a picture that may be written: new, or a picture of ours. GaaError for every other file."""
+    picture = Path(picture)
+    if picture.suffix not in METADATA:
+        raise GaaError(f"A picture is a .png, .pdf or .svg file; found '{picture}'.")
+    if picture.exists():
+        signs = {picture: MAKER, picture.with_suffix(".json"): f'"figure": "{picture.stem}.png"'}
+        if not any(file.is_file() and sign.encode() in file.read_bytes() for file, sign in signs.items()):
+            raise GaaError(f"{picture} was not written by this package, and is not replaced: name another file.")
+    return picture
+
+
 def save(
     fig: Figure,
     name: str,
@@ -178,10 +211,13 @@ def save(
     """Write `<folder>/<name>.png`, the same as PDF, and the description beside them; the path of the picture.
 
     A name that ends in .png, .pdf or .svg writes that file alone, and needs no words. Fonts are embedded as TrueType.
+    GaaError where a file stands that this package did not write.
     """
     path = Path(folder) / name
     alone = path.suffix in (".png", ".pdf", ".svg")
     pictures = [path] if alone else [path.with_name(f"{path.name}.pdf"), path.with_name(f"{path.name}.png")]
+    for picture in pictures:
+        check_place(picture)
     for picture in pictures:
         _write(fig, picture)
     if not alone:
@@ -192,7 +228,7 @@ def save(
 
 def _write(fig: Figure, path: Path) -> None:
     """One picture, whole or not at all; no date or version inside, so that equal pictures are equal files."""
-    unset = {".png": ("Software",), ".pdf": ("CreationDate", "Creator", "Producer"), ".svg": ("Date", "Creator")}
+    maker, *unset = METADATA[path.suffix]
     with house_style(), files.draft(path) as pending:
         dpi = min(mpl.rcParams["savefig.dpi"], MOST_PIXELS / max(fig.get_size_inches()))
-        fig.savefig(pending, dpi=dpi, metadata=dict.fromkeys(unset[path.suffix]))
+        fig.savefig(pending, dpi=dpi, metadata={maker: MAKER, **dict.fromkeys(unset)})

@@ -197,11 +197,20 @@ def test_save_refuses_a_folder_of_somebody_else_before_training(capsys, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_pictures_of_somebody_else_are_refused_before_training(capsys, tmp_path):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"a holiday")
+    assert "is not replaced" in refused(capsys, *RUN, "--plot", str(photo))
+    assert "is not replaced" in refused(capsys, "demo", "--out", str(photo))
+    assert photo.read_bytes() == b"a holiday"
+
+
 def test_demo_trains_four_rules_and_draws_one_picture(capsys, tmp_path):
     assert main(["demo", "--steps", "6", "--out", str(tmp_path / "demo.png"), "--print"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("Mean()", "Krum(f=3)", "GAA()", "GAAPlus()")) and "█" in shown + "█"
     assert (tmp_path / "demo.png").stat().st_size > 1000
+    assert main(["demo", "--steps", "6", "--out", str(tmp_path / "demo.png"), "--print"]) == 0, "ours is replaced"
 
 
 def test_a_run_becomes_one_page_that_asks_for_nothing_else(capsys, tmp_path):

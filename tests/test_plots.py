@@ -44,7 +44,7 @@ def _close_figures():
 #: Which rules are drawn together: the field's standard figure, the paper's Table 1, the case studies.
 MEDIANS = "Mean CoordinateMedian TrimmedMean GeometricMedian Krum GAA GAAPlus"
 FIGURES = [
-    f"{MEDIANS} NearestNeighbourMixing CenteredClipping Oracle",
+    f"{MEDIANS} NearestNeighbourMixing CenteredClipping Oracle GAA(norm_bound",
     f"{MEDIANS} BruteForce GeoMed MultiKrum Bulyan GAA(norm_bound",
     "Mean Krum CoordinateMedian GeoMed Bulyan FLTrust GAA GAA(norm_bound GAAPlus ServerOnly Oracle",
 ]
@@ -65,6 +65,17 @@ def test_rules_that_share_a_figure_can_be_told_apart(names):
     assert not near
     for colour in (plots.rule_style(repr(agent))["color"] for agent in studies.AGENTS):
         assert min(apart(colour, plots.BENIGN), apart(colour, plots.BYZANTINE)) >= 15
+
+
+def test_rules_of_like_colours_differ_in_marker_and_line():
+    known = {name: plots.rule_style(name) for name in plots.RULE_STYLES}
+    alike = [
+        (one, other)
+        for one, other in itertools.combinations(known, 2)
+        if apart(known[one]["color"], known[other]["color"]) < 15
+        and any(known[one][trait] == known[other][trait] for trait in ("marker", "linestyle"))
+    ]
+    assert not alike
 
 
 def test_every_rule_has_a_colour_and_marker_of_its_own():
@@ -202,6 +213,17 @@ def test_saving_describes_the_figure_and_repeats_to_the_byte(tmp_path):
     assert b"/CIDFontType2" in (tmp_path / "one.pdf").read_bytes(), "TrueType, as publishers ask"
     (tmp_path / "alone").mkdir()
     assert plots.save(fig, "x.pdf", folder=tmp_path / "alone") == next((tmp_path / "alone").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
+def test_only_pictures_of_ours_are_replaced(kind, tmp_path):
+    picture, fig = tmp_path / f"x.{kind}", plots.accuracy(trace()).figure
+    for _ in range(2):
+        plots.save(fig, picture)
+    picture.write_bytes(b"not ours")
+    with pytest.raises(GaaError, match="not replaced"):
+        plots.save(fig, picture)
+    assert picture.read_bytes() == b"not ours"
 
 
 def test_figures_are_a_column_or_a_text_wide_and_users_settings_stay():

@@ -74,7 +74,7 @@ def run(
     if save is not None:
         trace.check_place(save)
     if plot is not None:
-        _picture(plot)
+        _check_picture(plot)
     known, context = importlib.import_module("gaa_core.roles").REGISTRY, {"n": n or study.settings.n, "seed": seed}
     total = steps or study.settings.steps
     with _progress(total) as advance:
@@ -133,20 +133,19 @@ def _progress(steps: int):
     return bar()
 
 
+def _check_picture(path: Path) -> None:
+    from gaa_core import style  # slow to import
+
+    style.check_place(path)
+
+
 def _draw(traces: list, path: Path) -> Path:
     """The picture of runs: accuracy and the credits of the last one."""
-    from gaa_core import files, plots
+    from gaa_core import plots
 
-    with files.draft(_picture(path)) as pending:
-        plots.story(traces).savefig(pending)
+    plots.save(plots.story(traces), path)
     print(f"picture    {path.resolve()}")
     return path.resolve()
-
-
-def _picture(path: Path) -> Path:
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise GaaError(f"A picture is a .png, .pdf or .svg file; found '{path}'.")
-    return path
 
 
 @app.command
@@ -165,6 +164,7 @@ def demo(
     from gaa_core.aggregators import GAA, GAAPlus, Krum, Mean
     from gaa_core.attacks import GradientReversion
 
+    _check_picture(out)
     rules, turn, traces = [Mean(), Krum(f=3), GAA(), GAAPlus()], roles.pretense(10, 7, until=steps // 3), []
     options = {"lr": 0.05, "batch_size": 64, "steps": steps, "eval_every": max(1, steps // 25)}
     with _progress(len(rules) * steps) as advance:

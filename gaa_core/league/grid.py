@@ -177,7 +177,7 @@ PROFILES: dict[str, tuple[Part, ...]] = {
     "smoke": (Part("smoke", ("cms",), ("GAAPlus", "Mean", "Krum"), _HARD[:2], _THIN[::2], 2, steps=6),),
     "quick": (
         Part("quick mnist", ("mnist",), RIVALS, _HARD[::2], _THIN[::2], 2),
-        Part("quick cms", ("cms",), attacks=_HARD[:3], roles=_THIN[::2], seeds=2),
+        Part("quick cms", ("cms",), attacks=_HARD[:2], roles=_THIN[::2], seeds=2),
     ),
     "paper": (
         Part("rivals", _TABULAR, _ENDURING),

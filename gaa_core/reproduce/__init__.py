@@ -9,8 +9,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from gaa_core import gallery, report
 from gaa_core.errors import GaaError, one_of
@@ -32,6 +35,12 @@ from gaa_core.reproduce.records import (
     write_manifest,
     written_files,
 )
+
+#: Where figures of a profile are tracked, when not under its name: what is built is not what is tracked.
+COMMITTED = {"quick": "sketch"}
+
+#: Processor cores that are used unless a user says how many.
+JOBS = 2
 
 #: Set while notebooks run as a batch (see `sweep.track`); named here as well, since the sweep would import torch.
 BATCH = "GAA_BATCH"
@@ -66,7 +75,11 @@ def reproduce(
     force: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[Outcome]:
-    """Bring the figures of a profile up to date; one Outcome a notebook. `force` runs what is up to date as well."""
+    """Bring the figures of a profile up to date; one Outcome a notebook. `force` runs what is up to date as well.
+
+    `jobs` notebooks run at a time, with one process each; in the paper profile one with `jobs` processes, since its
+    notebooks differ in length by hours.
+    """
     one_of("profile", profile, PROFILES)
     root = project_root()
     results = (results or root / "results").resolve()
@@ -76,21 +89,26 @@ def reproduce(
     if not plan:
         raise GaaError("notebooks/figures.yml lists no notebook: there is nothing to reproduce.")
     always = {"profile": profile, "figures_dir": os.path.relpath(folders.figures, folders.notebooks)}
-    wished = {"results_dir": os.path.relpath(folders.experiments, folders.notebooks), "jobs": jobs, "seeds": seeds}
+    jobs = jobs or JOBS
+    lanes = 1 if profile == "paper" or len(plan) == 1 else jobs
+    wished = {"results_dir": os.path.relpath(folders.experiments, folders.notebooks), "seeds": seeds}
+    wished["jobs"] = max(1, jobs // lanes)
     chosen = [(item, item.resolve(profile, always, wished)) for item in plan]
     _check_own(target)
     for source in ("GAA_DATA", "GAA_CACHE"):  # a relative path would mean another folder in the kernel
         if os.environ.get(source):
             os.environ[source] = str(Path(os.environ[source]).expanduser().resolve())
     due = [item.name for item, parameters in chosen if force or not is_fresh(item, digest(item, parameters), folders)]
-    minutes = {item.name: told_minutes(item, folders, root / "figures" / profile) for item, _ in chosen}
+    minutes = {
+        item.name: told_minutes(item, folders, root / "figures" / COMMITTED.get(profile, profile)) for item, _ in chosen
+    }
     if dry_run:
         return _preview(chosen, due, minutes, say)
     os.environ[BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
     if not (target / MANIFEST).is_file():  # from now on the folder is ours, even if this is interrupted
         write_json(target / MANIFEST, {"profile": profile, "notebooks": {}})
-    with _alone(folders.results), Bar({name: minutes[name] for name in due}, say) as bar:
-        return [_one(item, parameters, folders, item.name in due, bar) for item, parameters in chosen]
+    with _alone(folders.results), Bar({name: minutes[name] for name in due}, lanes, say) as bar:
+        return _side_by_side(chosen, folders, due, lanes, bar)
 
 
 def _preview(chosen: list[tuple], due: list[str], minutes: dict[str, float], say: Callable) -> list[Outcome]:
@@ -101,22 +119,41 @@ def _preview(chosen: list[tuple], due: list[str], minutes: dict[str, float], say
     return [Outcome(item.name, "due" if item.name in due else "reused") for item, _ in chosen]
 
 
+def _side_by_side(chosen: list[tuple], folders: Folders, due: list[str], lanes: int, bar: Bar) -> list[Outcome]:
+    """Bring notebooks up to date, `lanes` at a time, and all that is made of them. Interrupted, no kernel goes on."""
+    outcomes: dict[str, Outcome] = {}
+    with ThreadPoolExecutor(lanes) as pool:
+        begun = {pool.submit(_one, *each, folders, each[0].name in due, bar): each for each in chosen}
+        try:
+            for ended in as_completed(begun):
+                (item, parameters), outcome = begun[ended], ended.result()
+                outcomes[item.name] = outcome
+                _enter(item, parameters, folders, outcome)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for kernel in psutil.Process().children():
+                kernel.kill()
+            raise
+    return [outcomes[item.name] for item, _ in chosen]
+
+
 def _one(item: Notebook, parameters: dict, folders: Folders, due: bool, bar: Bar) -> Outcome:
-    """Bring one notebook up to date, and all that is made of it."""
+    """Bring one notebook up to date."""
     before = figure_times(item, folders)
     bar.begin(item.name)
     outcome = _run(item, parameters, folders) if due else Outcome(item.name, "reused")
     bar.end(item.name, f"{item.name}: {outcome}")
-    written = [path for path, at in figure_times(item, folders).items() if before.get(path) != at]
-    if written and not bar.shown:
-        bar.shown = True
-        bar.say(f"The first figure: {written[0]}")
+    bar.first([path for path, at in figure_times(item, folders).items() if before.get(path) != at])
+    return outcome
+
+
+def _enter(item: Notebook, parameters: dict, folders: Folders, outcome: Outcome) -> None:
+    """Bring the manifest, the claims table and the gallery up to date with one notebook."""
     write_manifest(folders, parameters["profile"], item, parameters, outcome)
     gallery.draw_claims(report.write_claims(folders.figures), folders.figures)
     gallery.gallery(folders.figures)
     if folders.figures == project_root() / "figures" / "paper":  # the entry page is tracked with these figures
         gallery.entry(folders.figures.parent)
-    return outcome
 
 
 def _check_own(folder: Path) -> None:
@@ -158,6 +195,7 @@ def execute(item: Notebook, parameters: dict, folders: Folders) -> str:
     Until it ends it is called `<name>.pending.ipynb`, and after a failure `<name>.failed.ipynb`, with the traceback.
     """
     import papermill  # slow to import
+    from jupyter_core.utils import ensure_event_loop
     from traitlets.config import Config
 
     done, pending, failed = (folders.results / f"{item.name}{suffix}.ipynb" for suffix in ("", ".pending", ".failed"))
@@ -183,6 +221,7 @@ def execute(item: Notebook, parameters: dict, folders: Folders) -> str:
         return f"{_reason(error)} (see {failed})"
     finally:
         shutil.rmtree(sockets, ignore_errors=True)  # made above
+        ensure_event_loop().close()  # that of this thread, which papermill leaves open
     pending.replace(done)
     return ""
 
