@@ -9,17 +9,15 @@ from gaa_core.errors import GaaError, number, one_of, whole
 KINDS = ("iid", "shards", "dirichlet", "label_skew", "gamma_similarity")
 
 
-def partition(
-    targets: Tensor, n: int, kind: str = "iid", *, alpha: float = 0.5, labels_each: int = 2, seed: int
-) -> list[Tensor]:
+def partition(targets: Tensor, n: int, kind: str = "iid", *, alpha: float = 0.5, seed: int) -> list[Tensor]:
     """One index tensor per worker: the samples that it draws its batches from. No worker is empty.
 
     `iid`: all samples, for every worker, so that each one's gradient is an unbiased estimate of the true one (the
     paper's assumption). With the other kinds each sample is one worker's. `shards`: shuffled and dealt out evenly.
     `dirichlet`: each class is shared out in proportions drawn from Dirichlet(alpha); a small alpha gives most of a
     class to one worker (Hsu et al. 2019, arXiv:1909.06335).
-    `label_skew`: sorted by class and cut into `n * labels_each` shards, `labels_each` of them to a worker
-    (McMahan et al. 2017, section 3), so a worker sees about that many classes.
+    `label_skew`: sorted by class and cut into 2n shards, two of them to a worker (McMahan et al. 2017, section 3), so a
+    worker sees about two classes.
     `gamma_similarity`: a share `alpha` of the samples, the gamma of the literature, is dealt out evenly, the others are
     sorted by class and cut into n pieces (Karimireddy et al. 2020, section 7; Allouah et al. 2023).
     """
@@ -38,7 +36,7 @@ def partition(
         return _dirichlet(targets, n, alpha, seed, generator)
     if kind == "gamma_similarity":
         return _gamma_similarity(targets, n, alpha, generator)
-    return _label_skew(targets, n, whole(labels_each, "labels_each"), generator)
+    return _label_skew(targets, n, generator)
 
 
 def _dirichlet(targets: Tensor, n: int, alpha: float, seed: int, generator: torch.Generator) -> list[Tensor]:
@@ -76,14 +74,13 @@ def _gamma_similarity(targets: Tensor, n: int, gamma: float, generator: torch.Ge
     return _fill_empty([_shuffled(torch.cat(pair), generator) for pair in pairs])
 
 
-def _label_skew(targets: Tensor, n: int, labels_each: int, generator: torch.Generator) -> list[Tensor]:
-    most = len(targets) // n
-    if labels_each > most:
-        raise GaaError(f"partition(kind='label_skew') needs labels_each from 1 to {most}; found {labels_each}.")
+def _label_skew(targets: Tensor, n: int, generator: torch.Generator) -> list[Tensor]:
+    if 2 * n > len(targets):
+        raise GaaError(f"partition(kind='label_skew') needs two samples a worker; found {len(targets)} for n={n}.")
     shuffled = torch.randperm(len(targets), generator=generator)
     by_class = shuffled[targets[shuffled].argsort(stable=True)]
-    shards = by_class.tensor_split(n * labels_each)
-    dealt = torch.randperm(len(shards), generator=generator).view(n, labels_each).tolist()
+    shards = by_class.tensor_split(2 * n)
+    dealt = torch.randperm(len(shards), generator=generator).view(n, 2).tolist()
     return [_shuffled(torch.cat([shards[shard] for shard in mine]), generator) for mine in dealt]
 
 

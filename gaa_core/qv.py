@@ -28,8 +28,6 @@ def draw_qv(
     source: str,
     size: int,
     generator: Generator,
-    *,
-    missing: Sequence[int] | None = None,
 ) -> tuple[Split, Tensor]:
     """The quasi-validation set of `size` samples, and a bool mask [m] of the training samples that remain.
 
@@ -40,14 +38,12 @@ def draw_qv(
     - `similar`: from the case's similar domain, and the training set stays whole; where a case has no such domain
       (CIFAR-10), held out of the training set and drawn in another style.
     - `shifted`: held out of the training set, then restyled or corrupted by the case.
-    - `missing_classes`: golden, but without the classes `missing` (default: the upper half of them).
+    - `missing_classes`: golden, but without the upper half of the classes.
     - `wrong_labels`: golden inputs, each with a class that is not its own.
     """
     one_of("QV source", source, SOURCES)
     if source not in (known := sources(case, data)):
         raise GaaError(f"The case '{case.name}' has no QV samples '{source}'; it has {', '.join(known)}.")
-    if missing is not None and source != "missing_classes":
-        raise GaaError(f"`missing` belongs to the QV source 'missing_classes'; found it with '{source}'.")
     who, size, classes = f"draw_qv({case.name}, {source})", whole(size, "qv_size"), list(range(len(data.classes)))
     with precision(data.train.inputs.dtype):
         if source == "similar" and case.similar is not None:
@@ -55,7 +51,7 @@ def draw_qv(
             chosen = balanced(domain.targets, size, classes, generator, who)
             return domain.take(chosen), torch.ones(len(data.train), dtype=torch.bool)
         if source == "missing_classes":
-            classes = _kept(classes, missing)
+            classes = classes[: (len(classes) + 1) // 2]
         chosen = balanced(data.train.targets, size, classes, generator, who)
         remain = torch.ones(len(data.train), dtype=torch.bool)
         remain[chosen] = False
@@ -111,21 +107,6 @@ def _quotas(supply: dict[int, int], size: int, generator: Generator) -> dict[int
             quota[label] += each
         left -= each * len(able)
     return quota
-
-
-def _kept(classes: list[int], missing: Sequence[int] | None) -> list[int]:
-    missing = (
-        classes[(len(classes) + 1) // 2 :]
-        if missing is None
-        else [whole(label, "a class in `missing`", 0) for label in missing]
-    )
-    unknown = sorted(set(missing) - set(classes))
-    if unknown:
-        raise GaaError(f"`missing` needs class numbers from 0 to {len(classes) - 1}; found {unknown}.")
-    kept = [label for label in classes if label not in missing]
-    if not kept or not missing:
-        raise GaaError(f"`missing` needs some of the {len(classes)} classes, not all and not none; found {missing}.")
-    return kept
 
 
 def _mislabelled(samples: Split, classes: int, generator: Generator) -> Split:

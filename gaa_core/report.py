@@ -216,41 +216,27 @@ def widest(row: dict, prefix: str) -> str:
     return "" if ends[0] is None or row["unit"] != "%" else prefix + Interval(*ends).text()
 
 
-def matrix_text(table: pd.DataFrame, short: bool = False) -> pd.DataFrame:
-    """The matrix, claims by cases, as text: `GAA 3 of 4, widest gap 2.1 [1.0, 3.0]`, or in short `3/4`.
-
-    In short an agent's place in the cell is its place in AGENTS, and `-` is one that was not run.
-    """
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for row in matrix(table).to_dict("records"):
-        full = f"{row['agent']} {row['holds']} of {row['settings']}{widest(row, ', widest gap ')}"
-        text = f"{row['holds']}/{row['settings']}" if short else full
-        cells.setdefault((row["claim"], row["case"]), {})[row["agent"]] = text
-    claims, cases = (list(dict.fromkeys(key[at] for key in cells)) for at in (0, 1))
-    frame = pd.DataFrame("", index=pd.Index(claims, name="Claim"), columns=cases, dtype=object)
-    for (claim, case), found in cells.items():
-        agents = " ".join(found.get(agent, "-") for agent in AGENTS.values()) if set(found) & {*AGENTS.values()} else ""
-        frame.loc[claim, case] = (agents or found[NO_AGENT]) if short else "<br>".join(found.values())
-    return frame
-
-
-def markdown(table: pd.DataFrame, index: bool = False) -> str:
+def markdown(table: pd.DataFrame) -> str:
     """A table of text as Markdown."""
     if table.empty:
         return "No claim has been measured yet.\n"
     cells = table.map(lambda cell: re.sub(r"\s+", " ", str(cell)).replace("|", r"\|"))
-    text = cells.to_markdown(index=index, disable_numparse=True) + "\n"
+    text = cells.to_markdown(index=False, disable_numparse=True) + "\n"
     return re.sub(r"-{4,}", "---", re.sub(r" {2,}", " ", text))  # aligned columns would double the file
 
 
 def plain(table: pd.DataFrame) -> str:
     """The matrix for a terminal of 80 columns: of each agent in how many settings a claim holds."""
-    if matrix(table).empty:
+    found = matrix(table)
+    if found.empty:
         return "No claim has been measured yet.\n"
+    cells: dict[str, dict[str, str]] = {}
+    for (claim, case), part in found.groupby(["claim", "case"], sort=False):
+        told = {row.agent: f"{row.holds}/{row.settings}" for row in part.itertuples()}
+        agents = " ".join(told.get(agent, "-") for agent in AGENTS.values())
+        cells.setdefault(case, {})[f"{claim:3} {CLAIMS.get(claim, '')}"] = told.get(NO_AGENT, agents)
     heading = f"Holds in k of m settings, by agent: {', '.join(AGENTS.values())} (- not run)."
-    found = matrix_text(table, short=True)
-    found.index = [f"{name:3} {CLAIMS.get(name, '')}" for name in found.index]
-    return f"{heading}\n{found.to_string(justify='left')}\n"
+    return f"{heading}\n{pd.DataFrame(cells).fillna('').to_string(justify='left')}\n"
 
 
 def write_claims(folder: str | Path) -> pd.DataFrame:
@@ -265,27 +251,16 @@ def by_agent(table: pd.DataFrame) -> pd.DataFrame:
     """The matrix with a row for each claim and agent and a column for each case: `3 of 4; 2.1 [1.0, 3.0]`."""
     found = matrix(table)
     found["cell"] = [f"{row['holds']} of {row['settings']}{widest(row, '; ')}" for row in found.to_dict("records")]
-    order = {claim: number for number, claim in enumerate(CLAIMS)}
-    wide = found.pivot(index=["claim", "agent"], columns="case", values="cell").fillna("").reset_index()
-    agents = [*AGENTS.values(), NO_AGENT]
-    rank = [
-        (order.get(claim, len(order)), agents.index(agent)) for claim, agent in zip(wide.claim, wide.agent, strict=True)
-    ]
-    wide = wide.iloc[sorted(range(len(wide)), key=rank.__getitem__)]
-    return wide.rename(columns={"claim": "Claim", "agent": "Agent"})
+    found["Claim"] = pd.Categorical(found["claim"], found["claim"].unique())  # in the order of the table
+    found["Agent"] = pd.Categorical(found["agent"], [*AGENTS.values(), NO_AGENT])
+    return found.pivot(index=["Claim", "Agent"], columns="case", values="cell").fillna("").reset_index()
 
 
 def update_readme(path: str | Path, table: pd.DataFrame) -> Path:
-    """Put the matrix of a claims table into the block between BEGIN and END of a README."""
-    return update_block(path, BEGIN, END, markdown(by_agent(table)))
-
-
-def update_block(path: str | Path, begin: str, end: str, block: str) -> Path:
-    """Rewrite what stands between two marker lines of a file, and nothing else."""
+    """Put the matrix of a claims table into the block between BEGIN and END of a README, and change nothing else."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise GaaError(f"{path.name} needs the lines {begin} and {end}, once and in this order.")
-    before, rest = text.split(begin)
-    after = rest.split(end)[1]
-    return write(path, f"{before}{begin}\n\n{block}\n{end}{after}")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise GaaError(f"{path.name} needs the lines {BEGIN} and {END}, once and in this order.")
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    return write(path, f"{before}{BEGIN}\n\n{markdown(by_agent(table))}\n{END}{after}")

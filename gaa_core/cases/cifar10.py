@@ -113,4 +113,3 @@ CIFAR10 = CaseStudy(
     shift=shift,
     shift_title="moved, blurred and noisy",
 )
-# A larger network for a GPU: dataclasses.replace(CIFAR10, model=lambda data: networks.resnet18(len(data.classes)))

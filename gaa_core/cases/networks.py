@@ -2,8 +2,7 @@
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 
 def mlp(inputs: int, hidden: int, classes: int) -> nn.Sequential:
@@ -60,57 +59,3 @@ def cnn(classes: int = 10) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(500, classes),
     )
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al. 2016, figure 5 left), normalised over channel groups."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
-            nn.GroupNorm(8, outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.GroupNorm(8, outputs),
-        )
-        same = stride == 1 and inputs == outputs
-        self.shortcut = (
-            nn.Identity()
-            if same
-            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.GroupNorm(8, outputs))
-        )
-
-    def forward(self, images: Tensor) -> Tensor:  # [m, inputs, h, w] -> [m, outputs, h / stride, w / stride]
-        return functional.relu(self.body(images) + self.shortcut(images))
-
-
-def resnet18(classes: int = 10, width: int = 64) -> nn.Sequential:
-    """ResNet-18 for 32x32 images (3x3 stem, no first pooling), with GroupNorm where the paper has BatchNorm.
-
-    BatchNorm would make a sample's gradient depend on who else is in the batch, and keeps running averages
-    that are no gradient at all: neither belongs to what a worker submits, and a Byzantine one could forge both.
-    """
-    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.GroupNorm(8, width), nn.ReLU()]
-    channels = width
-    for stage in range(4):
-        outputs = width * 2**stage
-        layers += [Residual(channels, outputs, stride=1 if stage == 0 else 2), Residual(outputs, outputs, stride=1)]
-        channels = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
-
-
-class EmbeddingBag(nn.Module):
-    """The sum of word vectors, weighted by the words' counts, then a linear layer (as fastText's classifier).
-
-    Its input is the same [m, words] table of counts or TF-IDF weights that the linear model reads.
-    """
-
-    def __init__(self, words: int, width: int, classes: int):
-        super().__init__()
-        self.words = nn.Linear(words, width, bias=False)  # its weight's columns are the word vectors
-        nn.init.normal_(self.words.weight, std=0.1)  # by the vectors' width, not by the number of words
-        self.out = nn.Linear(width, classes)
-
-    def forward(self, counts: Tensor) -> Tensor:  # [m, words] -> [m, classes]
-        return self.out(self.words(counts))

@@ -78,5 +78,4 @@ Yelp = CaseStudy(
     shift=drop_words,
     shift_title="a third of the words left out",
 )
-# Word vectors instead: replace(Yelp, model=lambda data: networks.EmbeddingBag(data.train.inputs.shape[1], 32, 2))
 YelpFull = replace(Yelp, name="yelp_full", title="Yelp, five stars", load=load_full, similar=None, similar_title="")

@@ -129,21 +129,21 @@ TOY_TARGETS = torch.arange(30) % 3
 TOY = Split(torch.randn(30, 3, generator=torch.Generator().manual_seed(0)), TOY_TARGETS)
 
 
-@given(st.sampled_from([*KINDS, "idd"]), NUMBERS, NUMBERS, NUMBERS, st.booleans())
-def test_partition_shares_every_sample_out_or_refuses(kind, n, alpha, labels_each, numbers):
+@given(st.sampled_from([*KINDS, "idd"]), NUMBERS, NUMBERS, st.booleans())
+def test_partition_shares_every_sample_out_or_refuses(kind, n, alpha, numbers):
     targets = TOY_TARGETS.float() if numbers else TOY_TARGETS
     with one_sentence():
-        parts = partition(targets, n, kind, alpha=alpha, labels_each=labels_each, seed=0)
+        parts = partition(targets, n, kind, alpha=alpha, seed=0)
         assert len(parts) == int(n)
         assert kind == "iid" or torch.cat(parts).sort().values.tolist() == list(range(30))
 
 
-@given(st.sampled_from([*SOURCES, "gold"]), NUMBERS, st.none() | st.lists(NUMBERS, max_size=4), st.booleans())
-def test_draw_qv_gives_its_size_or_refuses(source, size, missing, numbers):
+@given(st.sampled_from([*SOURCES, "gold"]), NUMBERS, st.booleans())
+def test_draw_qv_gives_its_size_or_refuses(source, size, numbers):
     data = CaseData(TOY, TOY, () if numbers else ("a", "b", "c"), "toy", "toy")
     toy = CaseStudy("toy", "toy", lambda: data, lambda _: nn.Linear(3, 3), Settings(), similar=lambda data: data.test)
     with one_sentence():
-        qv, remain = draw_qv(toy, data, source, size, torch.Generator().manual_seed(0), missing=missing)
+        qv, remain = draw_qv(toy, data, source, size, torch.Generator().manual_seed(0))
         assert len(qv) == int(size)
         assert remain.any()
 
