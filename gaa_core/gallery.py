@@ -24,6 +24,9 @@ PROFILES = ("paper", "quick")
 #: The picture that heads the page, where it is there.
 HERO = "tour"
 
+#: The page of a run with a slider, beside the figures where the tour has run.
+TRACE = "trace.html"
+
 #: What every page of ours says of itself; another page is never replaced.
 OURS = ('<meta name="generator" content="gaa_core">', "<title>GAAvernor")
 
@@ -139,7 +142,8 @@ def _contents(folder: Path, prefix: str) -> dict:
     """What there is to see of a profile; `prefix` leads from the page to its files."""
     manifest, table = _manifest(folder), report.claims_table(folder)
     notebooks, profile = manifest.get("notebooks", {}), manifest.get("profile", "")
-    figures = [_described(path, profile) for path in sorted(folder.glob("[!.]*.png"))]  # a dot: left by a killed run
+    pictures = sorted([*folder.glob("[!.]*.png"), *folder.glob("[!.]*.gif")])  # a dot: left by a killed run
+    figures = [_described(path, profile) for path in pictures]
     names = dict.fromkeys([*notebooks, *(figure["notebook"] for figure in figures)])
     sections = [_section(name, notebooks.get(name, {}), figures, folder) for name in names]
     cells: dict[str, dict[str, list]] = {}
@@ -156,7 +160,7 @@ def _contents(folder: Path, prefix: str) -> dict:
         "rows": report.readable(table).to_dict("records"),
         "figures": {figure["name"] for figure in figures},
         "sections": [section for section in sections if section["figures"] or section["read"]],
-        "extras": [path.name for path in sorted([*folder.glob("[!.]*.gif"), *folder.glob("trace*.html")])],
+        "trace": TRACE if (folder / TRACE).is_file() else "",
     }
 
 

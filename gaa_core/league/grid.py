@@ -176,7 +176,7 @@ _ENDURING = ("GAA, bounded", "GAAPlus", "FLTrust", "FedGreed")  # the bounded ag
 PROFILES: dict[str, tuple[Part, ...]] = {
     "smoke": (Part("smoke", ("cms",), ("GAAPlus", "Mean", "Krum"), _HARD[:2], _THIN[::2], 2, steps=6),),
     "quick": (
-        Part("quick mnist", ("mnist",), RIVALS, _HARD[::2], _THIN[::2], 2),
+        Part("quick mnist", ("mnist",), RIVALS, _HARD[::2], _THIN[::2], 2, steps=75),
         Part("quick cms", ("cms",), attacks=_HARD[:2], roles=_THIN[::2], seeds=2),
     ),
     "paper": (
