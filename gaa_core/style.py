@@ -43,7 +43,7 @@ METADATA = {".png": ("Software",), ".pdf": ("Creator", "CreationDate", "Producer
 
 #: Name of a rule as in its repr -> (colour, marker). Two rules either differ by 15 in CIEDE2000 at least, for
 #: deuteranopes too, as all do that share a figure of the paper or a case; or in both marker and line style.
-RULE_STYLES: dict[str, tuple[str, str]] = {
+RULE_STYLES: dict[str, tuple[str, str | int]] = {
     "GAA": ("#332288", "o"),
     "GAA(norm_bound": ("#9786dc", "s"),
     "GAAPlus": ("#016a49", "*"),
@@ -80,7 +80,8 @@ _MORE = [
     "ZenoPlusPlus",
     "ByGARS",
 ]
-RULE_STYLES |= {name: (_PALETTE[5 + place % 11], "1234x_+|"[place % 8]) for place, name in enumerate(_MORE)}
+_MORE_MARKERS = ("1", "2", "3", "4", "x", "+", mpl.markers.CARETUPBASE, mpl.markers.CARETDOWNBASE)
+RULE_STYLES |= {name: (_PALETTE[5 + place % 11], _MORE_MARKERS[place % 8]) for place, name in enumerate(_MORE)}
 _LINES = ("-", "--", "-.", (0, (1, 1)), ":", (0, (6, 1)), (0, (4, 1, 1, 1, 1, 1)))
 #: Name of a rule -> its place in _LINES, where that is not the first.
 _LINE_OF = {"ServerOnly": 4, "Oracle": 4, **dict.fromkeys(_MORE[:11], 2), **dict.fromkeys([*_MORE[11:], "SMEA"], 6)}
