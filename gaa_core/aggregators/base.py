@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -126,6 +127,9 @@ class Aggregator(Part, ABC):
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
         """The update [d], and the weights [n] of the workers where the rule has them (else None)."""
+        found = self._at_once(self._checked(gradients))
+        if found is not None:
+            return found
         rule, finite, kept = self._admit(gradients)
         if len(kept) == 0:
             weighted = isinstance(self, WeightedAggregator | LearningAggregator)
@@ -135,25 +139,31 @@ class Aggregator(Part, ABC):
             return update, weights
         return update, gradients.new_zeros(len(gradients)).masked_scatter(finite, weights)
 
+    def _at_once(self, gradients: Tensor) -> tuple[Tensor, Tensor | None] | None:
+        """`decide` without a mask; None where a submission may not be finite."""
+        return self._decide(gradients) if kernels.all_finite(gradients) else None
+
     def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
         """`decide` on finite submissions."""
         return self.aggregate(gradients), None
 
-    def _admit(self, gradients: Tensor) -> tuple[Aggregator, Tensor, Tensor]:
-        """Validate, mask: (the rule for what is left, bool mask [n], finite rows [k, d])."""
+    def _checked(self, gradients: Tensor) -> Tensor:
+        """The submissions without a graph, validated."""
         if not isinstance(gradients, Tensor) or gradients.ndim != 2 or 0 in gradients.shape:
             found = tuple(gradients.shape) if isinstance(gradients, Tensor) else type(gradients).__name__
             raise GaaError(f"{self!r} needs a tensor of shape [workers, parameters]; found {found}.")
         if gradients.dtype not in (torch.float32, torch.float64):
             raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
         self.check_workers(len(gradients))
-        gradients = gradients.detach()
-        if kernels.all_finite(gradients):
-            return self, torch.ones(len(gradients), dtype=torch.bool, device=gradients.device), gradients
+        return gradients.detach()
+
+    def _admit(self, gradients: Tensor) -> tuple[Aggregator, Tensor, Tensor]:
+        """Validate, mask: (the rule for what is left, bool mask [n], finite rows [k, d])."""
+        gradients = self._checked(gradients)
         finite = kernels.finite_rows(gradients)  # [n]
-        rows = torch.nonzero(finite).flatten()
-        if len(rows) == len(gradients):
+        if finite.all():
             return self, finite, gradients
+        rows = torch.nonzero(finite).flatten()
         rule = self.without(len(gradients) - len(rows))
         if len(rows) < max(1, rule.needs()):  # too few are left to choose among: no weight at all, the step is skipped
             return rule, torch.zeros_like(finite), gradients[:0]
@@ -192,12 +202,32 @@ class SelectingAggregator(WeightedAggregator):
         return self._decide(gradients)[1]
 
     def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        chosen = self.choose(gradients)
+        return self._mean_of(self.choose(gradients), gradients)
+
+    def _mean_of(self, chosen: list[int], gradients: Tensor) -> tuple[Tensor, Tensor]:
         shares = [0.0] * len(gradients)  # a list first: writing into a tensor costs more than a small rule
         for worker in chosen:
             shares[worker] = 1.0 / len(chosen)
         weights = torch.tensor(shares, dtype=gradients.dtype, device=gradients.device)
         return gradients[chosen[0]].clone() if len(chosen) == 1 else weights @ gradients, weights
+
+
+class DistanceAggregator(SelectingAggregator):
+    """A rule that selects by the distances between submissions alone: implement `nearest`."""
+
+    @abstractmethod
+    def nearest(self, distances: np.ndarray) -> list[int]:
+        """The numbers of the submissions that are averaged, from squared distances [n, n]."""
+
+    def choose(self, gradients: Tensor) -> list[int]:
+        return self.nearest(kernels.squared_distances(gradients).cpu().numpy())
+
+    def _at_once(self, gradients: Tensor) -> tuple[Tensor, Tensor] | None:
+        if gradients.numel() > kernels.DIRECT:  # one pass more costs little, distances taken in vain cost much
+            return super()._at_once(gradients)
+        distances = kernels.squared_distances(gradients).cpu().numpy()
+        near = distances.max() < kernels.FAR  # no distance to a row that is not finite is
+        return self._mean_of(self.nearest(distances), gradients) if near else None
 
 
 class ColumnwiseAggregator(Aggregator):

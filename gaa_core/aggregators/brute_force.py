@@ -2,17 +2,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
-from gaa_core import kernels
-from gaa_core.aggregators.base import SelectingAggregator, Tolerates
+from gaa_core.aggregators.base import DistanceAggregator, Tolerates
 
 #: How many subsets of the same least diameter are compared before the most compact so far is taken.
 _TIES_COMPARED = 4096
 
 
 @dataclass(frozen=True)
-class BruteForce(Tolerates, SelectingAggregator):
+class BruteForce(Tolerates, DistanceAggregator):
     """The mean of the n-f submissions with the least diameter (largest pairwise distance); also called MDA.
 
     Several subsets often share the least diameter (two far-apart workers of which either can go); of these the one
@@ -25,8 +23,8 @@ class BruteForce(Tolerates, SelectingAggregator):
 
     source = "paper: Table 1; El Mhamdi et al. 2018"
 
-    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [n - f]
-        return least_diameter_subset(kernels.squared_distances(gradients).sqrt().cpu().numpy(), self.f)
+    def nearest(self, distances: np.ndarray) -> list[int]:  # [n, n] -> [n - f]
+        return least_diameter_subset(np.sqrt(distances), self.f)
 
 
 def least_diameter_subset(distances: np.ndarray, f: int) -> list[int]:  # [n, n] -> [n - f]

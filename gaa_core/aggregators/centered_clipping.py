@@ -9,6 +9,9 @@ from gaa_core import kernels, seeding
 from gaa_core.aggregators.base import WeightedAggregator, check_count
 from gaa_core.errors import GaaError
 
+#: A row deviates outside the sample of columns where most rows are so many times as far from it as the sample tells.
+MUCH_FURTHER = 2.0
+
 
 @dataclass(frozen=True)
 class CenteredClipping(WeightedAggregator):
@@ -53,9 +56,9 @@ def central_row(gradients: Tensor) -> tuple[int, np.ndarray]:
     sample, middle = kernels.sample_columns(gradients)
     row = int(np.abs(sample - middle).sum(axis=1).argmin())
     distances = kernels.distances_to(gradients, gradients[row]).cpu().numpy()
-    half = (len(sample) - 1) // 2
-    typical = np.sort(np.sqrt(((sample - sample[row]) ** 2).mean(axis=1)))[half]
-    if np.sort(distances)[half] > 2.0 * typical * math.sqrt(gradients.shape[1]):
+    half, share = (len(sample) - 1) // 2, sample.shape[1] / gradients.shape[1]
+    expected = np.sort(np.square(sample - sample[row]).sum(axis=1))[half] / share
+    if np.sort(distances)[half] > MUCH_FURTHER * math.sqrt(expected):
         row = sketched_medoid(gradients)
         distances = kernels.distances_to(gradients, gradients[row]).cpu().numpy()
     return row, distances

@@ -1,13 +1,12 @@
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
-from gaa_core import kernels
-from gaa_core.aggregators.base import SelectingAggregator
+from gaa_core.aggregators.base import DistanceAggregator
 
 
 @dataclass(frozen=True)
-class GeoMed(SelectingAggregator):
+class GeoMed(DistanceAggregator):
     """The medoid: the submission with the least sum of distances to the others.
 
     *Unsquared* distances, and one of the submissions: the point of the space with the least sum is `GeometricMedian`.
@@ -17,5 +16,5 @@ class GeoMed(SelectingAggregator):
 
     source = "paper: Table 1"
 
-    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [1]
-        return [int(kernels.squared_distances(gradients).sqrt().sum(dim=1).argmin())]
+    def nearest(self, distances: np.ndarray) -> list[int]:  # [n, n] -> [1]
+        return [int(np.sqrt(distances).sum(axis=1).argmin())]

@@ -1,20 +1,18 @@
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
-from gaa_core import kernels
-from gaa_core.aggregators.base import SelectingAggregator, Tolerates
+from gaa_core.aggregators.base import DistanceAggregator, Tolerates
 
 
-def krum_scores(distances: Tensor, f: int) -> Tensor:  # [n, n] -> [n]
+def krum_scores(distances: np.ndarray, f: int) -> np.ndarray:  # [n, n] -> [n]
     """Sum of *squared* distances to the n-f-2 nearest others; a worker is no neighbour of itself."""
-    neighbours = max(0, len(distances) - f - 2)
-    nearest = distances.topk(min(neighbours + 1, len(distances)), dim=1, largest=False).values
-    return nearest.sum(dim=1)  # its own distance, which is 0, is always among them
+    nearest = np.sort(distances, axis=1)[:, : max(1, len(distances) - f - 1)]
+    return nearest.sum(axis=1)  # its own distance, which is 0, is always among them
 
 
 @dataclass(frozen=True)
-class Krum(Tolerates, SelectingAggregator):
+class Krum(Tolerates, DistanceAggregator):
     """The submission with the least sum of squared distances to its n-f-2 nearest others.
 
     Squared distances, and the submission itself is not among its nearest. Of equal scores the smallest worker number
@@ -27,5 +25,5 @@ class Krum(Tolerates, SelectingAggregator):
     def needs(self) -> int:
         return 2 * self.f + 3
 
-    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [1]
-        return [int(krum_scores(kernels.squared_distances(gradients), self.f).argmin())]
+    def nearest(self, distances: np.ndarray) -> list[int]:  # [n, n] -> [1]
+        return [int(krum_scores(distances, self.f).argmin())]

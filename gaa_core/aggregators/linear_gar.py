@@ -33,12 +33,14 @@ class LinearGAR(WeightedAggregator):
         if not self.alpha or not min(self.alpha) >= 0.0 or not abs(total - 1.0) <= 1e-6:
             raise GaaError(f"LinearGAR needs weights alpha that are not negative and sum to 1; found {self.alpha}.")
 
+    def check_workers(self, n: int) -> None:
+        if self.alpha is not None and n != len(self.alpha):
+            raise GaaError(f"{self!r} needs exactly {len(self.alpha)} workers; found {n}.")
+
     def _admit(self, gradients: Tensor) -> tuple[LinearGAR, Tensor, Tensor]:
         rule, finite, kept = super()._admit(gradients)
         if self.alpha is None:
             return rule, finite, kept
-        if len(self.alpha) != len(gradients):
-            raise GaaError(f"{self!r} needs exactly {len(self.alpha)} workers; found {len(gradients)}.")
         remaining = [weight for weight, is_finite in zip(self.alpha, finite.tolist(), strict=True) if is_finite]
         total = math.fsum(remaining)
         if len(remaining) < len(self.alpha) and total > 0.0:

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gaa_core import kernels
 from gaa_core.aggregators.base import WeightedAggregator
 
 
@@ -16,6 +17,10 @@ class Mean(WeightedAggregator):
 
     source = "paper: Pan et al. 2020, section 2 (the classical GAR)"
     exempt = dict.fromkeys(("outliers", "outliers far from zero"), "one worker steers it")
+
+    def _at_once(self, gradients: Tensor) -> tuple[Tensor, Tensor] | None:
+        update, weights = self._decide(gradients)  # a NaN or an infinity anywhere reaches it, since no weight is 0
+        return (update, weights) if kernels.all_finite(update) else None
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
         n = len(gradients)

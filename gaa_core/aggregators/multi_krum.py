@@ -1,14 +1,13 @@
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
-from gaa_core import kernels
-from gaa_core.aggregators.base import SelectingAggregator, Tolerates, check_count
+from gaa_core.aggregators.base import DistanceAggregator, Tolerates, check_count
 from gaa_core.aggregators.krum import krum_scores
 
 
 @dataclass(frozen=True, repr=False)
-class MultiKrum(Tolerates, SelectingAggregator):
+class MultiKrum(Tolerates, DistanceAggregator):
     """The mean of the `select` submissions with the best Krum scores.
 
     `select=None` is n-f-2; libraries differ here (n-f is common), so the repr shows the value. Scores are computed
@@ -30,6 +29,6 @@ class MultiKrum(Tolerates, SelectingAggregator):
     def needs(self) -> int:
         return max(2 * self.f + 3, self.f + (self.select or 1))
 
-    def choose(self, gradients: Tensor) -> list[int]:  # [n, d] -> [select]
-        select = self.select or len(gradients) - self.f - 2
-        return krum_scores(kernels.squared_distances(gradients), self.f).argsort(stable=True)[:select].tolist()
+    def nearest(self, distances: np.ndarray) -> list[int]:  # [n, n] -> [select]
+        select = self.select or len(distances) - self.f - 2
+        return krum_scores(distances, self.f).argsort(kind="stable")[:select].tolist()

@@ -5,10 +5,12 @@ blocks and an n x n matrix beside its input. Every function leaves its arguments
 `finite_rows`, which says which ones are.
 """
 
+from gaa_core.kernels.blocks import DIRECT as DIRECT
 from gaa_core.kernels.blocks import all_finite as all_finite
 from gaa_core.kernels.blocks import column_blocks as column_blocks
 from gaa_core.kernels.blocks import finite_rows as finite_rows
 from gaa_core.kernels.blocks import share_columns as share_columns
+from gaa_core.kernels.distances import FAR as FAR
 from gaa_core.kernels.distances import from_gram as from_gram
 from gaa_core.kernels.distances import gram as gram
 from gaa_core.kernels.distances import pairwise_distances as pairwise_distances

@@ -28,7 +28,7 @@ OFF_CENTRE = 10.0
 def sample_columns(gradients: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Some columns in float64 [n, at most 256], and their lower medians."""
     stride = max(1, gradients.shape[1] // SAMPLE)
-    sample = gradients[:, ::stride][:, :SAMPLE].cpu().numpy().astype(np.float64)
+    sample = gradients[:, : SAMPLE * stride : stride].cpu().numpy().astype(np.float64)
     return sample, np.sort(sample, axis=0)[(len(sample) - 1) // 2]
 
 
@@ -54,19 +54,21 @@ def product_centre(gradients: Tensor) -> int | None:
         return None if (middle**2).sum() <= OFF_CENTRE * spread else probable_centre(gradients)
 
 
-def gram(gradients: Tensor, centre: int | None = None, dtype: torch.dtype | None = None) -> tuple[Tensor, float]:
+def gram(
+    gradients: Tensor, centre: int | None = None, dtype: torch.dtype | None = None, rows: Tensor | None = None
+) -> tuple[Tensor, float]:
     """Inner products <V_i - c, V_j - c> in float64 [n, n] about the row c (None: the origin), and their rounding unit.
 
     For float32 submissions products are float32 when every norm is far from overflow and underflow, else float64,
     where 1e30 squared is an ordinary number. Rows that even float64 cannot square count as 1e150 away and orthogonal
-    to everything.
+    to everything. With `rows` [r] the products are those of some rows, [r, r].
     """
     dtype = dtype or gradients.dtype
     if gradients.dtype == dtype == torch.float32:
-        result = _accumulate_gram(gradients, centre, None, dtype)
+        result = _accumulate_gram(gradients, centre, rows, dtype)
         if _in_range(result.diagonal().tolist(), gradients, centre):
             return result, torch.finfo(torch.float32).eps
-    result = _accumulate_gram(gradients, centre, None, torch.float64)
+    result = _accumulate_gram(gradients, centre, rows, torch.float64)
     far = ~(result.diagonal() < FAR)
     if far.any():
         result[far, :] = result[:, far] = 0.0
@@ -96,14 +98,13 @@ def squared_distances(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n, n]
     noise = unit * scale  # what rounding alone can make of a distance
     while True:
         doubtful = distances < SAFETY * noise
-        np.fill_diagonal(doubtful, False)
         if not doubtful.any():
             return torch.from_numpy(distances).to(gradients.device)
         centre = int(doubtful.sum(axis=1).argmax())
         rows = np.flatnonzero(doubtful[centre] | (np.arange(len(doubtful)) == centre))
-        again = _accumulate_gram(gradients, centre, torch.from_numpy(rows).to(gradients.device), torch.float64)
+        again, unit = gram(gradients, centre, torch.float64, torch.from_numpy(rows).to(gradients.device))
         again, scale = from_gram(again)
-        again_noise = np.finfo(np.float64).eps * scale
+        again_noise = unit * scale
         at_centre = rows == centre
         again_noise[at_centre, :] = again_noise[:, at_centre] = 0.0  # a norm about the centre itself cannot cancel
         pairs = np.ix_(rows, rows)
@@ -113,15 +114,12 @@ def squared_distances(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n, n]
 
 
 def from_gram(products: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances [n, n] and the sums of norms [n, n] that they are differences of; at most FAR each."""
+    """Squared distances [n, n] and the sums of norms [n, n] that they are differences of, with a zero diagonal."""
     products = products.cpu().numpy()
     squares = products.diagonal()
-    with np.errstate(all="ignore"):
-        scale = squares[:, None] + squares
-        distances = np.maximum(scale - (products + products.T), 0.0)  # the halves of a product may differ by rounding
-    if not math.isfinite(scale.sum()):
-        distances, scale = (np.nan_to_num(part, nan=FAR, posinf=FAR) for part in (distances, scale))
-        np.fill_diagonal(distances, 0.0)
+    scale = squares[:, None] + squares
+    distances = scale - (products + products.T)  # the halves of a product may differ by rounding
+    scale.flat[:: len(scale) + 1] = 0.0
     return distances, scale
 
 

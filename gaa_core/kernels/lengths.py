@@ -1,5 +1,6 @@
 """Norms, distances from a point, inner products and cosines of submissions, summed in float64."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,9 @@ RUN = 2**15
 
 #: Up to so many numbers squares are summed without a square root, so that whole numbers stay whole and ties are ties.
 LITTLE = 2**16
+
+#: A squared distance below this share of the norms that it is a difference of has lost too much to rounding.
+CANCELLED = 0.01
 
 #: Numbers in one block of products, whose kernels gain by longer blocks.
 PRODUCT_BLOCK = 410_000
@@ -27,7 +31,10 @@ def norms(gradients: Tensor) -> Tensor:  # [n, d] -> float64 [n]
 
 
 def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> float64 [n]
-    """Euclidean distances of the rows from a point, as exact as `norms`."""
+    """Euclidean distances of the rows from a point, as exact as `norms`.
+
+    From few numbers by their inner products, where these do not cancel: a difference of all rows takes longer.
+    """
 
     def work(columns: slice) -> Tensor:
         total, scratch = torch.zeros(len(gradients), dtype=torch.float64, device=gradients.device), None
@@ -38,12 +45,23 @@ def distances_to(gradients: Tensor, point: Tensor) -> Tensor:  # [n, d], [d] -> 
             total += squares(torch.sub(part, point[block], out=scratch))
         return total
 
-    direct = gradients.numel() <= DIRECT
-    lengths = (squares(gradients - point) if direct else sum(share_columns(gradients, work))).sqrt()
+    lengths = _by_products(gradients, point) if LITTLE <= gradients.numel() <= DIRECT else None
+    if lengths is None:
+        lengths = sum(share_columns(gradients, work)).sqrt()
     for row in _doubtful(lengths, gradients.dtype):
         if not torch.equal(gradients[row], point):
             lengths[row] = _scaled_norm(gradients[row].double() - point.double())
     return lengths
+
+
+def _by_products(gradients: Tensor, point: Tensor) -> Tensor | None:
+    """`distances_to`; None where more than one row cancels. One may: where the point is a row, it is 0 away."""
+    scale = squares(gradients) + float(squares(point[None]))
+    squared = torch.sub(scale, gradients @ point, alpha=2.0).cpu().numpy()
+    apart = squared > CANCELLED * scale.cpu().numpy()
+    if np.count_nonzero(apart) < len(apart) - 1:
+        return None
+    return torch.from_numpy(np.sqrt(np.where(apart, squared, 0.0))).to(gradients.device)
 
 
 def squares(rows: Tensor) -> Tensor:  # [n, d] -> float64 [n]
