@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,7 +91,8 @@ class Answers:
     def benign_loss(self, byzantine: Tensor) -> float:
         """The mean loss of the benign workers that answered; NaN where there is none."""
         benign = ~byzantine if self.absences is None else ~byzantine & (self.absences == 0)
-        return float(self.losses[benign.to(self.losses.device)].mean())
+        kept = [loss for loss, counts in zip(self.losses.tolist(), benign.tolist(), strict=True) if counts]
+        return sum(kept) / len(kept) if kept else math.nan
 
     def asked(self) -> Tensor | None:
         """bool [n], who took part in this step; None where all did."""
@@ -174,7 +176,7 @@ class LocalEngine:
             computed = self._with_momentum(computed, present)
         if self.training.compress is not None:
             computed = torch.stack([self._compressed(row) for row in computed])
-        generator = seeding.generator(self.seed, "attack", step)
+        generator = None if attack is None else seeding.generator(self.seed, "attack", step)
         if present is None:
             return Answers(tamper(attack, computed, byzantine, generator), losses)
         submissions = torch.full_like(computed, torch.nan)

@@ -171,8 +171,8 @@ class Simulation:
         self._inform(byzantine)
         answers = self.engine.ask(server.parameters, step, self.attack, byzantine)
         submissions = answers.submissions  # [n, d]
-        finite = kernels.finite_rows(submissions)  # [n]
-        self.accepted += int(finite.sum())
+        accepted = int(kernels.finite_rows(submissions).sum())
+        self.accepted += accepted
         server.byzantine = byzantine  # the truth, for the reference rule Oracle alone
         if self.learns:
             self.rule.observe(server)
@@ -188,7 +188,7 @@ class Simulation:
             "credits": credits,
             "distances": kernels.pairwise_distances(submissions) if self.record_distances else None,
             "absences": answers.absences,
-            "nonfinite": len(finite) - int(finite.sum()),
+            "nonfinite": len(submissions) - accepted,
             "accuracy": self.evaluate() if due else None,
             "seconds": seconds,
             **server.interventions(),
