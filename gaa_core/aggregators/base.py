@@ -155,7 +155,7 @@ class Aggregator(Part, ABC):
         if gradients.dtype not in (torch.float32, torch.float64):
             raise GaaError(f"{self!r} needs float32 or float64 submissions; found {gradients.dtype}.")
         self.check_workers(len(gradients))
-        return gradients.detach()
+        return gradients.detach() if gradients.requires_grad else gradients
 
     def _admit(self, gradients: Tensor) -> tuple[Aggregator, Tensor, Tensor]:
         """Validate, mask: (the rule for what is left, bool mask [n], finite rows [k, d])."""

@@ -1,6 +1,5 @@
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from gaa_core import kernels
@@ -23,5 +22,4 @@ class Mean(WeightedAggregator):
         return (update, weights) if kernels.all_finite(update) else None
 
     def weigh(self, gradients: Tensor) -> Tensor:  # [n, d] -> [n]
-        n = len(gradients)
-        return torch.full((n,), 1.0 / n, dtype=gradients.dtype, device=gradients.device)
+        return gradients.new_full((len(gradients),), 1.0 / len(gradients))
