@@ -24,6 +24,9 @@ PROFILES = ("paper", "quick")
 #: The picture that heads the page, where it is there.
 HERO = "tour"
 
+#: The picture of the matrix of claims; the page has the matrix itself.
+MATRIX = "claims_matrix"
+
 #: The page of a run with a slider, beside the figures where the tour has run.
 TRACE = "trace.html"
 
@@ -102,7 +105,7 @@ def draw_claims(table: pd.DataFrame, figures: Path) -> None:
     figure = plots.claims_matrix(matrix, report.CLAIMS)
     plots.save(
         figure,
-        "claims_matrix",
+        MATRIX,
         folder=figures,
         caption="Claims by agents, a panel per case: the widest gap to no attack in percentage points, and in how many "
         "of the judged settings the claim holds. Bold: in all.",
@@ -167,7 +170,7 @@ def _contents(folder: Path, prefix: str) -> dict:
 def _section(name: str, entry: dict, figures: list[dict], folder: Path) -> dict:
     anchor = "notebook-" + ("".join(letter if letter.isalnum() else "-" for letter in name) or "none")
     read = f"notebooks/{Path(name).name}.html"
-    own = [figure for figure in figures if figure["notebook"] == name and figure["name"] != HERO]
+    own = [figure for figure in figures if figure["notebook"] == name and figure["name"] not in (HERO, MATRIX)]
     title = entry.get("title") or name or "Other figures"
     return {"anchor": anchor, "title": title, "figures": own, "read": read if (folder / read).is_file() else ""}
 
