@@ -104,7 +104,7 @@ def reproduce(
     }
     if dry_run:
         return _preview(chosen, due, minutes, say)
-    os.environ[BATCH] = "1"  # kernels inherit it: plain lines instead of bars in executed notebooks
+    os.environ[BATCH] = "1"  # kernels inherit it: no bars in executed notebooks
     if not (target / MANIFEST).is_file():  # from now on the folder is ours, even if this is interrupted
         write_json(target / MANIFEST, {"profile": profile, "notebooks": {}})
     with _alone(folders.results), Bar({name: minutes[name] for name in due}, lanes, say) as bar:

@@ -28,7 +28,7 @@ from gaa_core.trace import Trace, check_place, plain, read_record
 #: Where the runs of a sweep can be computed.
 BACKENDS = ("loky", "ray")
 
-#: Set while notebooks run as a batch, whose output is read later.
+#: Set while notebooks run as a batch.
 BATCH = "GAA_BATCH"
 
 
@@ -193,8 +193,13 @@ def _row(key: str, each: Experiment, results: Path, errors: Mapping[str, str]) -
 
 
 def track(items: Iterable, total: int, what: str) -> Iterator:
-    """Yield the items and show how many of `total` have come: a bar where a person looks on, else some lines."""
-    if not os.environ.get(BATCH) and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+    """Yield the items and show how many of `total` have come: a bar where a person looks on, else some lines, and
+    nothing in a batch, whose output is read later.
+    """
+    if os.environ.get(BATCH):
+        yield from items
+        return
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
         yield from tqdm(items, total=total, desc=what, leave=False)
         return
     marks = {round(total * tenth / 4) for tenth in range(1, 5)}
