@@ -39,13 +39,13 @@ class QuadraticServer:
     def qv_loss(self, parameters: Tensor | None = None) -> float:
         return float(self.qv_gradient(parameters).double().square().sum() / 2)
 
-    def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
         return (self.parameters if parameters is None else parameters) - self.optimum
 
     def keep(self) -> None:
         """Do nothing: the parameters of this server never move."""
 
-    refuse = step_alone = keep
+    refuse = keep
 
     def rollback(self, to_start: bool = False) -> None:
         """Do nothing, likewise."""

@@ -42,7 +42,7 @@ class Guard:
     Rules that learn reckon with a step theta - lr * update. With `lr` None it is measured as the way the model moved
     along the last update: lr for SGD, about lr / (1 - momentum) with momentum; it follows Adam and schedules. A rule
     that returns to an earlier state does so in the model, in place; the optimizer's state stays. `interventions` tells
-    of the last call: `refused` (update 0), `rolled_back`, `alone` (the update has a part of the gradient on `qv`).
+    of the last call: `refused` (update 0) and `rolled_back`.
     """
 
     def __init__(

@@ -122,10 +122,6 @@ class FlatModel:
 
         return FlatModel(self.network, loss)
 
-    def softened(self, temperature: float) -> FlatModel:
-        """The same network with its outputs divided by `temperature` before the loss."""
-        return FlatModel(self.network, lambda outputs, targets: self.loss_function(outputs / temperature, targets))
-
     def worker_gradients(
         self, theta: Tensor, inputs: Tensor, targets: Tensor, method: str, seeds: list[int] | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ class ParameterServer:
         self._known: dict[str, tuple[int, object]] = {}
         self.kept: list[Tensor] = []  # states to roll back to, the older one first
         self._start = self.parameters
-        self._refused = self._rolled_back = self._alone = False
+        self._refused = self._rolled_back = False
 
     def update(self, aggregate: Tensor) -> None:
         """One step of plain SGD, theta <- theta - lr * (F + weight_decay * theta), or of the optimizer with F as the
@@ -88,10 +88,6 @@ class ParameterServer:
         """A rule declares that it refuses what was submitted at this step; its update is zero. Counted in the trace."""
         self._refused = True
 
-    def step_alone(self) -> None:
-        """A rule declares that part of this step's update is grad f_B, no submission. Counted in the trace."""
-        self._alone = True
-
     def rollback(self, to_start: bool = False) -> None:
         """Return to the older of the two states kept, or to the first parameters, and keep no others.
 
@@ -106,9 +102,9 @@ class ParameterServer:
         self._known.clear()
 
     def interventions(self) -> dict[str, bool]:
-        """What a rule declared at this step, `refused`, `rolled_back` and `alone`; asking clears it."""
-        asked = {"refused": self._refused, "rolled_back": self._rolled_back, "alone": self._alone}
-        self._refused = self._rolled_back = self._alone = False
+        """What a rule declared at this step, `refused` and `rolled_back`; asking clears it."""
+        asked = {"refused": self._refused, "rolled_back": self._rolled_back}
+        self._refused = self._rolled_back = False
         return asked
 
     def qv_loss(self, parameters: Tensor | None = None) -> float:
@@ -117,15 +113,8 @@ class ParameterServer:
             return self.model.loss(parameters, self.qv.inputs, self.qv.targets)
         return self._once("loss", lambda: self.model.loss(self.parameters, self.qv.inputs, self.qv.targets))
 
-    def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """grad f_B at theta_t, or at other parameters, [d]; at a `temperature` the outputs are divided by it first,
-        which keeps the gradient of samples that are fitted already.
-        """
-        if temperature != 1.0:
-            model = self.model.softened(temperature)
-            return model.gradient(
-                self.parameters if parameters is None else parameters, self.qv.inputs, self.qv.targets
-            )[0]
+    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
+        """grad f_B at theta_t, or at other parameters, [d]."""
         if parameters is not None:
             return self.model.gradient(parameters, self.qv.inputs, self.qv.targets)[0]
         return self._once("gradient", self._gradient_and_loss)

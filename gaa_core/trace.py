@@ -29,7 +29,7 @@ class Trace:
 
     `steps` has a row a step: `step, loss` (mean training loss of the benign workers at theta_t), `qv_loss` (f_B at
     theta_t), `reward` (f_B(theta_t) - f_B(theta_{t+1})), `byzantine_ratio`, `nonfinite` (submissions masked),
-    `refused`, `rolled_back` and `alone` (whether the rule declared so, see ParameterServer),
+    `refused` and `rolled_back` (whether the rule declared so, see ParameterServer),
     `accuracy` (on the test set after the step, NaN where not evaluated), `seconds`.
     `credits` is [steps, n], NaN where the rule has no weights; `byzantine` is bool [steps, n]. In `extras`:
     `class_accuracy` [classes] after the last step (NaN where the test set lacks a class) and `qv_composition`, QV

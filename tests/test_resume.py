@@ -80,7 +80,7 @@ def test_a_rollback_after_the_stop_finds_the_states_kept_before_it(tmp_path, mon
 
     monkeypatch.setattr(Watchdog, "judge", verdict)
     monkeypatch.setattr(Watchdog, "wants_to_keep", lambda watchdog, loss: watchdog.judged in (2, 4))
-    rule = a.GAAPlus(use_warm_up=False)
+    rule = a.GAAPlus(off=("warm up",))
     whole = run(MNIST, rule, **SMALL)
     assert whole.steps["rolled_back"].sum() == 1 and whole.steps["rolled_back"][7]
     assert same(whole, stopped(tmp_path / "run.pt", rule, 6, **SMALL))

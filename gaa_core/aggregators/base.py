@@ -36,17 +36,14 @@ class Server(Protocol):
     def qv_loss(self, parameters: Tensor | None = None) -> float:
         """f_B: mean loss on the quasi-validation set, at theta_t or at other parameters [d]."""
 
-    def qv_gradient(self, parameters: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-        """The gradient of f_B, [d]; with its outputs divided by `temperature` first."""
+    def qv_gradient(self, parameters: Tensor | None = None) -> Tensor:
+        """The gradient of f_B, [d]."""
 
     def keep(self) -> None:
         """Store theta_t beside the state kept before, for `rollback`."""
 
     def refuse(self) -> None:
         """Report that the submissions of this step are refused; the trace counts it."""
-
-    def step_alone(self) -> None:
-        """Report that part of the update is grad f_B, no submission; the trace counts it."""
 
     def rollback(self, to_start: bool = False) -> None:
         """Return to the older of the states kept, or to the first parameters; the trace counts it."""

@@ -80,5 +80,5 @@ def federate(rule: object, clients: int = 4, byzantine: int = 1, rounds: int = 2
 
 
 if __name__ == "__main__":
-    rule = GAAPlus(use_warm_up=False)  # rounds are few and dear: none to look around in
+    rule = GAAPlus(off=("warm up",))  # rounds are few and dear: none to look around in
     print(json.dumps(federate(rule, rounds=int(sys.argv[1]) if len(sys.argv) > 1 else 20)))

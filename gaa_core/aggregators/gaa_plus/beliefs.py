@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,15 +24,11 @@ class Beliefs:
 
     def __init__(self, rule: GAAPlus, n: int):
         self.n, self.horizon, self.cap = n, rule.calibration, rule.cap
-        self.asked = rule.clarity
-        self.judges = ["qv"] * rule.use_qv + ["memory"] * rule.use_memory + ["skewness"] * rule.use_skewness
-        self.remembers = rule.use_reputation
         self.reputation = Reputation(n, rule.horizons, rule.step_cap, rule.cap)
         self._begin()
 
     def _begin(self) -> None:
         self.kinds = {kind: Calibration(self.horizon, self.cap) for kind in ("calm qv", "memory")}
-        self.kinds["skewness"] = Calibration(self.horizon, self.cap, foretold=False)
         self.kinds["qv"] = Calibration(self.horizon, self.cap, floor=0.25, apart=2.5)
         self.agreement = Agreement(20, self.cap)
         self.lengths = Lengths(self.horizon, self.cap)
@@ -48,21 +43,6 @@ class Beliefs:
         self.kinds["memory"] = Calibration(self.horizon, self.cap)
         self.reputation.forget()
 
-    def clarity(self) -> float:
-        """Spreads between the trusted and the distrusted by the kind of evidence that tells them apart best."""
-        told = (self.kinds[kind] for kind in self.judges if kind != "skewness" or self.kinds[kind].steps > 0)
-        return max((kind.clarity() for kind in told), default=math.inf)
-
-    def faith(self) -> float:
-        """How far this step's evidence is to be believed beside reputations, in [0, 1].
-
-        1, but for where reputations have long been the same, and the evidence tells their workers apart no more: the
-        errors that honest submissions share late in training look like workers who change their minds.
-        """
-        if not self.remembers:
-            return 1.0
-        return 1 - self.reputation.established() * (1 - min(1.0, self.clarity() / self.asked) ** 4)
-
     def relax(self, yardstick: float) -> None:
         """No worker has been trusted for a while: ask less of all workers."""
         for kind in self.kinds.values():
@@ -76,16 +56,16 @@ class Beliefs:
         `odds` are the log-odds [k] of each kind, which `policy` weighs. Unless the run is `young`, how QV evidence
         looks is learned from what all other evidence says.
         """
-        none, alike, faith = torch.zeros_like(trust), sight.alike, self.faith()
+        none, alike = torch.zeros_like(trust), sight.alike
         unseen = trust if young else policy.trust({**odds, "qv": none, "calm qv": none})
         for kind, calibration in self.kinds.items():
             if kind in sight.values:
-                fair = trust if kind in ("memory", "skewness") else unseen
+                fair = trust if kind == "memory" else unseen
                 calibration.learn(sight.values[kind], fair / alike, (1 - fair) / alike)
-        self.lengths.learn(sight.lengths, odds["length"], trust / alike, (1 - trust) / alike)
+        self.lengths.learn(sight.lengths, trust / alike)
         self.agreement.learn(sight.cosine, policy.trust({**odds, "peers": none}) / alike)
         fresh = policy.logits({**odds, "reputation": none})
-        self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike), faith)
+        self.tell_reputation(sight.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
 
     def learn_from_the_clear(self, sight: Sight, odds: Tensor) -> None:
         """Let log-odds [k], found without any of these beliefs, teach the same."""
@@ -95,14 +75,14 @@ class Beliefs:
                 calibration.learn(sight.values[kind], honest * sight.counts, (1 - honest) * sight.counts)
         self.tell_reputation(sight.finite, odds * sight.counts, sight.counts)
 
-    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor, faith: float = 1.0) -> None:
+    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:
         """Teach reputations by log-odds [k]; who is detected (`weights` [k]) teaches no horizon.
 
         Who sends what is not finite is heard no more than who sends nothing: it gets no credit anyway.
         """
         all_workers = torch.zeros(2, self.n, dtype=torch.float64)
         all_workers[:, finite] = torch.stack([odds, weights])
-        self.reputation.learn(*all_workers, faith)
+        self.reputation.learn(*all_workers)
 
 
 class Checkpoints:

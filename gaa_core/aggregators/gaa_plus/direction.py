@@ -70,13 +70,12 @@ class DirectionMemory:
                 self.square[block].lerp_(moment.to(self.square), share)
         self.seen += 1
 
-    def vote(self, own: Tensor, judges: list[Tensor], counts: Tensor, worth: float, agreed: float = 0.0) -> bool:
+    def vote(self, own: Tensor, judges: list[Tensor], counts: Tensor, worth: float) -> bool:
         """Compare its own cosines [n] with those of QV gradients: one vote a step. True when it has to be reversed.
 
         A QV gradient errs for all submissions of a step at once, and rightly or wrongly the memory confirms itself:
         it is believed no more than the votes say, and when they speak against it, it has pointed the wrong way.
         `counts` [n] says how many submissions each is: a crowd that says the same has no more of a voice than one.
-        Where all workers `agreed` on its sign, by log-odds, the votes against it have to outweigh them, too.
         """
         scales = [((counts @ own**2) * (counts @ judge**2)).sqrt() for judge in judges]
         agreements = [float(counts @ (own * by) / scale) for by, scale in zip(judges, scales, strict=True) if scale > 0]
@@ -84,7 +83,7 @@ class DirectionMemory:
             agreement = sum(agreements) / len(agreements)
             weight = 1.15 * worth * min(1.0, float(counts.sum()))
             self.standing = min(self.standing + weight * agreement * abs(agreement), 5.0)
-        if self.standing > -2.0 - agreed:
+        if self.standing > -2.0:
             return False
         self.turn()
         return True

@@ -16,23 +16,19 @@ class Calibration:
 
     Two normal distributions. Until the distrusted are known, theirs is as wide as that of the trusted, and about 0.
     To the right of the trusted, and to the left of the distrusted, evidence says at least and at most what it says at
-    their means: what was never seen before is judged by its sign. Evidence that is not `foretold` says nothing before
-    it has been learned how it looks.
+    their means: what was never seen before is judged by its sign.
     """
 
-    def __init__(self, horizon: int, cap: float, floor: float = 0.0, apart: float | None = None, foretold: bool = True):
-        self.horizon, self.cap, self.floor, self.apart, self.foretold = horizon, cap, floor, apart, foretold
+    def __init__(self, horizon: int, cap: float, floor: float = 0.0, apart: float | None = None):
+        self.horizon, self.cap, self.floor, self.apart = horizon, cap, floor, apart
         self.mean = self.variance = 0.0  # of the trusted
         self.other_mean = self.other_variance = 0.0
         self.steps = 0
         self.known = 0.0  # distrusted submissions that were seen
-        self.noise = 0.0  # the spread of honest evidence, as far as it is foretold
 
     def log_odds(self, values: Tensor) -> Tensor:
         """[n] -> [n], within the cap."""
         if self.steps == 0:
-            if not self.foretold:
-                return torch.zeros_like(values)
             self._begin(values)
         mean = 0.85 * max(self.mean, self.floor * self.variance**0.5)  # honest agreement wanes as training goes on
         if mean <= 0:
@@ -70,20 +66,6 @@ class Calibration:
             )
         self.known += total if self.known < self.horizon else (total - self.known) / self.horizon
 
-    def clarity(self) -> float:
-        """Spreads between the trusted and the distrusted, or 1.8 times those of the trusted from 0 if that is more.
-
-        Infinite until both are known.
-        """
-        if self.steps < self.horizon or self.known < self.horizon / 2:
-            return math.inf
-        return max(self._gap(), 1.8 * self.mean / max(self.variance, 1e-24) ** 0.5)
-
-    def _gap(self) -> float:
-        """Spreads between the trusted and the distrusted."""
-        both = max(0.5 * (self.variance + self.other_variance), 1e-24) ** 0.5
-        return (self.mean - self.other_mean) / both
-
     def relax(self) -> None:
         """No worker has been trusted for a while: expect less."""
         self.mean *= 0.95
@@ -102,14 +84,15 @@ class Calibration:
         A worker that cuts one kind in two by its own noise sees a gap of about 2.7 spreads, and less where the cut is
         soft.
         """
-        if self.apart is None or self.steps > YOUNG:
+        if self.apart is None:
             return 1.0
-        gap = min(max(0.0, self._gap() / self.apart), 1.0)
+        both = max(0.5 * (self.variance + self.other_variance), 1e-24) ** 0.5
+        gap = min(max(0.0, (self.mean - self.other_mean) / both / self.apart), 1.0)
         return 1 - self.known / (self.known + 3.0) * (1 - gap**2)
 
     def _begin(self, values: Tensor) -> None:
         self.mean = 0.7 * float(values.abs().max())
-        self.variance = max(0.4 * self.mean, self.noise) ** 2
+        self.variance = (0.4 * self.mean) ** 2
         self.steps = 1
 
 
@@ -178,7 +161,6 @@ class Lengths:
         self.usual = 0.0  # of the trusted
         self.fits = False  # whether anybody has been of an ordinary length
         self.variance, self.looks = 0.0, 0  # of their logarithms about the usual one
-        self.strange = 0.0  # share of the distrusted who are out of the ordinary
 
     def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
         """[n]; the yardstick stands in for what is usual as long as no worker has been trusted, where it fits
@@ -194,18 +176,14 @@ class Lengths:
         if not self.usual and not self.fits:
             return torch.zeros_like(lengths)
         against = -(25.0 * excess).clamp(0.0, 8 * self.cap)  # no other evidence outweighs a gross one
-        return torch.where(excess <= 0, -math.log(1.05 - self.strange), against)
+        return torch.where(excess <= 0, 0.0, against)
 
     def longest(self) -> float:
         """How many times the usual length is still ordinary: four spreads, but 2 to 3 times."""
         return min(max(2.0, math.exp(4 * self.variance**0.5)), 3.0)
 
-    def learn(self, lengths: Tensor, odds: Tensor, trust: Tensor, distrust: Tensor) -> None:
-        """Take in how the trusted [n] scatter, and which of the distrusted [n] were out of the ordinary."""
-        total = float(distrust.sum())
-        if total > 0.1:
-            share = float(distrust[odds < 0].sum()) / total
-            self.strange += (share - self.strange) * min(1.0, total) / self.horizon
+    def learn(self, lengths: Tensor, trust: Tensor) -> None:
+        """Take in how the trusted [n] scatter."""
         total = float(trust.sum())
         if total > 0.1 and self.usual:
             spread = 1.48 * weighted_median((lengths.clamp_min(1e-300) / self.usual).log().abs(), trust)

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from gaa_core.aggregators.base import LearningAggregator, Server, check_count
 from gaa_core.aggregators.gaa_plus.mind import Mind
-from gaa_core.errors import GaaError
+from gaa_core.errors import GaaError, UnknownName
+
+#: What can be switched off.
+PARTS = (
+    "warm up", "length", "qv", "memory", "peers", "reputation", "ledger", "predicted decrease", "copies", "leakage",
+    "all workers", "watchdog",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,7 +81,6 @@ class GAAPlus(LearningAggregator):
     source = "ours"
     exempt = {"outliers far from zero": "bounded by lengths, not by the benign spread"}
 
-    temperature: float = 4.0  # outputs are divided by it for the soft one of the two QV gradients
     norm_bound: float | None = 2.0  # in median lengths of the credited; None: no bound
     warm_up_steps: int = 8  # steps of silence at the start, at most
     direction_horizon: int = 50  # steps in the direction memory
@@ -85,32 +90,17 @@ class GAAPlus(LearningAggregator):
     cap: float = 4.0  # on the log-odds of one kind of evidence
     step_cap: float = 2.0  # on what one step adds to a reputation
     policy_lr: float = 0.02
-    clarity: float = 3.0  # spreads between trusted and distrusted, under which neither kind can be told any more
-    caution: float = 0.1  # of a step, which is taken where they cannot
     patience: int = 4  # steps of silence before all workers are thought a little better of
-    use_warm_up: bool = True
-    use_length: bool = True
-    use_qv: bool = True
-    use_memory: bool = True
-    use_skewness: bool = True
-    use_peers: bool = True
-    use_reputation: bool = True
-    use_ledger: bool = True
-    use_predicted_decrease: bool = True
-    use_twins: bool = True
-    use_silence: bool = True
-    use_leakage: bool = True
-    use_own_steps: bool = True
-    use_all_workers: bool = True
-    use_watchdog: bool = True
+    off: tuple[str, ...] = ()  # names of PARTS that are switched off, to see what each earns
     _state: Mind | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        for name in ("temperature", "damping", "cap", "step_cap", "policy_lr", "clarity"):
+        for name in ("damping", "cap", "step_cap", "policy_lr"):
             if not getattr(self, name) > 0:
                 raise GaaError(f"GAAPlus needs {name} > 0; found {getattr(self, name)!r}.")
-        if not 0 <= self.caution <= 1:
-            raise GaaError(f"GAAPlus needs caution in [0, 1]; found {self.caution!r}.")
+        for name in self.off:
+            if name not in PARTS:
+                raise UnknownName("part of GAAPlus", name, PARTS)
         if self.norm_bound is not None and not self.norm_bound > 0:
             raise GaaError(f"GAAPlus needs norm_bound > 0 or None; found {self.norm_bound!r}.")
         for name in ("warm_up_steps", "direction_horizon", "calibration", "patience"):
@@ -121,7 +111,11 @@ class GAAPlus(LearningAggregator):
     @property
     def warm_up(self) -> int:
         """Steps of silence at the start, at most."""
-        return self.warm_up_steps if self.use_warm_up and self.use_qv and self.use_memory else 0
+        return self.warm_up_steps if all(map(self.uses, ("warm up", "qv", "memory"))) else 0
+
+    def uses(self, part: str) -> bool:
+        """Whether one of PARTS is switched on."""
+        return part not in self.off
 
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
         object.__setattr__(self, "_state", Mind(self, n, d, generator))

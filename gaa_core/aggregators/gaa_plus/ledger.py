@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaa_core.aggregators.gaa_plus.evidence import YOUNG
-
 
 class Ledger:
     """How much faster f_B would have fallen for following each worker, summed over many steps.
@@ -32,7 +30,7 @@ class Ledger:
     def learn(self, slopes: Tensor, counts: Tensor, finite: Tensor) -> None:
         """Take in the slopes [k] of f_B along the submissions of the `finite` [n] workers; each counts `counts` [k]."""
         self.steps += 1
-        if self.steps <= YOUNG:
+        if self.steps <= 5:
             return
         beside = slopes - float(slopes @ counts) / max(float(counts.sum()), 1e-9)
         both = torch.zeros_like(self.sums)

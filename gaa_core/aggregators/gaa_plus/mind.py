@@ -10,10 +10,9 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.gaa_plus import skewness
 from gaa_core.aggregators.gaa_plus.all_workers import AllWorkers
 from gaa_core.aggregators.gaa_plus.beliefs import Beliefs, Checkpoints
-from gaa_core.aggregators.gaa_plus.copies import Copies, Likeness
+from gaa_core.aggregators.gaa_plus.copies import Copies
 from gaa_core.aggregators.gaa_plus.direction import DirectionMemory, survey, unit
 from gaa_core.aggregators.gaa_plus.evidence import MirroredCalibration, cosines, multiplicity, weighted_median
 from gaa_core.aggregators.gaa_plus.leakage import Leakage
@@ -24,8 +23,6 @@ from gaa_core.aggregators.gaa_plus.sight import (
     Sight,
     classes,
     counted,
-    foretold_spread,
-    identical,
     size,
     some_columns,
 )
@@ -41,10 +38,8 @@ PRIOR = {
     "qv": 1.0,
     "calm qv": 0.5,
     "memory": 1.0,
-    "skewness": 1.0,
     "peers": 1.0,
     "reputation": 1.0,
-    "single": 1.0,
 }
 
 
@@ -60,15 +55,13 @@ class Mind:
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog = Watchdog()
         self.bearings = Bearings()
-        self.copies = Copies(rule.calibration)
-        self.likeness = Likeness(1 / rule.calibration)
+        self.copies = Copies()
         self.leakage = Leakage()
         self.all_workers = AllWorkers()
         self.ledger = Ledger(n)
         self.predicted = PredictedDecrease(n)
         self.misled = False  # whether QV samples of one class spoke for Byzantine workers, and are not asked any more
         self.scout = self.sent_out()
-        self.agreed = 0.0  # log-odds for the memory's sign, from all who were heard at first saying the same
         self.silent = 0  # steps on end without anybody trusted
         self.passed_over = 0  # of these, the ones with somebody of an ordinary length
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, where, whose: of the step before
@@ -90,8 +83,8 @@ class Mind:
 
     def observe(self, server: Server) -> None:
         self.server = server
-        sharp, soft = server.qv_gradient(), server.qv_gradient(temperature=self.rule.temperature)
-        self.qv = unit(sharp) + unit(soft)
+        sharp = server.qv_gradient()
+        self.qv = unit(sharp)
         self.bearings.note(server.qv_loss())
         length = float(kernels.norms(sharp[None]))  # a first idea of how long an honest submission is
         # steps of the server's own fit the samples, whose gradient is shorter then than any benign worker's
@@ -112,38 +105,22 @@ class Mind:
 
     def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The update [d] and the credits [k] from k finite submissions."""
-        update, credits = self.listen(gradients, finite)
-        if self.rule.use_own_steps and self.has_to_go_alone(credits):
-            self.server.step_alone()
-            update = update + (1 - float(credits.sum())) * self.server.qv_gradient().to(update)
-        return update, credits
+        return self.listen(gradients, finite)
 
     def watched(self) -> bool:
         """Whether f_B is believed to tell a good state from a bad one."""
-        return self.rule.use_watchdog and not self.misled
-
-    def has_to_go_alone(self, credits: Tensor) -> bool:
-        """Whether silence, which has nearly all the credit, is worse than the gradient of f_B.
-
-        So it is where attackers know the QV samples and no other worker is left to be trusted, but only as long as that
-        leaves the samples less than half fitted: what the honest say could not be told by them any more.
-        """
-        if not self.leakage.known or self.scout is not None or credits.sum() >= 0.1:
-            return False
-        return self.trial(self.server.qv_gradient()) > 0.5 * self.bearings.first
+        return self.rule.uses("watchdog") and not self.misled
 
     def listen(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """The part of the update [d] that workers have, and their credits [k]."""
         silence = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
         sure = float(self.beliefs.reputation.prior().abs().mean())
-        if self.watched() and self.bearings.lost(self.memory.standing, sure, self.agreed):
+        if self.watched() and self.bearings.lost(self.memory.standing, sure):
             self.turn_round()
             return silence
         columns = some_columns(gradients.shape[1], self.generator)
         sight = self.see(gradients, finite, columns)
-        if self.copies.deceived(sight.beside) and self.memory.standing < 2.0:
-            self.look_again()
-        if self.rule.use_leakage and not self.misled and self.finds_leakage(sight):
+        if self.rule.uses("leakage") and not self.misled and self.finds_leakage(sight):
             return silence
         if self.scout is not None:
             self.look_around(sight)
@@ -153,25 +130,20 @@ class Mind:
             self.checkpoints.keep(self.server, self.memory, self.beliefs)
         leaning = self.lean(sight)
         odds = self.weigh_evidence(sight)
-        if self.rule.use_predicted_decrease and self.ascends(sight, odds):
+        if self.rule.uses("predicted decrease") and self.ascends(sight, odds):
             return silence
         trust = torch.where(sight.lengths > 0, self.policy.trust(odds), 0.0)
-        trust, shown = self.copies.doubt(trust, sight.alike, sight.guilty)
-        if self.rule.use_silence and self.unclear(odds, trust, sight.alike) and not self.all_workers.believed:
-            return self.tread_carefully(sight, odds, trust)
+        trust, shown = self.copies.doubt(trust, sight.alike)
         credits = self.share_out(trust, sight.alike)
         usual = self.beliefs.lengths.usual
         update, contrast, of_all = self.combine(sight, credits, self.compare(sight, leaning, trust))
-        if self.rule.use_all_workers and self.follows_all_workers(update, of_all, credits):
+        if self.rule.uses("all workers") and self.follows_all_workers(update, of_all, credits):
             update, credits = of_all, equal_credits(sight)
         if not self.admits(update, credits, usual):
             return silence
-        if self.rule.use_leakage:
+        if self.rule.uses("leakage"):
             self.leakage.follow(self.server, sight, update, credits, self.memory.calm)
         self.copies.expose(shown, rate=0.3)
-        self.copies.credit(credits, sight.alike, sight.guilty)
-        if shown > 0.5:
-            self.likeness.learn(gradients, sight.lengths, sight.values, trust, identical(sight.alike))
         self.learn(sight, odds, trust)
         self.policy.remember(odds, credits, finite)
         follow = not self.mirror.worn and contrast.any()
@@ -186,33 +158,26 @@ class Mind:
         self.memory.note(gradients, lengths)
         part = gradients[:, columns]
         cosine = cosines(kernels.gram(self.memory.whitened(part, columns))[0])
-        if self.rule.use_skewness and skewness.tells(self.server):
-            values["skewness"] = skewness.skewness(part)
-        alike = multiplicity(cosine) if self.rule.use_twins else torch.ones_like(lengths)
+        alike = multiplicity(cosine) if self.rule.uses("copies") else torch.ones_like(lengths)
         ordinary = torch.zeros_like(lengths)
-        if self.rule.use_length:
+        if self.rule.uses("length"):
             ordinary = self.beliefs.lengths.log_odds(lengths, self.yardstick)
-        guilty = self.likeness.guilt(values, alike)
-        counts, beside = counted(alike, ordinary, self.copies.known * guilty)
+        counts, beside = counted(alike, ordinary, torch.full_like(alike, self.copies.known))
         self.try_memory(values, counts)
-        return Sight(gradients, finite, part, lengths, values, cosine, alike, counts, beside, guilty)
+        return Sight(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
 
     def witnesses(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Lengths [k], and cosines [k] with all directions that tell of a submission, as far as there are any."""
         vectors = {"qv": self.qv}
         if self.memory.seen:
             vectors["calm qv"] = self.memory.calm(self.qv)
-        if self.rule.use_memory:
+        if self.rule.uses("memory"):
             vectors["memory"] = self.memory.witness()
-        if self.likeness.difference is not None:
-            vectors["difference"] = self.memory.calm(self.likeness.difference)
         vectors = {kind: vector for kind, vector in vectors.items() if vector is not None}
         lengths, found = survey(gradients, list(vectors.values()))
         values = dict(zip(vectors, found.T, strict=True))
-        if not self.rule.use_qv or self.misled:
+        if not self.rule.uses("qv") or self.misled:
             values = {kind: seen for kind, seen in values.items() if kind not in QV_KINDS}
-        elif self.beliefs.kinds["qv"].steps == 0:
-            self.beliefs.kinds["qv"].noise = foretold_spread(self.server, lengths, self.yardstick)
         return lengths, self.leakage.turned(values) if self.leakage.known else values
 
     def try_memory(self, values: dict[str, Tensor], counts: Tensor) -> None:
@@ -223,11 +188,9 @@ class Mind:
         if not judges or "memory" not in values:
             return
         worth = min(1.0, self.server.qv_loss() / max(self.bearings.first, 1e-12))  # samples that are fitted say little
-        if self.memory.vote(values["memory"], judges, counts, worth, self.agreed):
+        if self.memory.vote(values["memory"], judges, counts, worth):
             values["memory"] = -values["memory"]
-            self.agreed = -self.agreed
             self.beliefs.forget_memory()
-            self.likeness.looks.pop("memory", None)
 
     def look_around(self, sight: Sight) -> None:
         """A step of warm-up: no worker is trusted, and whatever is clear teaches evidence and reputations."""
@@ -241,21 +204,20 @@ class Mind:
         )  # fmt: skip
         self.copies.expose(sight.beside, rate=0.5)
         gone = torch.zeros_like(counts)
-        if self.rule.use_length:
+        if self.rule.uses("length"):
             ordinary = self.beliefs.lengths.log_odds(sight.lengths, self.yardstick)
             gone = 1 - ordinary.clamp(max=0).exp()
         if found.clear:
             self.beliefs.learn_from_the_clear(sight, found.odds)
             gone = torch.maximum(gone, 1 - torch.sigmoid(found.odds))
-        if self.rule.use_length:
-            self.beliefs.lengths.learn(sight.lengths, ordinary, (1 - gone) / sight.alike, gone / sight.alike)
+        if self.rule.uses("length"):
+            self.beliefs.lengths.learn(sight.lengths, (1 - gone) / sight.alike)
         if scout.over():
             if scout.best is not None:
                 sign, standing = scout.best.sign(), min(abs(scout.best.believed()), 4.0)
                 self.memory.adopt(sign * scout.best.average, scout.best.steps, standing)
                 self.mirror = scout.best.signs.renewed(self.mirror.window)
             self.beliefs.reputation.expect(scout.share())
-            self.agreed = scout.agreed()
             self.scout = None
 
     def lean(self, sight: Sight) -> Tensor:
@@ -273,56 +235,32 @@ class Mind:
     def weigh_evidence(self, sight: Sight) -> dict[str, Tensor]:
         """Log-odds [k] of each kind."""
         odds = {kind: torch.zeros_like(sight.alike) for kind in PRIOR}
-        if self.rule.use_length:
+        if self.rule.uses("length"):
             odds["length"] = self.beliefs.lengths.log_odds(sight.lengths, self.yardstick)
         for kind, calibration in self.beliefs.kinds.items():
             if kind in sight.values:
                 odds[kind] = calibration.log_odds(sight.values[kind])
         if not self.mirror.worn and "memory" in sight.values:
             # the mirror cannot tell a reversed gradient from a true one that swings back; trust in known workers can
-            settled = self.beliefs.reputation.settled() if self.rule.use_reputation else 0.0
+            settled = self.beliefs.reputation.settled() if self.rule.uses("reputation") else 0.0
             odds["memory"] = torch.lerp(self.mirror.log_odds(sight.values["memory"]), odds["memory"], settled)
         odds["memory"] = odds["memory"] * self.memory.credibility()
-        faith = self.beliefs.faith()
-        for kind in self.beliefs.kinds:
-            odds[kind] = faith * odds[kind]
-        if self.rule.use_reputation:
+        if self.rule.uses("reputation"):
             odds["reputation"] = self.beliefs.reputation.prior()[sight.finite]
-        if self.rule.use_ledger and "qv" in sight.values and not self.leakage.known:
+        if self.rule.uses("ledger") and "qv" in sight.values and not self.leakage.known:
             self.ledger.learn(self.slopes(sight), sight.counts, sight.finite)
             odds["reputation"] = odds["reputation"] + self.ledger.log_odds(self.rule.cap)[sight.finite]
-        odds["single"] = self.copies.log_odds(sight.alike)
-        if self.rule.use_peers:
+        if self.rule.uses("peers"):
             heard = torch.where(odds["length"] < 0, 0.0, 1 / sight.alike)  # a detected worker has no vote
             for _ in range(2):
                 lean = torch.tanh(self.policy.logits(odds) / 2) * heard
-                odds["peers"] = faith * self.beliefs.agreement.log_odds(sight.cosine, lean)
+                odds["peers"] = self.beliefs.agreement.log_odds(sight.cosine, lean)
         return odds
 
     def slopes(self, sight: Sight) -> Tensor:
         """How fast f_B falls along each submission [k], none counting as longer than three times the median."""
         longest = 3 * weighted_median(sight.lengths, sight.counts)
         return self.yardstick * sight.values["qv"] * sight.lengths.clamp_max(longest)
-
-    def unclear(self, odds: dict[str, Tensor], trust: Tensor, alike: Tensor) -> bool:
-        """Whether there are Byzantine workers about whom neither evidence nor reputation tells from the honest any
-        more.
-        """
-        # a worker detected by its length or as a copy is no question
-        hidden = torch.where(odds["length"] < 0, 0.0, self.copies.hidden(alike) / alike)
-        share = float(hidden @ (1 - trust) / (1 / alike).sum())
-        sure = float(odds["reputation"].abs().mean())
-        return self.bearings.unclear(share, self.beliefs.clarity(), self.rule.clarity, sure)
-
-    def tread_carefully(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> tuple[Tensor, Tensor]:
-        """A small step, and its credits, where Byzantine workers can hardly be told; memory and policy learn nothing
-        from it.
-        """
-        credits, usual = self.rule.caution * self.share_out(trust, sight.alike), self.beliefs.lengths.usual
-        update = self.combine(sight, credits, torch.zeros_like(trust))[0]
-        self.learn(sight, odds, trust)
-        passes = self.admits(update, credits, usual)
-        return (update, credits) if passes else (torch.zeros_like(update), torch.zeros_like(credits))
 
     def share_out(self, trust: Tensor, alike: Tensor) -> Tensor:
         """Credits [k] that sum to 1 less what silence gets: the probability that no worker is honest, copies being
@@ -331,7 +269,7 @@ class Mind:
         shares = trust / alike
         if shares.sum() <= 1e-6:
             return torch.zeros_like(shares)
-        silence = ((1 - trust).clamp(0, 1) ** (1 / alike)).prod() if self.rule.use_silence else 0.0
+        silence = ((1 - trust).clamp(0, 1) ** (1 / alike)).prod()
         return (1 - silence) * shares / shares.sum()
 
     def compare(self, sight: Sight, leaning: Tensor, trust: Tensor) -> Tensor:
@@ -369,7 +307,6 @@ class Mind:
     def learn(self, sight: Sight, odds: dict[str, Tensor], trust: Tensor) -> None:
         """Let this step's trust [k] teach what is believed."""
         self.beliefs.learn(sight, odds, trust, self.policy, young=self.memory.accepted <= 10)
-        self.copies.learn(trust, sight.alike)
 
     def remember(self, contrast: Tensor, credits: Tensor, ordinary: bool) -> None:
         """Let the direction memory follow; where all workers are distrusted for long, ask less of them.
@@ -380,17 +317,12 @@ class Mind:
             self.memory.accept(contrast)
         trusting = credits.sum() > 0.5
         self.silent = 0 if trusting else self.silent + 1
-        self.passed_over = 0 if trusting else self.passed_over + ordinary
         if self.silent > self.rule.patience:
             self.beliefs.relax(self.yardstick)
-        if self.bearings.stuck(self.passed_over, self.memory.accepted):
-            self.forget()
-            self.silent = self.passed_over = 0
 
     def look_again(self) -> None:
         """Those who were trusted turned out to be Byzantine workers: look around as at the start."""
         self.forget()
-        self.copies.credited = 0.0
         self.silent = self.passed_over = 0
         self.scout = self.sent_out()
 
@@ -419,7 +351,6 @@ class Mind:
         """Nothing that was learned of evidence and of workers can be believed."""
         self.beliefs.forget()
         self.all_workers.begin()
-        self.likeness.begin()
 
     def turn_round(self, to_start: bool = False) -> None:
         """Back to an earlier state or the first; the memory points the other way, and nothing else is believed."""
@@ -427,7 +358,6 @@ class Mind:
         self.mirror.renewed(self.mirror.window)
         self.forget()
         self.bearings.begin_anew()
-        self.agreed = 0.0
         self.checkpoints.roll_back(self.server, self.memory, self.beliefs, to_start)
 
     def ascends(self, sight: Sight, odds: dict[str, Tensor]) -> bool:

@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from gaa_core.aggregators.gaa_plus.evidence import YOUNG
-
 #: The probability that a worker nothing is known of is honest: who finds no evidence trusts all workers.
 START = 0.8
 
@@ -41,16 +39,13 @@ class Reputation:
         step_cap: float = 2.0,
         cap: float = 4.0,
         memory: float = 0.98,
-        late: float = 0.998,
     ):
         self.step_cap, self.cap = step_cap, cap
-        self.memory, self.late = memory, late  # by which what is known of the horizons fades at every step
-        self.steps = 0
+        self.memory = memory  # by which what is known of the horizons fades at every step
         self.rates = 1 / torch.tensor(horizons, dtype=torch.float64)[:, None]
         self.honest = torch.full((len(horizons), n), START, dtype=torch.float64)  # probabilities
         self.base = START  # of a worker that is resampled
         self.scores = torch.zeros(len(horizons), dtype=torch.float64)
-        self.lasting = torch.zeros(n, dtype=torch.float64)  # a moving average of how far each was known, -1 to 1
 
     def prior(self) -> Tensor:
         """Log-odds [n] that a worker is honest at the coming step."""
@@ -61,25 +56,14 @@ class Reputation:
         known = self._known()
         return float((known.max() - known.min()) / 2) ** 4
 
-    def established(self) -> float:
-        """How far the same workers have long been known as honest, and others as not, in [0, 1]."""
-        return float((self.lasting.max() - self.lasting.min()) / 2) ** 2
-
-    def learn(self, odds: Tensor, weights: Tensor, faith: float = 1.0) -> None:
-        """Take in the log-odds [n] of this step's evidence; each counts for `weights` [n] in what all show.
-
-        `faith` in [0, 1] says how far evidence can be believed now: where it cannot, what it said of the horizons
-        before stands.
-        """
-        self.lasting += (self._known() - self.lasting) / LASTING
+    def learn(self, odds: Tensor, weights: Tensor) -> None:
+        """Take in the log-odds [n] of this step's evidence; each counts for `weights` [n] in what all show."""
         likelihood = odds.clamp(-self.step_cap, self.step_cap).exp()
         before = self._ahead()
         mixed = before * likelihood + 1 - before  # [horizons, n]
         foretold = before * odds.clamp(-self.cap, self.cap).exp() + 1 - before
-        self.steps += 1
-        memory = self.memory if self.steps <= YOUNG else self.late
         gains = foretold.log() @ weights
-        self.scores = memory**faith * self.scores + (gains - gains.max()).clamp_min(-A_STEP)
+        self.scores = self.memory * self.scores + (gains - gains.max()).clamp_min(-A_STEP)
         self.honest = before * likelihood / mixed
         if weights.any():
             share = float(self._shares() @ self.honest @ weights / weights.sum())
@@ -92,7 +76,6 @@ class Reputation:
     def forget(self) -> None:
         """What was believed of all workers was wrong."""
         self.honest.fill_(START)
-        self.lasting.zero_()
         self.base = START
 
     def believe(self, odds: Tensor) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaa_core import kernels
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.gaa_plus.direction import MANY
 
@@ -35,7 +34,6 @@ class Sight:
     alike: Tensor  # [k], how many are the same as each
     counts: Tensor  # [k], as what part of a submission each counts where two kinds of workers are compared
     beside: float  # how far there are identical ones beside a single one
-    guilty: Tensor | float = 1.0  # [k], how far copies are to be doubted that are known to be Byzantine workers'
 
 
 def some_columns(d: int, generator: torch.Generator) -> slice | Tensor:
@@ -83,23 +81,3 @@ def classes(server: Server) -> int:
 def spreads(values: Tensor, expected: float) -> float:
     """How many spreads of their mean the values of samples [b] are above what is expected."""
     return (float(values.mean()) - expected) / max(float(values.std()) / len(values) ** 0.5, 1e-24)
-
-
-def foretold_spread(server: Server, lengths: Tensor, yardstick: float) -> float:
-    """The spread of honest cosines [k] with the QV gradient, from how the QV samples' own gradients scatter.
-
-    Whatever a mean of b samples says, it says with 1/sqrt(b) of the scatter of one; how many there are in a
-    submission follows from its length. `yardstick` is the length of the QV gradient. 0 where there are too few
-    samples, or a server that does not show them.
-    """
-    qv = shown_samples(server, fewest=3)
-    usual = min(float(lengths.median()), 2 * yardstick)
-    if qv is None or not usual > 0:
-        return 0.0
-    count = len(qv.targets)
-    samples = ((qv.inputs[i : i + 1], qv.targets[i : i + 1]) for i in range(count))
-    own = torch.stack([server.model.gradient(server.parameters, *sample)[0] for sample in samples])
-    gram = kernels.gram(own)[0]
-    with_rest = (gram.sum(dim=1) - gram.diagonal()) / (count - 1)
-    batch = max(1.0, float(gram.diagonal().mean()) / usual**2)
-    return float(with_rest.std()) / batch**0.5 / (usual * yardstick)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gaa_core.aggregators.gaa_plus.chorus import Chorus
 from gaa_core.aggregators.gaa_plus.direction import survey, unit
 from gaa_core.aggregators.gaa_plus.evidence import MirroredCalibration
 from gaa_core.aggregators.gaa_plus.reputation import START
@@ -38,7 +37,7 @@ class Idea:
         self.average = torch.zeros(d)  # of unit vectors
         self.steps = 0
         self.signs = MirroredCalibration(cap, window=30.0)
-        self.chorus = Chorus()  # of its own cosines
+        self.counted = 0.0  # submissions
         self.along = 0.0  # submissions on its side
         self.for_it = 0.0  # the sum of products of its own cosines and the QV gradient's, each over its usual size
 
@@ -50,15 +49,9 @@ class Idea:
 
     def believed(self) -> float:
         """Log-odds that it points the right way: by the QV gradient, and by how many say so."""
-        majority = 2 * self.along / max(self.chorus.counted, 1e-9) - 1  # 1: all are on its side, -1: no worker is
+        majority = 2 * self.along / max(self.counted, 1e-9) - 1  # 1: all are on its side, -1: no worker is
         nearly_all = math.copysign(min(1.0, max(0.0, (abs(majority) - 0.5) / 0.4)), majority)
-        return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all + self.agreed()
-
-    def agreed(self) -> float:
-        """Log-odds for what all say who are heard; 0 where Byzantine workers had been trusted before, who may be
-        all.
-        """
-        return self.chorus.log_odds() if self.favour else 0.0
+        return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all
 
     def sign(self) -> float:
         """1 where it points the right way, as far as can be told; -1 where it points the other way."""
@@ -149,7 +142,7 @@ class WarmUp:
             idea.signs.learn(own, counts)
             leanings[idea] = idea.signs.leaning(own)
             idea.along += float(torch.sigmoid(leanings[idea]) @ counts)
-            idea.chorus.hear(own, counts, workers)
+            idea.counted += float(counts.sum())
             idea.for_it += 0.1 * float((own * voice) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
         trusted = [self.ideas["contrast"]] if self.exposed and self.ideas["contrast"].steps else ideas
         self.best = max(trusted, key=lambda idea: idea.signs.apart())
@@ -173,10 +166,6 @@ class WarmUp:
         """Whether enough is known, or it has taken too long."""
         clear = self.best is not None and self.best.signs.apart() > 2.5 and self.seen > 1.5 * IMAGINED
         return clear or self.steps >= self.longest
-
-    def agreed(self) -> float:
-        """Log-odds for the sign that was taken, from all who are heard saying the same; negative against it."""
-        return 0.0 if self.best is None else self.best.sign() * self.best.agreed()
 
     def share(self) -> float:
         """The share of honest submissions, as far as they were told apart."""

@@ -93,14 +93,14 @@ class Bearings:
         self.usual += 0.1 * (loss - self.usual)
         self.since += 1
 
-    def lost(self, standing: float, reputation: float, agreed: float = 0.0) -> bool:
+    def lost(self, standing: float, reputation: float) -> bool:
         """Whether the model has long done worse than before the first step: the wrong ones have been trusted.
 
         `standing` is the log-odds of the memory, `reputation` the mean size of those that workers start the step with,
         `agreed` the log-odds of the memory from all who were heard at first saying the same. A few QV samples may speak
         against what the first two are sure of, or against all workers; they have to speak up.
         """
-        settled = (standing > 4 and reputation > self.settled_at) or agreed > 1
+        settled = standing > 4 and reputation > self.settled_at
         limit = self.lost_though_settled_at if settled else self.lost_at
         return self.since > self.steps and self.usual > limit * self.first
 
@@ -113,16 +113,3 @@ class Bearings:
         updates.
         """
         return silent > self.longest and accepted <= self.young
-
-    def unclear(self, distrusted: float, clarity: float, least: float, reputation: float) -> bool:
-        """Whether there are Byzantine workers about who cannot be told any more, though they could be.
-
-        `distrusted` is the share of submissions at this step that are distrusted without having given themselves
-        away, `clarity` how far evidence sets the trusted apart, at `least` what is asked for, and `reputation` the
-        mean size of the log-odds that workers start the step with.
-        """
-        self.byzantine += 0.1 * (distrusted - self.byzantine)
-        if self.byzantine < self.byzantine_at or reputation > self.settled_at:
-            return False
-        self.was_clear |= least < clarity < math.inf
-        return self.was_clear and clarity < least
