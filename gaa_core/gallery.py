@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from PIL import Image, UnidentifiedImageError
 
 from gaa_core import report
 from gaa_core.errors import GaaError
@@ -204,8 +205,8 @@ def _described(picture: Path, profile: str) -> dict:
 
 def _size(picture: Path) -> str:
     """Width and height as attributes, so that the page does not jump while pictures load; nothing where unreadable."""
-    with picture.open("rb") as file:
-        head = file.read(24)
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 24:
+    try:
+        with Image.open(picture) as image:
+            return Markup(f' width="{image.width}" height="{image.height}"')
+    except UnidentifiedImageError:
         return ""
-    return Markup(f' width="{int.from_bytes(head[16:20])}" height="{int.from_bytes(head[20:24])}"')

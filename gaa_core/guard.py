@@ -92,8 +92,7 @@ class Guard:
         if self.learns:
             update, credits = self._learn(rows)
         else:
-            update, weights = decide(self.rule, rows[asked])
-            credits = None if weights is None else rows.new_zeros(self.n).masked_scatter(asked, weights)
+            update, credits = decide(self.rule, rows, asked)
         if isinstance(form, Tensor):
             return update, credits
         parts = self._flat.parts(update)

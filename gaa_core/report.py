@@ -6,7 +6,6 @@ A notebook leaves PNG files, a description beside each (`write_sidecar`), and it
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +31,12 @@ STRESS = "stress"
 
 #: What stands in the matrix for rows that speak of no agent, such as those on the mean.
 NO_AGENT = "all rules"
+
+#: The columns of the claims table. Numbers are in `unit`, a gap of accuracies in percentage points.
+COLUMNS = [
+    *("claim", "case", "setting", "measured", "measured_low", "measured_high", "reference", "gap", "gap_low"),
+    *("gap_high", "unit", "verdict", "data_source", "notebook", "figure"),
+]
 
 #: The columns of the matrix.
 MATRIX = [
@@ -74,40 +79,14 @@ def write_sidecar(
     return write_json(figure.with_suffix(".json"), description)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of the claims table. Numbers are in `unit`; a gap of accuracies in percentage points."""
-
-    claim: str
-    case: str
-    setting: str
-    measured: float | None
-    measured_low: float | None
-    measured_high: float | None
-    reference: float | None
-    gap: float | None
-    gap_low: float | None
-    gap_high: float | None
-    unit: str
-    verdict: str
-    data_source: str
-    notebook: str
-    figure: str
-
-    def __post_init__(self):
-        if not re.fullmatch(r"C\d+", self.claim):
-            raise GaaError(f"A claim is named C1, C2 ...; found '{self.claim}'.")
-        one_of("verdict", self.verdict, VERDICTS)
-
-
 class Claims:
     """One notebook's rows of the claims table: `compare` or `add` them, then `write`."""
 
     def __init__(self, folder: str | Path, notebook: str):
         self.folder, self.notebook = Path(folder), notebook
-        self.rows: list[Row] = []
+        self.rows: list[dict] = []
 
-    def compare(self, claim: str, *, clean: Sequence[float], attacked: Sequence[float], **words: str) -> Row:
+    def compare(self, claim: str, *, clean: Sequence[float], attacked: Sequence[float], **words: str) -> None:
         """A row for "as good as no attack": accuracies in [0, 1], one a seed, without attack and under it.
 
         `words` are those of `add`: case, setting, data_source, figure.
@@ -116,7 +95,7 @@ class Claims:
         lost = gap(before, under)
         reference = interval(before).mean
         numbers = {"measured": interval(under), "reference": reference, "gap": lost, "unit": "%"}
-        return self.add(claim, **numbers, verdict=verdict(lost), **words)
+        self.add(claim, **numbers, verdict=verdict(lost), **words)
 
     def add(
         self,
@@ -124,34 +103,34 @@ class Claims:
         *,
         case: str,
         setting: str,
-        measured: Interval | float,
+        measured: Interval | float | None,
         verdict: str,
         data_source: str,
         unit: str = "",
         reference: float | None = None,
         gap: Interval | None = None,
         figure: str = "",
-    ) -> Row:
+    ) -> None:
         """A row with any measure, whose verdict the notebook reaches by a rule that it states."""
-        measured = measured if isinstance(measured, Interval) else Interval(float(measured))
-        numbers = (measured.mean, measured.low, measured.high, reference)
-        distance = (gap.mean, gap.low, gap.high) if gap else (None, None, None)
-        tail = (unit, verdict, data_source, self.notebook, figure)
-        self.rows.append(Row(claim, case, setting, *numbers, *distance, *tail))
-        return self.rows[-1]
+        if not re.fullmatch(r"C\d+", claim):
+            raise GaaError(f"A claim is named C1, C2 ...; found '{claim}'.")
+        one_of("verdict", verdict, VERDICTS)
+        measured = measured if isinstance(measured, Interval | None) else Interval(float(measured))
+        ends = [getattr(each, end, None) for each in (measured, gap) for end in ("mean", "low", "high")]
+        row = (claim, case, setting, *ends[:3], reference, *ends[3:], unit, verdict, data_source, self.notebook, figure)
+        self.rows.append(dict(zip(COLUMNS, row, strict=True)))
 
-    def not_run(self, claim: str, *, case: str, setting: str) -> Row:
+    def not_run(self, claim: str, *, case: str, setting: str) -> None:
         """A row for what this profile leaves out, so that the gap in the table is visible."""
-        self.rows.append(Row(claim, case, setting, *[None] * 7, "", "not run", "", self.notebook, ""))
-        return self.rows[-1]
+        self.add(claim, case=case, setting=setting, measured=None, verdict="not run", data_source="")
 
     def write(self) -> Path:
         """Write the rows to `<figures>/claims/<notebook>.json`, replacing those of an earlier run."""
-        return write_json(self.folder / "claims" / f"{self.notebook}.json", [asdict(row) for row in self.rows])
+        return write_json(self.folder / "claims" / f"{self.notebook}.json", self.rows)
 
     def to_frame(self) -> pd.DataFrame:
         """The rows so far, as a table."""
-        return _frame([asdict(row) for row in self.rows])
+        return _frame(self.rows)
 
 
 def claims_table(folder: str | Path) -> pd.DataFrame:
@@ -160,7 +139,7 @@ def claims_table(folder: str | Path) -> pd.DataFrame:
 
 
 def _frame(rows: list[dict]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=[field.name for field in fields(Row)])
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.sort_values("claim", key=lambda names: names.str[1:].astype(int), kind="stable", ignore_index=True)
 
 

@@ -55,9 +55,9 @@ def test_claims_are_judged_setting_by_setting_and_counted_without_stress():
     studies.claim_good_as_unattacked(claims, "C3", attacked, CLEAN, rules=[GAA()], name=plots.rule_name, **judge)
     studies.claim_good_as_unattacked(claims, "C3", attacked, CLEAN, rules=[Krum(f=3)], note="; stress", **judge)
     first, second, third = claims.rows
-    assert (first.setting, first.verdict) == ("GAA; reversion x1, static; 50%", "holds")
-    assert second.gap == pytest.approx(10.5) and second.verdict == "fails"
-    assert third.setting.endswith("stress") and third.gap == pytest.approx(81.0)
+    assert (first["setting"], first["verdict"]) == ("GAA; reversion x1, static; 50%", "holds")
+    assert second["gap"] == pytest.approx(10.5) and second["verdict"] == "fails"
+    assert third["setting"].endswith("stress") and third["gap"] == pytest.approx(81.0)
 
 
 def test_tables_keep_the_order_of_the_rules():

@@ -1,7 +1,6 @@
 """Medicare tables: which fields describe a stay or a profile, what their codes mean, and what is to be told from them.
 
-Only the fields listed here ever become features. Payment columns are left unread but for the one a target is made of.
-Sources: the codebooks of the CMS Basic Stand Alone Public Use Files; Hilbe, Negative Binomial Regression (2007, 2011).
+They are listed in packaged/medicare.yml. Payment columns are left unread but for the one a target is made of.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import yaml
 
 from gaa_core.datasets import delimited
+from gaa_core.datasets.sources import PACKAGED
 from gaa_core.errors import DataError, one_of
 
 if TYPE_CHECKING:
@@ -41,71 +42,16 @@ class Table:
     target: Field
 
 
-YES = {"0": "no", "1": "yes"}
-SEX = Field("BENE_SEX_IDENT_CD", "sex", {"1": "male", "2": "female"})
-AGE = Field(
-    "BENE_AGE_CAT_CD",
-    "age group",
-    {"1": "under 65", "2": "65 to 69", "3": "70 to 74", "4": "75 to 79", "5": "80 to 84", "6": "85 and over"},
-)
-CONDITIONS = {
-    "CC_ALZHDMTA": "Alzheimer's disease or dementia",
-    "CC_CANCER": "cancer",
-    "CC_CHF": "heart failure",
-    "CC_CHRNKIDN": "chronic kidney disease",
-    "CC_COPD": "chronic obstructive pulmonary disease",
-    "CC_DEPRESSN": "depression",
-    "CC_DIABETES": "diabetes",
-    "CC_ISCHMCHT": "ischaemic heart disease",
-    "CC_OSTEOPRS": "osteoporosis",
-    "CC_RA_OA": "rheumatoid arthritis or osteoarthritis",
-    "CC_STRKETIA": "stroke or transient ischaemic attack",
-}
-CHRONIC = Table(
-    "Chronic Conditions PUF 2010",
-    (
-        SEX,
-        AGE,
-        *(Field(name, meaning, YES) for name, meaning in CONDITIONS.items()),
-        Field("CC_2_OR_MORE", "two or more chronic conditions", YES),
-        Field("DUAL_STUS", "also entitled to Medicaid", YES),
-    ),
-    Field("AVE_PA_PAY_PA_EQ_12", "mean Part A payment of the profile's 12-month members, dollars", number=True),
-)
-INPATIENT = Table(
-    "BSA Inpatient Claims PUF 2008",
-    (
-        SEX,
-        AGE,
-        Field("IP_CLM_BASE_DRG_CD", "base diagnosis-related group, 1 to 311"),
-        Field("IP_CLM_ICD9_PRCDR_CD", "ICD-9 primary procedure; blank where there was none"),
-        Field("IP_CLM_DAYS_CD", "length of stay", {"1": "1 day", "2": "2 to 4", "3": "5 to 7", "4": "8 and more"}),
-    ),
-    Field("IP_DRG_QUINT_PMT_CD", "payment quintile within all claims", {str(q): f"quintile {q}" for q in range(1, 6)}),
-)
-PROCEDURE = Table(
-    "Medicare cardiovascular stays, Arizona 1991 (azpro)",
-    (
-        Field("sex", "sex", {"0": "female", "1": "male"}),
-        Field("age75", "older than 75", YES),
-        Field("admit", "type of admission", {"0": "elective", "1": "urgent or emergency"}),
-        Field("hospital", "facility, encrypted"),
-        Field("los", "length of stay in days; its logarithm is used", number=True),
-    ),
-    Field("procedure", "procedure", {"0": "PTCA (balloon)", "1": "CABG (bypass)"}),
-)
-SURVIVAL = Table(
-    "Medicare stays of one diagnosis group, Arizona 1991 (medpar)",
-    (
-        Field("hmo", "member of a health maintenance organisation", YES),
-        Field("white", "identifies as white", YES),
-        Field("age80", "80 and over", YES),
-        Field("type", "type of admission", {"1": "elective", "2": "urgent", "3": "emergency"}),
-        Field("los", "length of stay in days; its logarithm is used", number=True),
-    ),
-    Field("died", "died in hospital", YES),
-)
-TABLES = {"chronic": CHRONIC, "inpatient": INPATIENT, "procedure": PROCEDURE, "survival": SURVIVAL}
+def _tables() -> dict[str, Table]:
+    content = yaml.safe_load((PACKAGED / "medicare.yml").read_text(encoding="utf-8"))
+    return {
+        name: Table(table["title"], tuple(Field(**each) for each in table["features"]), Field(**table["target"]))
+        for name, table in content.items()
+    }
+
+
+TABLES = _tables()
+CHRONIC, INPATIENT, PROCEDURE, SURVIVAL = (TABLES[name] for name in ("chronic", "inpatient", "procedure", "survival"))
 
 
 def codebook(name: str) -> pandas.DataFrame:

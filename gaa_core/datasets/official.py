@@ -55,7 +55,7 @@ def _has_reviews(stars: int, train: int, test: int, folder: Path) -> None:
 
 def _has_rows(table: medicare.Table, rows: int, males: int | None, file: Path) -> None:
     """Compares a Medicare table with the numbers of rows and of males that are published."""
-    sexes = medicare.read(file, table)[medicare.SEX.name]
+    sexes = medicare.read(file, table)["BENE_SEX_IDENT_CD"]
     found = len(sexes), int((sexes == "1").sum())
     if found != (rows, found[1] if males is None else males):
         raise DataError(f"{file}: expected {rows:,} rows, of males {males}; found {found[0]:,} and {found[1]:,}.")

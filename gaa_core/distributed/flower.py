@@ -167,8 +167,7 @@ class GAAStrategy(FedAvg):
         if self.guard is not None:
             update, credits = self.guard(changes)
             return update.to(changes), credits.to(changes)
-        update, weights = decide(self.rule, changes[self._asked])
-        return update, None if weights is None else weights.new_zeros(self.n).masked_scatter(self._asked, weights)
+        return decide(self.rule, changes, self._asked)
 
     def _record(self, theta: Tensor) -> ArrayRecord:
         """All arrays, in the order and the dtypes in which they were sent."""

@@ -34,10 +34,9 @@ class RayEngine:
     all) and an object store of `object_store_bytes`; "auto" or "host:port" joins one; a process that is connected to
     Ray already stays so. A worker that has not answered `timeout_s` after the step began is absent from it. A worker
     that is absent for any reason is started anew, at once the first time, then ever later while it does no better, and
-    rejoins at the step that runs when it is ready. `start_s` is how long the first start may take. `transport`
-    "float16" sends fewer bytes than "full" does in the model's own dtype (each submission is scaled to its largest
-    number first). Attackers that look at others get their submissions through a channel among workers, which
-    `collusion=False` closes: then each forges from its own gradient alone.
+    rejoins at the step that runs when it is ready. `start_s` is how long the first start may take. Attackers that look
+    at others get their submissions through a channel among workers, which `collusion=False` closes: then each forges
+    from its own gradient alone.
 
     Workers get their samples from the server, whatever data their machine has; a worker whose samples or torch version
     differ ends the run (GaaError).
@@ -52,7 +51,6 @@ class RayEngine:
     workers: int | None = None
     address: str | None = None
     timeout_s: float = 30.0
-    transport: str = "full"
     collusion: bool = True
     cpus: int | None = None
     object_store_bytes: int = 200_000_000
@@ -64,7 +62,6 @@ class RayEngine:
     _connection: str = field(default="", init=False, repr=False)
 
     def __post_init__(self):
-        Wire(1, transport=self.transport)
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise GaaError(f"RayEngine needs workers to be a whole number of at least 1; found {self.workers!r}.")
         if not (self.timeout_s > 0 and self.start_s > 0):
@@ -83,7 +80,7 @@ class RayEngine:
         if connection != self._connection:  # earlier processes were on another cluster, or called by another process
             self.seats, self._connection = [], connection
         self.absences, self.complaint = dict.fromkeys(ABSENCES[1:], 0), ""
-        self._wire = Wire(model.d, str(model.dtype).removeprefix("torch."), self.transport)
+        self._wire = Wire(model.d, str(model.dtype).removeprefix("torch."))
         self._buffer = torch.full((len(shards), model.d), torch.nan, dtype=model.dtype)
         work = ray.put(self.work(model, batch_size, seed))
         actor = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", max_restarts=0)(self.actor)

@@ -4,7 +4,6 @@ An answer is a small header that says what is coming, then the numbers. The serv
 """
 
 import hashlib
-import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -17,64 +16,38 @@ from gaa_core import seeding
 from gaa_core.cases.base import Split
 from gaa_core.distributed.cluster import import_ray
 from gaa_core.engine import LocalEngine, tamper
-from gaa_core.errors import one_of
 from gaa_core.models import FlatModel
-
-#: How submissions travel: in the model's dtype, or in float16, scaled so that the largest number is 1.
-TRANSPORTS = ("full", "float16")
 
 #: Bytes that an object may have beside its numbers: Ray's own description of it. A header has no more than these.
 SLACK = 4096
 
-Header = tuple[int, str, tuple[int, ...], int, float, float]  # step, dtype, shape, bytes, scale, loss
+Header = tuple[int, str, tuple[int, ...], int, float]  # step, dtype, shape, bytes, loss
 
 
 @dataclass(frozen=True)
 class Wire:
-    """How one submission of `d` numbers in the model's `dtype` travels. Raises UnknownName for another transport."""
+    """How one submission of `d` numbers in the model's `dtype` travels."""
 
     d: int
     dtype: str = "float32"
-    transport: str = "full"
-
-    def __post_init__(self):
-        one_of("transport", self.transport, TRANSPORTS)
-
-    @property
-    def sent(self) -> str:
-        """The dtype on the way."""
-        return self.dtype if self.transport == "full" else self.transport
 
     @property
     def nbytes(self) -> int:
         """Bytes of one submission."""
-        return self.d * np.dtype(self.sent).itemsize
+        return self.d * np.dtype(self.dtype).itemsize
 
     def pack(self, step: int, row: np.ndarray, loss: float) -> tuple[Header, np.ndarray]:
         """Header and body of a submission [d]."""
-        scale = 1.0
-        if self.transport == "float16":
-            peak = float(np.abs(row).max())
-            scale = peak if 0 < peak < math.inf else 1.0
-            with np.errstate(over="ignore", invalid="ignore"):
-                row = (row / scale).astype(np.float16)
-        return (step, str(row.dtype), row.shape, row.nbytes, scale, loss), row
-
-    def unpack(self, header: Header, body: np.ndarray, out: np.ndarray) -> None:
-        """The submission in the model's dtype, into `out` [d]."""
-        np.copyto(out, body)  # the one copy: out of shared memory into the server's buffer
-        if self.transport == "float16":
-            out *= header[4]
+        return (step, str(row.dtype), row.shape, row.nbytes, loss), row
 
     def refuse_header(self, header: object, step: int, answered: int) -> str:
         """Why a header is not that of an answer for `step` from a worker that last answered step `answered`, or ""."""
-        kinds = (int, str, tuple, int, float, float)
-        if not isinstance(header, tuple) or tuple(map(type, header)) != kinds or not 0 < header[4] < math.inf:
+        if not isinstance(header, tuple) or tuple(map(type, header)) != (int, str, tuple, int, float):
             return "error"
         said, dtype, shape, nbytes = header[:4]
         if said != step:
             return "twice" if said <= answered else "late" if said < step else "error"
-        if dtype != self.sent:
+        if dtype != self.dtype:
             return "dtype"
         if nbytes > self.nbytes:
             return "size"
@@ -88,7 +61,7 @@ class Wire:
         """Why a fetched body is not what its header said, or ""."""
         if not isinstance(body, np.ndarray) or body.shape != (self.d,):
             return "shape"
-        return "" if body.dtype == self.sent else "dtype"
+        return "" if body.dtype == self.dtype else "dtype"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,19 +107,16 @@ class Worker:
             gradient = tamper(attack, gradient, mine, seeding.generator(self.seed, "attack", step, self.number))
         return self.wire.pack(step, gradient[0].numpy(), self.loss)
 
-    def conspire(
-        self, step: int, sent: tuple, numbers: list[int], headers: list[Header], *bodies: np.ndarray
-    ) -> tuple[Header, np.ndarray]:
+    def conspire(self, step: int, sent: tuple, numbers: list[int], *bodies: np.ndarray) -> tuple[Header, np.ndarray]:
         """Header and body of its share of what the Byzantine workers forge together.
 
         `numbers` are the workers, in order, whose gradients came through the collusion channel; its own is among them.
         """
         _, attack, byzantine, _ = sent
-        rows = np.empty((len(bodies), self.wire.d), dtype=self.wire.dtype)
-        for row, header, body in zip(rows, headers, bodies, strict=True):
-            self.wire.unpack(header, body, row)
         colluding = torch.from_numpy(np.asarray(byzantine)[numbers])
-        forged = tamper(attack, torch.from_numpy(rows), colluding, seeding.generator(self.seed, "attack", step))
+        forged = tamper(
+            attack, torch.from_numpy(np.stack(bodies)), colluding, seeding.generator(self.seed, "attack", step)
+        )
         return self.wire.pack(step, forged[numbers.index(self.number)].numpy(), self.loss)
 
 

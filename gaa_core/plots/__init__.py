@@ -3,58 +3,30 @@
 Functions draw, they do not compute results, show or save; `save` writes a figure with its description beside it.
 """
 
-from gaa_core.plots.tables import LOSS_MAP, bars, by_category, by_share, claims_matrix, heatmap, lines
-from gaa_core.plots.traces import (
-    CREDIT_MAP,
-    CREDIT_SPAN,
-    absences,
-    accuracy,
-    credit_panels,
-    credits,
-    story,
-)
-from gaa_core.style import (
-    BENIGN,
-    BYZANTINE,
-    MOST_PIXELS,
-    RULE_STYLES,
-    house_style,
-    outside_legend,
-    panels,
-    paper,
-    rule_name,
-    rule_style,
-    save,
-    shared_legend,
-    styled,
-)
-
-__all__ = [
-    "BENIGN",
-    "BYZANTINE",
-    "CREDIT_MAP",
-    "CREDIT_SPAN",
-    "LOSS_MAP",
-    "MOST_PIXELS",
-    "RULE_STYLES",
-    "absences",
-    "accuracy",
-    "bars",
-    "by_category",
-    "by_share",
-    "claims_matrix",
-    "credit_panels",
-    "credits",
-    "heatmap",
-    "house_style",
-    "lines",
-    "outside_legend",
-    "panels",
-    "paper",
-    "rule_name",
-    "rule_style",
-    "save",
-    "shared_legend",
-    "story",
-    "styled",
-]
+from gaa_core.plots.tables import LOSS_MAP as LOSS_MAP
+from gaa_core.plots.tables import bars as bars
+from gaa_core.plots.tables import by_category as by_category
+from gaa_core.plots.tables import by_share as by_share
+from gaa_core.plots.tables import claims_matrix as claims_matrix
+from gaa_core.plots.tables import heatmap as heatmap
+from gaa_core.plots.tables import lines as lines
+from gaa_core.plots.traces import CREDIT_MAP as CREDIT_MAP
+from gaa_core.plots.traces import CREDIT_SPAN as CREDIT_SPAN
+from gaa_core.plots.traces import absences as absences
+from gaa_core.plots.traces import accuracy as accuracy
+from gaa_core.plots.traces import credit_panels as credit_panels
+from gaa_core.plots.traces import credits as credits
+from gaa_core.plots.traces import story as story
+from gaa_core.style import BENIGN as BENIGN
+from gaa_core.style import BYZANTINE as BYZANTINE
+from gaa_core.style import MOST_PIXELS as MOST_PIXELS
+from gaa_core.style import RULE_STYLES as RULE_STYLES
+from gaa_core.style import house_style as house_style
+from gaa_core.style import outside_legend as outside_legend
+from gaa_core.style import panels as panels
+from gaa_core.style import paper as paper
+from gaa_core.style import rule_name as rule_name
+from gaa_core.style import rule_style as rule_style
+from gaa_core.style import save as save
+from gaa_core.style import shared_legend as shared_legend
+from gaa_core.style import styled as styled

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import psutil
 
 from gaa_core import gallery, report
@@ -238,13 +239,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Refuse to run twice at once on the same folder. The lock ends with its process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
-        yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GaaError(f"Another reproduce is at work in {folder}: wait for it, or name other --results.") from None
-        yield
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise GaaError(f"Another reproduce is at work in {folder}: wait for it, or name other --results.") from None

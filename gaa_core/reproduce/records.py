@@ -60,7 +60,11 @@ def told_minutes(item: Notebook, folders: Folders, committed: Path) -> float:
 def digest(item: Notebook, parameters: dict) -> str:
     """A digest of all that decides what a notebook writes: file, parameters, code, data, versions. Not of `jobs`."""
     package = Path(__file__).parents[1]
-    sources = [path for path in sorted(package.rglob("*.py")) if not _NOT_IN_DIGEST & set(path.parts)]
+    sources = [
+        path
+        for path in sorted([*package.rglob("*.py"), *package.rglob("*.yml")])
+        if not _NOT_IN_DIGEST & set(path.parts)
+    ]
     given = sorted((name, repr(value)) for name, value in parameters.items() if name not in ("jobs", "results_dir"))
     parts = {
         "notebook": file_digest(item.path),

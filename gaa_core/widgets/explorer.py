@@ -1,19 +1,17 @@
 """TraceExplorer: scrub through the steps of a saved run."""
 
 import html
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 
-from gaa_core import files
 from gaa_core.errors import GaaError
 from gaa_core.trace import Trace
-from gaa_core.widgets.page import Page, Picture, button, choice, number
+from gaa_core.widgets.page import Page, Picture, choice, number
 from gaa_core.widgets.panels import TracePicture
-from gaa_core.widgets.view import flagged, judge, runs, title
+from gaa_core.widgets.view import flagged, judge, runs
 
 FRAMES = 200  # of a run that is played from end to end
 
@@ -22,34 +20,18 @@ class TraceExplorer(Page):
     """A page around the runs of `source`: a Trace, several, a run's folder or a folder of such folders.
 
     A slider and a play button move through the steps. The threshold flags workers whose credit is below so many
-    per cent of 1/n. Pictures are exported into the folder `export_to`. Raises GaaError where there is no run.
+    per cent of 1/n. Raises GaaError where there is no run.
     """
 
-    def __init__(self, source: Trace | Iterable[Trace] | str | Path, *, export_to: str | Path = "."):
-        self.runs, self.export_to = runs(source), Path(export_to)
+    def __init__(self, source: Trace | Iterable[Trace] | str | Path):
+        self.runs = runs(source)
         self._make_controls()
         self._open(0)
         for control in (self.step, self.worker, self.below):
             control.observe(lambda _: self._draw(), "value")
         self.run.observe(lambda _: self._on_run(), "value")
         moving = [self.play, self.step, self.step_box, self.worker, self.below_box, self.below]
-        saving = [self.save_png, self.save_svg, self.saved]
-        super().__init__([self.run] * (len(self.runs) > 1), moving, saving, self.told, self.picture)
-
-    def save(self, kind: str) -> Path:
-        """Write the current view into a file, "png" or "svg", with its title and its data; the path."""
-        settings, drawing = self.trace.settings, self._drawing
-        name = re.sub(r"[^A-Za-z0-9]+", "_", f"{self.trace.rule} step {self.step.value}").strip("_")
-        data = f"{settings.get('data', 'unknown')}{' (a stand-in)' if settings.get('stand_in') else ''}"
-        told = f"{title(settings)}. Step {self.step.value}, worker {self.worker.value}.\nData: {data}"
-        text = drawing.figure.text(0.02, -0.02, told, fontsize=8, va="top")
-        try:
-            with files.draft(self.export_to / f"{name}.{kind}") as pending:
-                drawing.figure.savefig(pending, format=kind, bbox_inches="tight")
-        finally:
-            text.remove()
-            drawing.pixels = None
-        return self.export_to / f"{name}.{kind}"
+        super().__init__([self.run] * (len(self.runs) > 1), moving, self.told, self.picture)
 
     def _make_controls(self) -> None:
         options = [(f"{place + 1}: {name}", place) for place, (name, _) in enumerate(self.runs)]
@@ -66,15 +48,7 @@ class TraceExplorer(Page):
         self.below_box = number("Below %", told, 5, 200, **limits)
         pairs = ((self.play, self.step), (self.step, self.step_box), (self.below, self.below_box))
         self._links = [widgets.jslink((one, "value"), (other, "value")) for one, other in pairs]
-        self.save_png = button("Save PNG", "Write this view as PNG", "download", lambda: self._on_save("png"))
-        self.save_svg = button("Save SVG", "Write this view as SVG", "download", lambda: self._on_save("svg"))
-        self.told, self.saved, self.picture = widgets.HTML(), widgets.HTML(), Picture()
-
-    def _on_save(self, kind: str) -> None:
-        try:
-            self.saved.value = f"written: {html.escape(str(self.save(kind)))}"
-        except OSError as error:
-            self.saved.value = f"<b>not written: {html.escape(str(error))}</b>"
+        self.told, self.picture = widgets.HTML(), Picture()
 
     def _on_run(self) -> None:
         try:

@@ -44,8 +44,8 @@ class Playground(Page):
         common = [self.settings["case"], *self.rules[:2], self.settings["attack"], self.settings["ratio"]]
         rest = [self.rules[2], self.f, *(control for control in self.settings.values() if control not in common)]
         self.more = widgets.Accordion([widgets.Box(rest, layout=WRAPPING)], titles=("More settings",))
-        buttons = [self.start, self.pause, self.step, self.reset, self.hide, self.show_code]
-        super().__init__(common, self.more, buttons, self.code, self.workers, self.status, self.note, self.picture)
+        buttons = [self.start, self.pause, self.step, self.reset, self.hide]
+        super().__init__(common, self.more, buttons, self.workers, self.status, self.note, self.picture)
 
     @property
     def setup(self) -> parts.Setup:
@@ -99,12 +99,8 @@ class Playground(Page):
         self.pause = button("Pause", "Stop after the step under way", "pause", lambda: self._act(self.race.pause))
         self.step = button("Step", "Train one step", "step-forward", lambda: self._act(self.race.start, 1))
         self.reset = button("Reset", "Begin again with the settings above", "undo", self._renew)
-        told, toggle = "Write this run down as code, clicks included", widgets.ToggleButton
-        self.show_code = button("Show code", told, "code", self._on_code, toggle)
-        told = "Hide who is Byzantine, and guess"
+        told, toggle = "Hide who is Byzantine, and guess", widgets.ToggleButton
         self.hide = button("Hide roles", told, "eye-slash", lambda: self._show(self.race), toggle)
-        self.code = widgets.Textarea(description="Code", tooltip="Code that repeats this run", rows=11)
-        self.code.layout = widgets.Layout(width="98%", display="none")
 
     def _act(self, action, *arguments) -> None:
         action(*arguments)
@@ -116,10 +112,6 @@ class Playground(Page):
         else:
             self.note.value = CHANGED
 
-    def _on_code(self) -> None:
-        self.code.value = self.race.code()
-        self.code.layout.display = None if self.show_code.value else "none"
-
     def _renew(self) -> None:
         """A new race from the controls; an earlier one ends without being waited for."""
         try:
@@ -130,7 +122,7 @@ class Playground(Page):
         if self.race is not None:
             self.race.close()
         with self._drawing:
-            self.race, self.note.value, self.show_code.value = race, "", False
+            self.race, self.note.value = race, ""
             self._make_workers(race.setup.n)
             self._show(race)
 

@@ -100,10 +100,6 @@ class Race:
         found = [row[name] for row in self.rows[place][max(0, stop - last) : stop]]
         return np.array([missing if value is None else value for value in found]).reshape(len(found), *shape)
 
-    def code(self) -> str:
-        """Code whose `traces` are those of this race."""
-        return self.setup.run_text(self.step or self.setup.case.settings.steps, EVAL_EVERY, self.roles.changes)
-
     def traces(self) -> list[Trace]:
         """The trace of each rule so far: what `run` with the same settings and as many steps gives. Pause first."""
         found = [simulation.trace() for simulation in self.simulations]

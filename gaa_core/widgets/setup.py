@@ -1,4 +1,4 @@
-"""What can be chosen in the playground, and how a choice is written down: settings in, parts and a `run` call out."""
+"""What can be chosen in the playground, and how a choice is written down."""
 
 import dataclasses
 import inspect
@@ -66,28 +66,10 @@ class Setup:
 
     def make_roles(self) -> Callable[[int], Tensor]:
         """The schedule, step -> bool [n]."""
-        return roles.REGISTRY[self.schedule](**self._role_options())
-
-    def run_text(self, steps: int, eval_every: int, changes: tuple[tuple[int, int, bool], ...] = ()) -> str:
-        """Code that repeats the runs of a playground: `traces`, one a rule, with workers turned as `changes` say."""
-        schedule = f"roles.{self.schedule}({_keywords(self._role_options())})"
-        case = next((f"cases.{name}" for name, case in vars(cases).items() if case is self.case), self.case.name)
-        options = {name: getattr(self, name) for name in LIMITS if name != "ratio"}
-        options |= {"steps": steps, "eval_every": eval_every, "cooldown": 0.0}
-        return f"""\
-from gaa_core import aggregators, attacks, cases, roles, run
-
-attackers = {f"roles.scripted({schedule}, {list(changes)})" if changes else schedule}
-options = dict({_keywords(options)})
-options |= dict(attack={_code(self.attack)}, roles=attackers)
-traces = [run({case}, rule, **options) for rule in [{", ".join(map(_code, self.rules))}]]
-"""
-
-    def _role_options(self) -> dict[str, float]:
         options = {"n": self.n, "byzantine": round(self.ratio * self.n), "beta": self.ratio}
         options |= {"until": TURNS_AT, "period": PERIOD, "seed": self.seed}
         taken = inspect.signature(roles.REGISTRY[self.schedule]).parameters
-        return {name: value for name, value in options.items() if name in taken}
+        return roles.REGISTRY[self.schedule](**{name: value for name, value in options.items() if name in taken})
 
 
 def needs_download(case: CaseStudy) -> bool:
@@ -120,16 +102,8 @@ def text_of(part: object, without: str = "") -> str:
     values = [(each, getattr(part, each.name)) for each in dataclasses.fields(part) if each.init]
     # A NaN is unequal to itself: identity shows that it is the default.
     shown = {each.name: value for each, value in values if value is not each.default and value != each.default}
-    return f"{type(part).__name__}({_keywords({name: v for name, v in shown.items() if name != without})})"
-
-
-def _code(part: object) -> str:
-    room = next((f"{room}." for room in ("aggregators", "attacks") if f".{room}." in type(part).__module__), "")
-    return room + text_of(part)
-
-
-def _keywords(options: dict[str, object]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+    told = ", ".join(f"{name}={value!r}" for name, value in shown.items() if name != without)
+    return f"{type(part).__name__}({told})"
 
 
 def _required(cls: type) -> set[str]:

@@ -58,7 +58,7 @@ class Fault:
             time.sleep(self.seconds)
 
     def after(self, header: tuple, body: np.ndarray) -> tuple[object, np.ndarray]:
-        """What becomes of the answer: header (step, dtype, shape, bytes, scale, loss) and body [d]."""
+        """What becomes of the answer: header (step, dtype, shape, bytes, loss) and body [d]."""
         step, *rest = header
         if self.kind == "stale":
             return (step - 1, *rest), body

@@ -154,14 +154,6 @@ def test_an_attack_that_raises_is_told_and_not_counted_as_a_fault_of_all(engine)
         run(MNIST, Mean(), engine=engine(), attack=attack, roles=roles.static(5, 5), **SMALL)
 
 
-def test_half_the_bytes_cost_little_accuracy(engine):
-    options = {"steps": 60, "batch_size": 32, "lr": 0.05}
-    whole = run(MNIST, GAA(), engine=engine(), **options)
-    half = run(MNIST, GAA(), engine=engine(transport="float16"), **options)
-    assert (half.steps["missing"] == 0).all()
-    assert half.accuracy == pytest.approx(whole.accuracy, abs=0.01)
-
-
 def test_a_number_of_workers_that_is_not_n_is_refused(engine):
     with pytest.raises(GaaError, match="must be equal"):
         run(MNIST, Mean(), n=4, engine=engine(), **SMALL)

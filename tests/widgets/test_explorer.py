@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from gaa_core.errors import GaaError
 from gaa_core.widgets import TraceExplorer
 
 
 @pytest.fixture
-def explorer(made_up, tmp_path):
-    made = TraceExplorer(made_up(), export_to=tmp_path)
+def explorer(made_up):
+    made = TraceExplorer(made_up())
     yield made
     made.close()
 
@@ -44,30 +42,6 @@ def test_threshold_and_worker_redraw(explorer, name, value):
     assert shown(explorer) != before and explorer.picture.tooltip != words
 
 
-@pytest.mark.parametrize("kind", ["png", "svg"])
-def test_the_current_view_is_exported(explorer, tmp_path, kind):
-    explorer.step.value = 12
-    before = shown(explorer)
-    getattr(explorer, f"save_{kind}").click()
-    (path,) = tmp_path.glob("*")
-    assert path.name == f"GAA_step_12.{kind}"
-    assert path.name in explorer.saved.value
-    if kind == "png":
-        assert len(np.unique(np.asarray(Image.open(path)))) > 20
-    else:
-        assert "<svg" in path.read_text(encoding="utf-8")
-    explorer.step.value = 13
-    explorer.step.value = 12
-    assert shown(explorer) == before
-
-
-def test_an_export_that_fails_is_shown(made_up, tmp_path):
-    (tmp_path / "file").touch()
-    explorer = TraceExplorer(made_up(), export_to=tmp_path / "file" / "folder")
-    explorer.save_png.click()
-    assert "not written" in explorer.saved.value
-
-
 @pytest.mark.parametrize("lacks", ["distances", "credits"])
 def test_a_run_that_lacks_something_can_be_read(made_up, lacks):
     explorer = TraceExplorer(made_up(**{lacks: False}))
@@ -96,6 +70,6 @@ def test_what_holds_no_run_is_refused(source):
 
 
 def test_every_control_says_what_it_is(explorer):
-    named = [explorer.run, explorer.step_box, explorer.worker, explorer.below_box, explorer.save_png, explorer.save_svg]
+    named = [explorer.run, explorer.step_box, explorer.worker, explorer.below_box]
     assert all(control.description for control in named)
     assert all(control.tooltip for control in (explorer.step, explorer.below, explorer.play))

@@ -130,15 +130,6 @@ def test_a_rule_chosen_twice_runs_once(playground):
     assert playground.race.setup.rules == (GAA(), Krum(f=1))
 
 
-def test_the_code_is_shown_and_hidden(playground):
-    playground.workers.children[1].click()
-    playground.show_code.value = True
-    assert playground.code.layout.display is None
-    assert playground.code.value == playground.race.code()
-    playground.show_code.value = False
-    assert playground.code.layout.display == "none"
-
-
 def test_a_failure_is_shown_in_the_page(playground, monkeypatch):
     monkeypatch.setattr(playground.race, "_build", lambda: 1 / 0)
     press(playground, playground.start)
@@ -157,8 +148,8 @@ def test_a_panel_without_credits_says_why():
 
 
 def test_every_control_says_what_it_is(playground):
-    controls = [*playground.settings.values(), *playground.rules, playground.f, playground.code, playground.hide]
-    controls += [playground.start, playground.pause, playground.step, playground.reset, playground.show_code]
+    controls = [*playground.settings.values(), *playground.rules, playground.f, playground.hide]
+    controls += [playground.start, playground.pause, playground.step, playground.reset]
     assert all(control.description and control.tooltip for control in [*controls, *playground.workers.children[1:]])
 
 

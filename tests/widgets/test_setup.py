@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gaa_core import aggregators, attacks, roles
+from gaa_core import aggregators, attacks
 from gaa_core.aggregators import GAA, Bulyan, Krum, Mean, MultiKrum
-from gaa_core.attacks import GradientReversion
 from gaa_core.cases import CIFAR10, MNIST
 from gaa_core.errors import GaaError
 from gaa_core.widgets.setup import Setup, needs_download, offered_attacks, offered_rules, text_of
@@ -24,13 +23,6 @@ def test_the_papers_agent_comes_first():
 def test_texts_are_code(part):
     if part is not None:
         assert text_of(eval(text_of(part), CLASSES)) == text_of(part)
-
-
-@pytest.mark.parametrize("schedule", list(roles.REGISTRY))
-def test_the_schedule_as_code_is_the_schedule(schedule):
-    setup, scope = Setup(schedule=schedule, ratio=0.4, seed=3), {}
-    exec("\n".join(setup.run_text(250, 5).splitlines()[:3]), scope)
-    assert (scope["attackers"].table(250) == setup.make_roles().table(250)).all()
 
 
 @pytest.mark.parametrize(
@@ -54,15 +46,6 @@ def test_the_schedule_as_code_is_the_schedule(schedule):
 def test_what_cannot_run_is_refused(wrong, sentence):
     with pytest.raises(GaaError, match=sentence):
         Setup(**wrong)
-
-
-def test_rules_and_attacks_of_ones_own_can_be_given():
-    def doubled(own, benign, generator):
-        return 2 * own
-
-    text = Setup(rules=(doubled, GAA()), attack=doubled).run_text(3, 5)
-    assert "attack=doubled" in text and "[doubled, aggregators.GAA()]" in text
-    assert "attack=attacks.GradientReversion(scale=2.0)" in Setup(attack=GradientReversion(scale=2.0)).run_text(3, 5)
 
 
 def test_cases_that_need_a_download_are_marked(monkeypatch, tmp_path):
