@@ -102,8 +102,12 @@ class Agent:
         self.segment = []
         self.start, self.seen = self.previous, []
 
+    def __getstate__(self) -> dict:
+        """What copies and pickles keep: all but the graph of the segment under way."""
+        return {name: value for name, value in vars(self).items() if name not in ("previous", "segment")}
+
     def __setstate__(self, state: dict) -> None:
-        """Go on from a pickle. The segment under way is acted again, which restores its graph."""
+        """Go on from there. The segment under way is acted again, which restores its graph."""
         vars(self).update(state)
         seen, self.previous = self.seen, self.start
         self.forget_segment()

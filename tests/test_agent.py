@@ -2,14 +2,18 @@
 reconstruction.
 """
 
+import copy
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from gaa_core import run
 from gaa_core.agent import Agent, Policy, gradient_features
 from gaa_core.aggregators import GAA
+from gaa_core.cases import MNIST
 from gaa_core.errors import GaaError
 
 
@@ -198,3 +202,10 @@ def test_a_model_that_has_diverged_leaves_credits_and_update_finite(rule):
 def test_outside_a_run_it_says_what_is_missing():
     with pytest.raises(GaaError, match="call reset and observe first"):
         GAA()(torch.ones(3, 4))
+
+
+def test_a_rule_that_has_run_can_be_copied():
+    """In the middle of a segment its credits have a graph, which torch does not copy."""
+    rule = GAA()
+    before = run(MNIST, rule, n=4, steps=7, batch_size=4)
+    np.testing.assert_array_equal(run(MNIST, copy.deepcopy(rule), n=4, steps=7, batch_size=4).credits, before.credits)
