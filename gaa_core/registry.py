@@ -16,6 +16,7 @@ import re
 import sys
 import typing
 import warnings
+from collections import UserDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -35,7 +36,24 @@ def name_of(cls: type) -> str:
     return file if file.replace("_", "") == cls.__name__.lower() else snake_case(cls.__name__)
 
 
-def collect(package: str, path, base: type) -> dict[str, type]:
+class Registry(UserDict):
+    """What is known by name: what this package has, and from the first look on what installed packages add to it.
+
+    Not sooner, since these import this package: what they define after that line would be missing.
+    """
+
+    def __init__(self, own: dict[str, object], group: str, base: type | None = None):
+        self._own, self._group, self._base = own, group, base
+
+    @functools.cached_property
+    def data(self) -> dict[str, object]:
+        found, base = plugins(self._group).items(), self._base
+        return self._own | {
+            name: thing for name, thing in found if base is None or (inspect.isclass(thing) and issubclass(thing, base))
+        }
+
+
+def collect(package: str, path, base: type) -> Registry:
     """Every concrete public subclass of `base` defined in the modules of a package, by name."""
     found: dict[str, type] = {}
     for module_name, module in _modules(package, path):
@@ -50,7 +68,7 @@ def collect(package: str, path, base: type) -> dict[str, type]:
             if name in found:
                 raise GaaError(f"'{name}' is defined twice: in {found[name].__module__} and in {module_name}.")
             found[name] = cls
-    return found | {key: cls for key, cls in plugins(package).items() if inspect.isclass(cls) and issubclass(cls, base)}
+    return Registry(found, package, base)
 
 
 def constants(package: str, path, base: type) -> dict[str, object]:
@@ -66,7 +84,7 @@ def constants(package: str, path, base: type) -> dict[str, object]:
     return found
 
 
-def member(package: str, name: str, known: dict[str, type]) -> type:
+def member(package: str, name: str, known: Mapping[str, type]) -> type:
     """The class of this name among those collected: the `__getattr__` of a package whose files need no listing."""
     for cls in known.values():
         if cls.__name__ == name:

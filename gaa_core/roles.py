@@ -122,10 +122,6 @@ def scripted(base: Callable[[int], Tensor], changes: Iterable[tuple[int, int, bo
 
 
 #: The schedules by name, for the command line.
-REGISTRY: dict[str, Callable[..., RoleSchedule]] = {
-    "static": static,
-    "pretense": pretense,
-    "randomized": randomized,
-    "resampled": resampled,
-    **registry.plugins("gaa_core.roles"),
-}
+REGISTRY = registry.Registry(
+    {"static": static, "pretense": pretense, "randomized": randomized, "resampled": resampled}, "gaa_core.roles"
+)

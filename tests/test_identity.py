@@ -20,7 +20,7 @@ from torch import nn
 from gaa_core import cases, run
 from gaa_core.aggregators import GAA, Mean
 from gaa_core.errors import GaaError
-from gaa_core.identity import identity
+from gaa_core.identity import identity, is_library
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -138,7 +138,7 @@ def test_code_keeps_its_identity_when_it_is_sent_elsewhere(value):
 ELSEWHERE = """
 from gaa_core import cases, run
 from gaa_core.aggregators import GAAPlus
-from gaa_core.identity import identity
+from gaa_core.identity import identity, is_library
 print(identity([run, cases.CMS, GAAPlus(), {"a", "b", "c"}, lambda x: x in {"p", "q", "r"}]))
 """
 
@@ -166,3 +166,13 @@ def test_a_key_is_the_same_before_and_after_a_function_has_imported_what_it_uses
     environment = {name: value for name, value in os.environ.items() if name != "GAA_DATA"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == "True", done.stderr
+
+
+def test_a_library_is_known_wherever_it_is_installed(tmp_path, monkeypatch):
+    """By a path file, with --user or --system-site-packages: else a run on torch could not be identified there."""
+    for folder, expected in (("site-packages", True), ("project", False)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"in_{folder[:4]}.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path / folder)
+        importlib.import_module(f"in_{folder[:4]}")
+        assert is_library(f"in_{folder[:4]}") == expected

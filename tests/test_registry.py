@@ -57,6 +57,37 @@ def test_a_new_file_is_a_new_rule(tmp_path):
     )
 
 
+def test_an_installed_package_adds_rules_and_attacks_by_entry_points(tmp_path):
+    """A distribution as pip leaves it; one entry that cannot be loaded breaks nothing else."""
+    (tmp_path / "others.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from gaa_core.aggregators.base import Aggregator\n"
+        "from gaa_core.attacks.base import Attack\n\n"
+        "@dataclass(frozen=True)\n"
+        "class LastRow(Aggregator):\n"
+        "    def aggregate(self, gradients):\n"
+        "        return gradients[-1]\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Silence(Attack):\n"
+        "    def forge(self, own, honest, generator):\n"
+        "        return 0 * own\n"
+    )
+    metadata = tmp_path / "others-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    rules, attack = "last_row = others:LastRow\ngone = others:Gone", "silence = others:Silence"
+    (metadata / "entry_points.txt").write_text(f"[gaa_core.aggregators]\n{rules}\n[gaa_core.attacks]\n{attack}\n")
+    words = "run cms --rule last_row --attack silence --roles static byzantine=3 --steps 2"
+    done = subprocess.run(
+        [sys.executable, "-m", "gaa_core", *words.split()],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(gaa_core.__file__).parents[1])])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "LastRow" in done.stdout, done.stderr
+    assert "others:Gone of gaa_core.aggregators cannot be loaded" in done.stderr
+
+
 def test_every_listed_class_is_found_and_a_wrong_one_is_not():
     assert aggregators.Krum is aggregators.REGISTRY["krum"]
     with pytest.raises(ImportError):

@@ -49,4 +49,4 @@ PRE_AGGREGATORS = registry.collect(__name__, __path__, PreAggregator)
 
 
 def __getattr__(name: str) -> type:
-    return registry.member(__name__, name, REGISTRY | PRE_AGGREGATORS)
+    return registry.member(__name__, name, {**REGISTRY, **PRE_AGGREGATORS})

@@ -20,7 +20,7 @@ from gaa_core.cases.yelp import Yelp as Yelp
 from gaa_core.cases.yelp import YelpFull as YelpFull
 
 _CONSTANTS = registry.constants(__name__, __path__, CaseStudy)
-REGISTRY = {case.name: case for case in _CONSTANTS.values()} | registry.plugins(__name__)
+REGISTRY = registry.Registry({case.name: case for case in _CONSTANTS.values()}, __name__)
 
 
 def __getattr__(name: str) -> CaseStudy:

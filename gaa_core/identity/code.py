@@ -7,12 +7,13 @@ import hashlib
 import importlib
 import importlib.util
 import platform
-import site
 import sys
-import sysconfig
 import types
 from collections.abc import Callable
 from pathlib import Path
+
+#: Folders that pip and the distributions of Linux install into.
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +81,8 @@ def is_library(module: str) -> bool:
     if top in sys.stdlib_module_names:
         return True
     file = getattr(sys.modules.get(module), "__file__", None) or getattr(sys.modules.get(top), "__file__", None)
-    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    return file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
+    # by the folder's name: path files, --user and --system-site-packages put libraries elsewhere than this Python's own
+    return file is not None and not _INSTALLED.isdisjoint(Path(file).parts)
 
 
 @functools.cache
