@@ -36,6 +36,10 @@ def gradient_features(gradients: Tensor, p: float = FEATURE_SCALE, block: int = 
     return (totals.T / scales / gradients.shape[1]).to(gradients.dtype)
 
 
+#: Adam's usual constants (Kingma and Ba, 2015). Written out here, since torch.optim imports a compiler for seconds.
+ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
+
+
 class Policy(nn.Module):
     """softmax(W x + b): mean features x of 3n + 2 numbers to credits on the simplex of n workers."""
 
@@ -61,7 +65,8 @@ class Agent:
         self.n = n
         self.clamp = clamp
         self.policy = Policy(n, generator)
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=lr)
+        self.lr, self.updates = lr, 0
+        self.moments: list[tuple[Tensor, Tensor]] = []  # of the gradient of each parameter, from the first update on
         self.previous = torch.full((n,), 1 / n)  # alpha_0 is uniform
         self.segment: list[Tensor] = []  # credits of the segment so far, each with its graph
         self.start = self.previous  # the credits before the segment
@@ -89,11 +94,18 @@ class Agent:
     def learn(self, slopes: Tensor) -> None:
         """One policy update from slopes [T, n]: d(sum of the losses after s)/d credits_s for each step s."""
         surrogate = (torch.stack(self.segment) * slopes).sum()
-        self.optimizer.zero_grad()
-        surrogate.backward()
-        for parameter in self.policy.parameters():
-            parameter.grad = torch.nan_to_num(parameter.grad).clamp_(-self.clamp, self.clamp)
-        self.optimizer.step()
+        parameters = list(self.policy.parameters())
+        self.moments = self.moments or [(torch.zeros_like(each), torch.zeros_like(each)) for each in parameters]
+        self.updates += 1
+        first, second = (1 - decay**self.updates for decay in ADAM_DECAYS)
+        for parameter, gradient, (mean, square) in zip(
+            parameters, torch.autograd.grad(surrogate, parameters), self.moments, strict=True
+        ):
+            gradient = torch.nan_to_num(gradient).clamp_(-self.clamp, self.clamp)
+            mean.lerp_(gradient, 1 - ADAM_DECAYS[0])
+            square.mul_(ADAM_DECAYS[1]).addcmul_(gradient, gradient, value=1 - ADAM_DECAYS[1])
+            scale = (square.sqrt() / second**0.5).add_(ADAM_EPSILON)
+            parameter.data.addcdiv_(mean, scale, value=-self.lr / first)
         self.forget_segment()
 
     def forget_segment(self) -> None:
