@@ -91,7 +91,6 @@ def test_one_order_gives_the_removals_of_every_count(seed, n):
 def test_as_many_are_flagged_as_there_are_and_equal_ones_from_the_end():
     trace = small([[0.1, 0.2, 0.3, 0.4], [0.25, 0.25, 0.25, 0.25]], [[1, 1, 0, 0], [1, 0, 0, 0]])
     assert analysis.detect(trace).flagged.tolist() == [[1, 1, 0, 0], [0, 0, 0, 1]]
-    assert analysis.detect(trace, count=3).flagged.tolist() == [[1, 1, 1, 0], [0, 1, 1, 1]]
     assert analysis.detect(trace, below=1.0).flagged.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
     averaged = analysis.detect(trace, window=2).scores
     np.testing.assert_allclose(averaged[1], [-0.175, -0.225, -0.275, -0.325], atol=1e-6)
@@ -144,10 +143,8 @@ NO_CREDITS = dataclasses.replace(made_up(), credits=np.full((STEPS, N), np.nan, 
         (lambda: analysis.detect(made_up(distances=False), by="credit"), "Did you mean 'credits'"),
         (lambda: analysis.detect(made_up(distances=False), by="GeoMed+"), "record_distances=True"),
         (lambda: analysis.detect(made_up(), window=0), "window between 1"),
-        (lambda: analysis.detect(made_up(), count=11), "count between 0"),
-        (lambda: analysis.detect(made_up(), below=0.5, count=2), "not together with a count"),
+        (lambda: analysis.detect(made_up(), below=0.5, by="GeoMed+"), "for credits only"),
         (lambda: analysis.groups(made_up(), since=STEPS), "between 0 and 119"),
-        (lambda: analysis.groups(made_up(), count=0), "count between 1 and"),
         (lambda: analysis.detect(NO_CREDITS), "gives no credits"),
         (lambda: analysis.groups(NO_CREDITS), "gives no credits"),
         (lambda: analysis.turning_points(NO_CREDITS), "gives no credits"),
@@ -229,10 +226,9 @@ def test_the_credit_that_workers_start_with_does_not_group_them():
     assert analysis.groups(started).labels.tolist() == analysis.groups(trace).labels.tolist()
 
 
-def test_groups_from_a_turn_on_and_by_count():
+def test_groups_from_a_turn_on():
     trace = made_up("pretense")
     assert len(set(analysis.groups(trace, since=50).labels[:6])) == 1
-    assert set(analysis.groups(trace, count=3).labels) == {1, 2, 3}
 
 
 # Behaviours

@@ -10,7 +10,7 @@ from sklearn import metrics
 from sklearn.ensemble import ExtraTreesClassifier
 
 from gaa_core.analysis.sides import side_features
-from gaa_core.analysis.turning import log_credits, movements, robust_deviation
+from gaa_core.analysis.turning import WINDOW, log_credits, movements, robust_deviation
 from gaa_core.errors import GaaError
 from gaa_core.trace import Trace
 
@@ -147,11 +147,11 @@ def _rewards(trace: Trace) -> dict[str, float]:
     return found
 
 
-def _alarms(trace: Trace, window: int = 5) -> dict[str, float]:
+def _alarms(trace: Trace) -> dict[str, float]:
     """The greatest movement of credits and of f_B after the burn-in, in robust deviations, as logarithms."""
     found = {}
-    for name, values in zip(("credits moved", "loss rose"), movements(trace, window), strict=True):
-        later = values[max(window, len(values) // PARTS) :]
+    for name, values in zip(("credits moved", "loss rose"), movements(trace), strict=True):
+        later = values[max(WINDOW, len(values) // PARTS) :]
         score = (later.max() - np.median(later)) / robust_deviation(later) if len(later) else 0.0
         found[name] = float(np.log1p(max(0.0, score)))
     return found

@@ -84,16 +84,15 @@ def detect(
     *,
     by: str = "credits",
     window: int = 1,
-    count: int | None = None,
     below: float | None = None,
     who: str = "attacking",
 ) -> Detection:
     """Rank the workers of a run by suspicion, with scores averaged over the last `window` steps.
 
     By "credits": the less credit, the more suspicious. By "GeoMed+": the sooner removed; it reads the distances that
-    `run(..., record_distances=True)` keeps. Flagged are the `count` most suspicious; without a count as many as are
-    Byzantine at that step, which no defence can know and which makes precision and recall one number. With `below`
-    those are flagged whose credit is under that share of 1/n, without a number to look for.
+    `run(..., record_distances=True)` keeps. Flagged are as many as are Byzantine at that step, which no defence can
+    know and which makes precision and recall one number. With `below` those are flagged whose credit is under that
+    share of 1/n, without a number to look for.
     The truth is the workers that attack at the step, or with `who="compromised"` those that ever do.
     Of equal scores the greater worker number is flagged: never to the attackers' cost, who have the smallest.
     """
@@ -102,19 +101,16 @@ def detect(
     steps, n = trace.byzantine.shape
     if not 1 <= window <= steps:
         raise GaaError(f"detect needs a window between 1 and the run's {steps} steps; found {window}.")
-    if count is not None and not 0 <= count <= n:
-        raise GaaError(f"detect needs a count between 0 and the run's {n} workers; found {count}.")
-    if below is not None and (by != "credits" or count is not None):
-        raise GaaError("detect takes `below` for credits only, and not together with a count.")
+    if below is not None and by != "credits":
+        raise GaaError("detect takes `below` for credits only.")
     scores = _average(_suspicion(trace, by), window)
     ever = np.broadcast_to(trace.byzantine.any(axis=0), (steps, n))
     truth = ever if who == "compromised" else trace.byzantine
     if below is not None:
         return Detection(by, scores, -scores < below / n, truth)
-    counts = truth.sum(axis=1) if count is None else np.full(steps, count)
     order = n - 1 - np.argsort(-scores[:, ::-1], axis=1, kind="stable")  # [steps, n], most suspicious first
     flagged = np.zeros_like(trace.byzantine)
-    np.put_along_axis(flagged, order, np.arange(n) < counts[:, None], axis=1)
+    np.put_along_axis(flagged, order, np.arange(n) < truth.sum(axis=1)[:, None], axis=1)
     return Detection(by, scores, flagged, truth)
 
 

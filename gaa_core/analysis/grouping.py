@@ -25,25 +25,22 @@ class Groups:
         return hierarchy.leaves_list(self.tree)
 
 
-def groups(trace: Trace, *, count: int | None = None, since: int = 0) -> Groups:
+def groups(trace: Trace, *, since: int = 0) -> Groups:
     """Groups of workers whose log credits moved the same way from where they stood at step `since`.
 
     Correlation is about that start, not about each worker's mean: who only ever lost credit belongs together, whatever
     the shape of the loss, and whatever credit a policy that has learned nothing yet gave it. Average linkage; the tree
-    is cut where groups no longer correlate positively on average, or into `count` groups. Set `since` to a turning
-    point to see who turned together. Ours.
+    is cut where groups no longer correlate positively on average. Set `since` to a turning point to see who turned
+    together. Ours.
     """
     logs = log_credits(trace)
-    steps, n = logs.shape
+    steps = len(logs)
     if not 0 <= since < steps:
         raise GaaError(f"groups needs a step between 0 and {steps - 1} to start from; found {since}.")
-    if count is not None and not 1 <= count <= n:
-        raise GaaError(f"groups needs a count between 1 and the run's {n} workers; found {count}.")
     moved = logs[since:] - logs[since]
     lengths = np.linalg.norm(moved, axis=0) + 1e-12
     correlation = np.clip(moved.T @ moved / np.outer(lengths, lengths), -1.0, 1.0)
     apart = 1.0 - (correlation + correlation.T) / 2
     np.fill_diagonal(apart, 0.0)
     tree = hierarchy.linkage(squareform(apart, checks=False), "average")
-    labels = hierarchy.fcluster(tree, 1.0, "distance") if count is None else hierarchy.fcluster(tree, count, "maxclust")
-    return Groups(labels, correlation, tree)
+    return Groups(hierarchy.fcluster(tree, 1.0, "distance"), correlation, tree)

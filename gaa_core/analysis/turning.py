@@ -12,6 +12,9 @@ FLOOR = 1e-6
 #: An alarm is a movement this many robust deviations above the usual one, of the credits and of f_B. Ours.
 CREDIT_ALARM, LOSS_ALARM = 8.0, 6.0
 
+#: Steps within which credits and f_B are looked at.
+WINDOW = 5
+
 
 def log_credits(trace: Trace) -> np.ndarray:  # [steps, n]
     """Logarithms of the credits about their mean over the workers: 0 is an equal share, at every step.
@@ -24,28 +27,28 @@ def log_credits(trace: Trace) -> np.ndarray:  # [steps, n]
     return logs - logs.mean(axis=1, keepdims=True)
 
 
-def movements(trace: Trace, window: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """How far credits moved (median over workers) and how far log f_B rose within `window` steps: two [steps]."""
+def movements(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """How far credits moved (median over workers) and how far log f_B rose within WINDOW steps: two [steps]."""
     logs, loss = log_credits(trace), _log_loss(trace)
     steps = len(loss)
     moved, rose = np.zeros(steps), np.zeros(steps)
-    moved[window:] = np.median(np.abs(logs[window:] - logs[:-window]), axis=1)
-    rose[window:] = loss[window:] - loss[:-window]
+    moved[WINDOW:] = np.median(np.abs(logs[WINDOW:] - logs[:-WINDOW]), axis=1)
+    rose[WINDOW:] = loss[WINDOW:] - loss[:-WINDOW]
     return moved, rose
 
 
-def turning_points(trace: Trace, *, window: int = 5) -> pd.DataFrame:
+def turning_points(trace: Trace) -> pd.DataFrame:
     """A row per worker: `step` at which workers turned, and whose credit fell after it (`change`, `fell`).
 
     The run's alarm is the first step at which, after a burn-in of a sixth of the run, the credits move or f_B rises
-    within `window` steps far beyond what has been usual (`alarm`); `step` is where f_B was lowest before it. `change`
+    within WINDOW steps far beyond what has been usual (`alarm`); `step` is where f_B was lowest before it. `change`
     is the difference of mean log credit between the last sixth of the run and the time before the turn. Without an
     alarm there are NaNs: no worker turned, or no turn mattered. The rule and its thresholds are ours.
     """
     logs, loss = log_credits(trace), _log_loss(trace)
     steps, n = logs.shape
-    moved, rose = movements(trace, window)
-    alarm = np.nanmin([_first_alarm(moved, CREDIT_ALARM, window), _first_alarm(rose, LOSS_ALARM, window), np.inf])
+    moved, rose = movements(trace)
+    alarm = np.nanmin([_first_alarm(moved, CREDIT_ALARM), _first_alarm(rose, LOSS_ALARM), np.inf])
     if not np.isfinite(alarm):
         return pd.DataFrame({"worker": range(n), "step": np.nan, "alarm": np.nan, "change": np.nan, "fell": False})
     before = int(alarm) - int(loss[int(alarm) :: -1].argmin())  # the latest of the lowest
@@ -56,11 +59,11 @@ def turning_points(trace: Trace, *, window: int = 5) -> pd.DataFrame:
     )
 
 
-def _first_alarm(values: np.ndarray, threshold: float, window: int) -> float:
+def _first_alarm(values: np.ndarray, threshold: float) -> float:
     """The first step whose value lies `threshold` robust deviations above the median of the past; NaN if none."""
-    burn_in = max(3 * window, len(values) // 6)
+    burn_in = max(3 * WINDOW, len(values) // 6)
     for step in range(burn_in, len(values)):
-        past = values[window : step - window]  # the movement under test must not be part of what is usual
+        past = values[WINDOW : step - WINDOW]  # the movement under test must not be part of what is usual
         if len(past) and (values[step] - np.median(past)) > threshold * robust_deviation(past):
             return float(step)
     return np.nan

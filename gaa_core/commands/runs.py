@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from tqdm import tqdm
 
 from gaa_core.commands import WIDTH, Flag, Words, app, open_page
 from gaa_core.errors import GaaError
@@ -77,14 +78,19 @@ def run(
         _check_picture(plot)
     known, context = importlib.import_module("gaa_core.roles").REGISTRY, {"n": n or study.settings.n, "seed": seed}
     total = steps or study.settings.steps
-    with _progress(total) as advance:
+    with _progress(total) as bar:
         found = simulator.run(
             study,
             registry.build("rule", rule, aggregators.REGISTRY),
             attack=registry.build("attack", attack, attacks.REGISTRY) if attack else None,
             roles=registry.build("role schedule", roles, known, **context) if roles else None,
             **{"n": n, "steps": steps, "lr": lr, "batch_size": batch_size, "qv_size": qv_size, "seed": seed},
-            **{"qv_source": qv_source, "partition": partition, "device": device, "progress": advance},
+            **{
+                "qv_source": qv_source,
+                "partition": partition,
+                "device": device,
+                "progress": lambda done: bar.update(done - bar.n),
+            },
         )
     if save is not None:
         found.save(save)
@@ -119,18 +125,9 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _progress(steps: int):
-    """A bar on stderr where a person looks on, as a context whose value is told the number of finished steps."""
-    from contextlib import contextmanager
-
-    from tqdm import tqdm
-
-    @contextmanager
-    def bar():
-        with tqdm(total=steps, unit="step", disable=None, leave=False) as shown:
-            yield lambda done: shown.update(done - shown.n)
-
-    return bar()
+def _progress(steps: int) -> tqdm:
+    """A bar on stderr where a person looks on."""
+    return tqdm(total=steps, unit="step", disable=None, leave=False)
 
 
 def _check_picture(path: Path) -> None:
@@ -167,9 +164,9 @@ def demo(
     _check_picture(out)
     rules, turn, traces = [Mean(), Krum(f=3), GAA(), GAAPlus()], roles.pretense(10, 7, until=steps // 3), []
     options = {"lr": 0.05, "batch_size": 64, "steps": steps, "eval_every": max(1, steps // 25)}
-    with _progress(len(rules) * steps) as advance:
-        for number, rule in enumerate(rules):
-            options["progress"] = lambda done, before=number * steps: advance(before + done)
+    options["progress"] = lambda done: bar.update()
+    with _progress(len(rules) * steps) as bar:
+        for rule in rules:
             traces.append(simulator.run(cases.MNIST, rule, attack=GradientReversion(), roles=turn, **options))
     for trace in traces:
         looks = trace.steps["accuracy"].dropna()

@@ -21,28 +21,27 @@ def by_share(
     table: pd.DataFrame,
     *,
     ax: Axes,
-    x: str = "ratio",
     title: str = "",
     legend: bool = True,
     reference: float | None = None,
 ) -> None:
-    """Final accuracy against a column (the Byzantine share): a line per rule, with bars from least to greatest seed.
+    """Final accuracy against the compromised share: a line per rule, with bars from least to greatest seed.
 
-    `table` has columns `rule`, `accuracy` and `x`, a row a run. `reference` is drawn as a horizontal line: no attack.
-    A column of fewer than three values is drawn by `by_category`.
+    `table` has columns `rule`, `accuracy` and `ratio`, a row a run. `reference` is drawn as a horizontal line: no
+    attack. Fewer than three shares are drawn by `by_category`.
     """
-    values = sorted(table[x].unique())
+    values = sorted(table["ratio"].unique())
     if len(values) < 3:
-        by_category.__wrapped__(table, ax=ax, x=x, title=title, reference=reference)
+        by_category.__wrapped__(table, ax=ax, x="ratio", title=title, reference=reference)
     else:
         spread = values[-1] - values[0]
-        for rule, aside, seeds in _seeds(table, x, values):
+        for rule, aside, seeds in _seeds(table, "ratio", values):
             style = rule_style(rule) | {"elinewidth": 0.8, "markeredgewidth": 0}
             places = np.array(values) + 0.35 * aside * spread / len(values)
             ax.errorbar(places, seeds["mean"], yerr=_reach(seeds), label=rule_name(rule), **style)
-        ax.set_xticks(values, [f"{value:.0%}" if x == "ratio" else f"{value:g}" for value in values])
-    ax.set(xlabel="compromised workers" if x == "ratio" else x)
-    _accuracies(ax, title, reference if len(values) > 2 else None)
+        ax.set_xticks(values, [f"{value:.0%}" for value in values])
+        _accuracies(ax, title, reference)
+    ax.set(xlabel="compromised workers")
     if legend:
         outside_legend(ax)
 
@@ -91,7 +90,6 @@ def heatmap(
     *,
     ax: Axes,
     title: str = "",
-    label: str = "percentage\npoints lost",
     bar: bool = True,
 ) -> None:
     """Rules (or other rows) by settings: what is lost, written in every cell; "-" where nothing was run."""
@@ -108,7 +106,9 @@ def heatmap(
     )
     _no_frame(ax)
     if bar:
-        ax.figure.colorbar(mesh, ax=ax, label=label, fraction=0.04, pad=0.015).outline.set_visible(False)
+        ax.figure.colorbar(mesh, ax=ax, label="percentage\npoints lost", fraction=0.04, pad=0.015).outline.set_visible(
+            False
+        )
 
 
 def _no_frame(ax: Axes) -> None:

@@ -190,9 +190,9 @@ def _credit_bar(fig: Figure, axes: Sequence[Axes]) -> None:
     bar.outline.set_visible(False)
 
 
-def credit_panels(traces: Mapping[str, Trace], *, columns: int = 3, height: float = 1.7) -> Figure:
+def credit_panels(traces: Mapping[str, Trace], *, columns: int = 3) -> Figure:
     """One credit map for each named trace, with one colour bar and one legend."""
-    fig, axes = panels(len(traces), columns=columns, height=height, sharey=True)
+    fig, axes = panels(len(traces), columns=columns, height=1.7, sharey=True)
     for ax, (name, trace) in zip(axes, traces.items(), strict=True):
         credits(trace, ax=ax, title=name, key=False)
         ax.label_outer()
@@ -202,13 +202,13 @@ def credit_panels(traces: Mapping[str, Trace], *, columns: int = 3, height: floa
     return fig
 
 
-def story(traces: Iterable[Trace], *, of: Trace | None = None, labels: Mapping | None = None) -> Figure:
-    """Accuracy of some rules, labelled at the lines, and beside it the credits of one of them (by default of GAA)."""
+def story(traces: Iterable[Trace]) -> Figure:
+    """Accuracy of some rules, labelled at the lines, and beside it the credits of one of them (of GAA first)."""
     traces = list(traces)
     weighing = sorted((t for t in traces if t.has_credits), key=lambda t: not t.rule.startswith("GAA"))
-    of = of or (weighing[0] if weighing else None)
+    of = weighing[0] if weighing else None
     fig, axes = panels(1 if of is None else 2, width="text", height=2.3)
-    accuracy(traces, ax=axes[0], labels=labels, ends=True, title="Does training survive?")
+    accuracy(traces, ax=axes[0], ends=True, title="Does training survive?")
     ratio, n = traces[0].steps["byzantine_ratio"].to_numpy(), traces[0].byzantine.shape[1]
     start = int((ratio > 0).argmax())
     if start > 0:
