@@ -143,20 +143,16 @@ def styled(draw):
 
 
 def panels(
-    count: int, *, columns: int | None = None, width: str | float = "", height: float = 2.0, **options
+    count: int, *, columns: int | None = None, width: str = "", height: float = 2.0, **options
 ) -> tuple[Figure, np.ndarray]:
     """A figure with `count` axes, at most `columns` (default 3) a row; the axes as a flat array.
 
-    `width` is "column" or "text", or the inches of a panel, from which the nearest of the two follows; without it one
-    panel gets a column and several the text. `height` is that of a row in inches.
+    `width` is "column" or "text"; without it one panel gets a column and several the text. `height` is that of a row
+    in inches.
     """
     columns = min(count, columns or 3)
     rows = math.ceil(count / columns)
-    if isinstance(width, str):
-        total = WIDTHS[width or ("column" if count == 1 else "text")]
-    else:
-        total = min(WIDTHS.values(), key=lambda known: abs(known - columns * width))
-        height = height * total / (columns * width)
+    total = WIDTHS[width or ("column" if count == 1 else "text")]
     with house_style():
         fig, axes = plt.subplots(
             rows, columns, figsize=(total, height * rows), layout="constrained", squeeze=False, **options
