@@ -170,8 +170,9 @@ def bars(counts: Mapping[str, float], *, ax: Axes, ylabel: str = "", title: str 
 def lines(
     table: pd.DataFrame, *, ax: Axes, xlabel: str, ylabel: str, title: str = "", bounds: Sequence[str] = ()
 ) -> None:
-    """One line per column of a table against its index; the columns named in `bounds` are dashed."""
+    """One line per column of a table against its index; the columns named in `bounds` are grey and dashed."""
     for name in table:
-        ax.plot(table.index, table[name], label=name, linestyle="--" if name in bounds else "-")
+        style = {"color": "#777777", "linestyle": "--"} if name in bounds else {}
+        ax.plot(table.index, table[name], label=name, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     ax.legend()
