@@ -96,9 +96,8 @@ def test_without_a_home_there_is_no_cache_and_a_warning(monkeypatch):
         assert locate("yelp/yelp_labelled.txt").name == "packaged"
 
 
-def _idx(array: np.ndarray, magic: int | None = None) -> bytes:
-    magic = 0x0800 | array.ndim if magic is None else magic
-    return struct.pack(f">I{array.ndim}I", magic, *array.shape) + array.astype(np.uint8).tobytes()
+def _idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">I{array.ndim}I", 0x0800 | array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
 class Hostile:
@@ -125,13 +124,8 @@ READERS = {
 NO_PICKLE = "is corrupt or not a pickle of plain arrays"
 REFUSED = [
     ("idx", None, r"images-idx3 is missing: expected it, or images-idx3\.gz"),
-    ("idx", b"", "idx3 is truncated: expected a header of 16 bytes; found 0"),
-    ("idx", _idx(IMAGES)[:15], "expected a header of 16 bytes; found 15"),
-    ("idx", _idx(IMAGES)[:-1], r"idx3 is truncated: its header says \(2, 3, 4\), so 24 bytes; found 23"),
-    ("idx", _idx(IMAGES) + b"0", "idx3 is too long: .* 24 bytes; found 25"),
-    ("idx", _idx(IMAGES, magic=2049), "expected magic number 2051; found 2049"),
-    ("idx", struct.pack(">IIII", 2051, *[2**32 - 1] * 3), "is truncated: its header says"),
-    ("idx", _idx(IMAGES), "corrupt or not the published file: expected md5 ; found"),
+    ("idx", b"", "idx3 is truncated, corrupt or not the published file: expected md5 ; found .* in 0 bytes"),
+    ("idx", _idx(IMAGES), "corrupt or not the published file: expected md5 ; found .* in 40 bytes"),
     ("pickle", None, "is missing"),
     ("pickle", pickle.dumps(Hostile()), NO_PICKLE),
     ("pickle", pickle.dumps(HostileDtype()), NO_PICKLE),

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import math
 import struct
 import zlib
 from pathlib import Path
@@ -11,18 +10,20 @@ import numpy as np
 
 from gaa_core.errors import DataError
 
-_UNSIGNED_BYTE = 0x08  # the only element type of MNIST
 _LARGEST = 256 * 2**20  # bytes; four times the largest official file
 
 
 def read(folder: Path, name: str, md5: str) -> np.ndarray:
     """The array of uint8 in `name`, or else in `name.gz`, which must be the published one (a read-only view)."""
     path = folder / name
-    array = parse(content := _content(path), str(path))  # names a truncation before the checksum does
+    content = _content(path)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
-        raise DataError(f"{path} is corrupt or not the published file: expected md5 {md5}; found {found}.")
-    return array
+        size = f"{found} in {len(content):,} bytes"
+        raise DataError(f"{path} is truncated, corrupt or not the published file: expected md5 {md5}; found {size}.")
+    dimensions = content[3]
+    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
+    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def _content(path: Path) -> bytes:
@@ -39,20 +40,3 @@ def _content(path: Path) -> bytes:
     if len(content) > _LARGEST:
         raise DataError(f"{packed} unpacks to more than {_LARGEST:,} bytes: expected an MNIST file.")
     return content
-
-
-def parse(content: bytes, name: str) -> np.ndarray:
-    """The array of an idx file of unsigned bytes; `name` says its dimensions: `...-idx3-...` has three."""
-    dimensions = 3 if "idx3" in name else 1
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise DataError(f"{name} is truncated: expected a header of {header} bytes; found {len(content)} bytes in all.")
-    magic, *shape = struct.unpack(f">{1 + dimensions}I", content[:header])
-    expected = _UNSIGNED_BYTE << 8 | dimensions
-    if magic != expected:
-        raise DataError(f"{name} is not the expected idx file: expected magic number {expected}; found {magic}.")
-    size, found = math.prod(shape), len(content) - header
-    if found != size:
-        kind = "truncated" if found < size else "too long"
-        raise DataError(f"{name} is {kind}: its header says {tuple(shape)}, so {size:,} bytes; found {found:,}.")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
