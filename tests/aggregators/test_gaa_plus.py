@@ -10,9 +10,8 @@ import torch
 
 from gaa_core import conformance, roles, run, seeding
 from gaa_core.aggregators import GAA, GAAPlus, Oracle
-from gaa_core.aggregators.gaa_plus.direction import survey
-from gaa_core.aggregators.gaa_plus.evidence import multiplicity, weighted_median
 from gaa_core.aggregators.gaa_plus.gaa_plus import PARTS
+from gaa_core.aggregators.gaa_plus.statistics import multiplicity, survey, weighted_median
 from gaa_core.aggregators.gaa_plus.watchdog import Watchdog
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, OneCoordinate, RandomFault
 from gaa_core.cases import MNIST

@@ -1,4 +1,4 @@
-"""Whether attackers know the quasi-validation samples: what they say fits these too well, and nothing else."""
+"""Whether attackers know the quasi-validation samples: their submissions fit these too well, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,21 +9,40 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.gaa_plus.direction import survey
-from gaa_core.aggregators.gaa_plus.sight import FEWEST, QV_KINDS, Sight, identical, shown_samples, size, spreads
+from gaa_core.aggregators.gaa_plus.statistics import (
+    FEWEST,
+    QV_KINDS,
+    Statistics,
+    identical,
+    shown_samples,
+    size,
+    spreads,
+    survey,
+)
+
+#: Standard errors: the samples agree with the sum of submissions too well; with the course of updates too badly; and so
+#: badly that no state is worth keeping.
+TOO_GOOD, TOO_BAD, IN_DOUBT = 5.0, 3.0, 2.0
+#: The samples' slope has gone below this part of the credited submissions'; theirs lasts above this part of the first.
+FADING, LASTING = 0.6, 0.5
+#: Steps of the course, and submissions at the start, before anything is said.
+YOUNG, YOUNGEST = 5, 15.0
+#: Updates in the course, and the least part of a new step in the averages.
+COURSE, RATE = 5, 0.15
+#: The step of central differences, of the length of theta or of 1; and the most standard errors that one step counts.
+STEP, MOST = 1e-3, 20.0
 
 
 def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
     """How fast the loss of each QV sample grows along a direction [d] at length 1, [b], by central differences.
 
-    None where there are too few samples, where the direction has no length or a loss is not finite, and where a
-    server does not show its samples.
+    None where the server shows too few samples, or where the direction or a loss is not finite.
     """
     qv = shown_samples(server, FEWEST)
     length = float(kernels.norms(direction[None]))
     if qv is None or not 0 < length < math.inf:
         return None
-    step = 1e-3 * max(1.0, float(kernels.norms(server.parameters[None])))
+    step = STEP * max(1.0, float(kernels.norms(server.parameters[None])))
     reach = (step / length * direction).to(server.parameters)
     ahead = server.model.losses(server.parameters + reach, qv.inputs, qv.targets).double()
     behind = server.model.losses(server.parameters - reach, qv.inputs, qv.targets).double()
@@ -32,64 +51,51 @@ def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
 
 
 class Leakage:
-    """Two tests of one law: what honest workers say along any direction, the QV samples say on average.
+    """Two tests of one law: along a direction that does not depend on them, QV samples and benign submissions have one
+    mean slope.
 
-    Along a direction D that does not depend on them, V.D of an honest submission and the samples' own slopes along D
-    have the same mean; these scatter, so b of them err by 1/sqrt(b) of one's scatter.
+    Too good: at the start the samples have a greater slope along the sum of all submissions than a submission has
+    along the others. Copies of the QV gradient agree with it better than the true gradient does.
+    Too bad: later the samples' slope along the course of updates has gone, and the credited submissions' has not: the
+    model was fitted to the samples, and little else.
 
-    Too good: at the start, the samples say more along the sum S of all submissions than a submission does, in either
-    sense and without its own part: where some reverse what the rest say, S is short, but no worker says less for that.
-    Who copies the QV gradient agrees with it more than the true gradient does.
-    Too bad: later, the samples' slopes along the course of late updates have gone, while the trusted say as much of it
-    as ever. The model was taught the samples, and little else. Where they never agreed with the trusted, these lie, but
-    know nothing.
-
-    Then the QV gradient speaks for Byzantine workers: less than the usual cosine with it speaks for a worker. Source:
-    ours.
+    From then on the QV gradient speaks against a worker. Source: ours.
     """
 
-    too_good_at, too_bad_at, in_doubt_at = 5.0, 3.0, 2.0  # spreads
-    fading = 0.6  # of what the trusted say, under which what the samples say has gone
-    lasting = 0.5  # of what the trusted said at first, from which on they say as much as ever
-    young, youngest = 5, 15.0  # steps of the course, and submissions at the start, before anything is said
-
     def __init__(self):
-        self.alarms = 0  # how often the trusted were exposed
+        self.alarms = 0
         self.known = False  # whether attackers know the samples
-        self.first: float | None = None  # what the trusted said of their course at first
-        self.peak = 0.0  # the most that the samples said of it
+        self.first: float | None = None  # slope of the credited along their course at first
+        self.peak = 0.0  # the greatest slope of the samples
         self.begin()
 
     def begin(self) -> None:
-        """Knowing of no submission, but all that was found out."""
+        """Forget all submissions, but not what was found out."""
         self.course: Tensor | None = None  # [d], a moving average of updates
-        self.steps = 0  # of it
-        self.surprise = self.said = self.own = 0.0  # moving averages: spreads, and slopes
-        self.centres: dict[str, tuple[int, float]] = {}  # steps, and what is usual, by kind of evidence
+        self.steps = 0
+        self.surprise = self.theirs = self.own = 0.0  # moving averages: standard errors, and the two slopes
+        self.centres: dict[str, tuple[int, float]] = {}  # steps, and the usual value, by kind of evidence
         self.sum: Tensor | None = None  # [d], of all submissions since then
-        self.weight = 0.0  # the sum of their counts
+        self.weight = 0.0
 
-    def too_good(self, server: Server, sight: Sight) -> bool:
-        """Take in a step at the start; whether the samples say more of the sum than submissions say of the others."""
-        counts = sight.counts
-        total = counts.to(sight.gradients.dtype) @ sight.gradients
+    def too_good(self, server: Server, seen: Statistics) -> bool:
+        """Take in a step of the warm-up; whether the samples' slope along the sum is too great."""
+        counts = seen.counts
+        total = counts.to(seen.gradients.dtype) @ seen.gradients
         self.sum = total if self.sum is None else self.sum + total
         self.weight += float(counts.sum())
-        slopes = sample_slopes(server, self.sum) if self.weight > self.youngest else None
+        slopes = sample_slopes(server, self.sum) if self.weight > YOUNGEST else None
         if slopes is None:
             return False
         length = float(kernels.norms(self.sum[None]))
-        along = survey(sight.gradients, [self.sum])[1][:, 0]
-        said = sight.lengths * (along - counts * sight.lengths / length)
-        return spreads(slopes, size(said, counts)) > self.too_good_at
+        along = survey(seen.gradients, [self.sum])[1][:, 0]
+        theirs = seen.lengths * (along - counts * seen.lengths / length)  # without a submission's own part
+        return spreads(slopes, size(theirs, counts)) > TOO_GOOD
 
-    def follow(self, server: Server, sight: Sight, update: Tensor, credits: Tensor, calm: Callable) -> None:
-        """Take in an update [d] and whose it is; `calm` softens a direction as the memory of directions does.
-
-        Steps whose credits went to copies are left out: copies have their own judge.
-        """
+    def follow(self, server: Server, seen: Statistics, update: Tensor, credits: Tensor, calm: Callable) -> None:
+        """Take in an update [d] and its credits [k]; steps whose credits went to copies are left out."""
         share, self.sum = float(credits.sum()), None
-        if share < 0.3 or float(credits @ identical(sight.alike)) > 0.5 * share:
+        if share < 0.3 or float(credits @ identical(seen.alike)) > 0.5 * share:
             return
         fresh = self.course is None
         if fresh:
@@ -98,27 +104,27 @@ class Leakage:
         slopes = sample_slopes(server, direction)
         if slopes is not None:
             self.peak = max(self.peak, float(slopes.mean()))
-        said = float(update @ direction) / (float(kernels.norms(direction[None])) * share or 1.0)
-        if slopes is not None and not fresh and math.isfinite(said):  # an update agrees with itself
+        theirs = float(update @ direction) / (float(kernels.norms(direction[None])) * share or 1.0)
+        if slopes is not None and not fresh and math.isfinite(theirs):  # an update agrees with itself
             self.steps += 1
-            rate = max(0.15, 1 / self.steps)
-            self.surprise += (max(-20.0, min(spreads(slopes, said), 20.0)) - self.surprise) * rate
-            self.said += (said - self.said) * rate
+            rate = max(RATE, 1 / self.steps)
+            self.surprise += (max(-MOST, min(spreads(slopes, theirs), MOST)) - self.surprise) * rate
+            self.theirs += (theirs - self.theirs) * rate
             self.own += (float(slopes.mean()) - self.own) * rate
-            if self.first is None and self.steps == self.young:
-                self.first = self.said
-        self.course += (update - self.course) / 5
+            if self.first is None and self.steps == YOUNG:
+                self.first = self.theirs
+        self.course += (update - self.course) / COURSE
 
     def in_doubt(self) -> bool:
-        """Whether the samples agree with the trusted too little for a state to be worth keeping."""
-        return self.surprise <= -self.in_doubt_at
+        """Whether the samples agree with the credited too little for a state to be worth keeping."""
+        return self.surprise <= -IN_DOUBT
 
     def too_bad(self) -> bool:
-        """Whether the samples have no part any more in what the trusted still say."""
-        if self.first is None or self.steps <= self.young or self.surprise > -self.too_bad_at:
+        """Whether the samples' slope has gone and the credited submissions' has not."""
+        if self.first is None or self.steps <= YOUNG or self.surprise > -TOO_BAD:
             return False
-        gone = self.own < self.fading * self.said and self.peak > self.fading * self.first
-        return gone and self.said > self.lasting * self.first
+        gone = self.own < FADING * self.theirs and self.peak > FADING * self.first
+        return gone and self.theirs > LASTING * self.first
 
     def turned(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Cosines [k] by kind, where those with QV gradients speak against a worker."""

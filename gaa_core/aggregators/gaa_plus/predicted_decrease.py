@@ -5,26 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gaa_core.aggregators.gaa_plus.evidence import CAP
+
+#: First values of the loss whose predicted fall is too much, and what one step counts for at most.
+TOO_MUCH, AT_ONCE = 1.25, 0.25
+#: What the predictions of a worker say against it, in log-odds per first value of the loss.
+AGAINST = 3.0
+
 
 class PredictedDecrease:
-    """How far the loss has fallen by what workers say of the way that the model has gone.
+    """How far the loss has fallen by what the submissions say of the way that the model has gone.
 
-    A gradient at the end of a step says how the loss has changed along that step: its noise is not that of the step's
-    own, and where the loss is convex it never says too much of a fall. The cross-entropy is not below 0, so from any
-    step on no more can be predicted than there is left of it, which is about its first value at most. A worker that
-    says the opposite of a gradient predicts what the loss rises by, and that has no bound: where it leads,
-    gradients get longer and longer. This asks the QV samples for nothing but the scale. Source: ours.
+    A gradient at the end of a step predicts how the loss has changed along it; where the loss is convex, never too
+    great a fall. The cross-entropy is not below 0, so that no more can be predicted than its first value. A worker that
+    reverses its gradient predicts a fall where the loss rises, and that has no bound. Source: ours.
     """
-
-    bound = 1.25  # first values of the loss, which are too much
-    at_once = 0.25  # of them, which a step counts for at most: one step may be a single Byzantine worker's
 
     def __init__(self, n: int):
         self.own = torch.zeros(n, dtype=torch.float64)  # what each worker has predicted, in first values of the loss
         self.begin()
 
     def begin(self) -> None:
-        """From here on, with nothing predicted."""
+        """Forget all predictions."""
         self.before: Tensor | None = None  # [d], the parameters that the step before began with
         self.total = 0.0  # what the trusted have predicted
         self.own.zero_()
@@ -38,12 +40,12 @@ class PredictedDecrease:
         if before is None:
             return False
         fall = (gradients @ (before - parameters).to(gradients.dtype)).double() / max(first, 1e-12)  # [k]
-        fall = fall.nan_to_num(0.0).clamp(-self.at_once, self.at_once)
+        fall = fall.nan_to_num(0.0).clamp(-AT_ONCE, AT_ONCE)
         self.own[finite] += fall
         if trust.sum() > 0.3:
             self.total = max(0.0, self.total + float(fall @ trust / trust.sum()))
-        return self.total > self.bound
+        return self.total > TOO_MUCH
 
-    def log_odds(self, cap: float) -> Tensor:
-        """[n] that each is honest, now that predicted decreases were broken, by its own."""
-        return (-3.0 * self.own).clamp(-cap, cap)
+    def log_odds(self) -> Tensor:
+        """[n] of being benign, by each worker's own predictions."""
+        return (-AGAINST * self.own).clamp(-CAP, CAP)

@@ -1,45 +1,40 @@
-"""Warm-up: where submissions point, learned before the first move, so that no error of one's own misleads."""
+"""Warm-up: some steps without credit, in which one axis is learned from submissions of both signs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gaa_core.aggregators.gaa_plus.direction import survey, unit
-from gaa_core.aggregators.gaa_plus.evidence import MirroredCalibration
-from gaa_core.aggregators.gaa_plus.reputation import START
-from gaa_core.aggregators.gaa_plus.sight import size
+from gaa_core.aggregators.gaa_plus.evidence import Mirror
+from gaa_core.aggregators.gaa_plus.statistics import TINY, Statistics, size, survey, unit
+from gaa_core.aggregators.gaa_plus.workers import START
 
-#: Submissions that are imagined to have come, at the usual share of benign workers, before any was seen.
+#: Submissions that are imagined to have come, at the usual share of benign ones, before any was seen.
 IMAGINED = 10.0
-
-#: Log-odds that all of the seen submissions are honest rather than all not, before the QV gradient is asked.
+#: Log-odds that all submissions on one side are benign rather than those on the other, before grad f_B is asked.
 FAVOUR = 0.5
-
-#: And in addition, where nearly all of the seen say the same and the QV samples are of one class: their gradient then
-#: points where that class becomes likelier, at which the honest, who know of all classes, have no aim.
+#: In addition, where nearly all are on one side and the QV samples are of one class: their gradient then points where
+#: that class becomes likelier, at which benign workers, whose data have all classes, do not aim.
 UNANIMITY = 4.0
+#: Submissions in the moments of an axis, and what a product of two cosines at their usual sizes says.
+WINDOW, PRODUCT = 30.0, 0.1
+#: Spreads from 0 at which two kinds are apart, and at which warm-up ends.
+APART, CLEAR = 1.5, 2.5
 
-#: [k] -> [k] or [d] -> [d].
-Turn = Callable[[Tensor], Tensor]
 
-
-class Idea:
+class Axis:
     """A direction that may be the true gradient's or its opposite's, and what speaks for its sign."""
 
-    def __init__(self, d: int, cap: float, favour: float = FAVOUR):
-        self.favour = favour
-        self.unanimity = 0.0  # log-odds for what nearly all say, by as much
+    def __init__(self, d: int, favour: float):
+        self.favour, self.unanimity = favour, 0.0
         self.average = torch.zeros(d)  # of unit vectors
         self.steps = 0
-        self.signs = MirroredCalibration(cap, window=30.0)
-        self.counted = 0.0  # submissions
-        self.along = 0.0  # submissions on its side
-        self.for_it = 0.0  # the sum of products of its own cosines and the QV gradient's, each over its usual size
+        self.mirror = Mirror(WINDOW)
+        self.counted = self.along = 0.0  # submissions, and those on its side
+        self.product = 0.0  # of its own cosines and the QV gradient's, each over its usual size, summed
 
     def accept(self, contrast: Tensor) -> None:
         """Take in one direction [d]."""
@@ -47,126 +42,100 @@ class Idea:
             self.steps += 1
             self.average.lerp_(unit(contrast).to(self.average), 1 / self.steps)
 
-    def believed(self) -> float:
-        """Log-odds that it points the right way: by the QV gradient, and by how many say so."""
-        majority = 2 * self.along / max(self.counted, 1e-9) - 1  # 1: all are on its side, -1: no worker is
+    def log_odds(self) -> float:
+        """That it points the right way: by the QV gradient, and by how many are on its side."""
+        majority = 2 * self.along / max(self.counted, 1e-9) - 1  # 1: all are, -1: none is
         nearly_all = math.copysign(min(1.0, max(0.0, (abs(majority) - 0.5) / 0.4)), majority)
-        return 2 * self.for_it + self.favour * majority + self.unanimity * nearly_all
+        return 2 * self.product + self.favour * majority + self.unanimity * nearly_all
 
     def sign(self) -> float:
         """1 where it points the right way, as far as can be told; -1 where it points the other way."""
-        return 1.0 if self.believed() > 0 else -1.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What warm-up makes of one step's submissions."""
-
-    odds: Tensor  # [k] of being honest
-    clear: bool  # whether the odds are worth learning from
+        return 1.0 if self.log_odds() > 0 else -1.0
 
 
 class WarmUp:
-    """Some steps of silence, in which one direction is learned from submissions of both signs.
+    """Learns the axis, and from f_B its sign alone.
 
-    The cosine with grad f_B of a few samples may tell the sign of a single submission by half a spread, where the true
-    gradient tells it by four. But all submissions of a few steps share that one direction up to their signs, and f_B
-    has to tell one sign only. Two ideas of the direction grow: the plain mean, right where most are honest, and the
-    contrast sum_i tanh(l_i / 2) V_i / |V_i|, where l_i adds up what grad f_B and the idea itself say of V_i: right
-    where no worker has the majority. That one is taken that sets two kinds of workers apart more clearly.
+    The cosine with grad f_B of a few samples tells the sign of one submission by half a spread, where the true gradient
+    tells it by four. All submissions of a few steps share that one direction up to their signs. Two axes grow: the mean
+    of submissions, right where most are benign, and the contrast sum_i tanh(l_i / 2) V_i / |V_i|, where l_i adds up the
+    evidence on V_i: right where no kind has the majority. The one that sets two kinds further apart is taken.
 
-    It ends once that is clear, or after `longest` steps. Once Byzantine workers were `exposed` who had been trusted,
-    nothing speaks for the plain mean, and what they said last is asked beside the QV gradient. Source: ours.
+    Once workers that had been trusted were `exposed`, nothing speaks for the mean. Source: ours.
     """
 
-    def __init__(self, d: int, longest: int, cap: float, exposed: bool = False):
+    def __init__(self, d: int, longest: int, exposed: bool = False):
         self.longest, self.exposed = longest, exposed
-        favour = 0.0 if exposed else FAVOUR
-        self.ideas = {"mean": Idea(d, cap, favour), "contrast": Idea(d, cap, favour)}
-        self.best: Idea | None = None
+        self.axes = {kind: Axis(d, 0.0 if exposed else FAVOUR) for kind in ("mean", "contrast")}
+        self.best: Axis | None = None
         self.size = 0.0  # root mean square of cosines with the QV gradient, over all steps
         self.steps = 0
-        self.seen = 0.0  # submissions
-        self.told, self.honest = (
-            0.0,
-            IMAGINED * START,
-        )  # of these, the ones that were told apart, and the benign workers
+        self.seen = self.told = 0.0  # submissions, and those that were told apart
+        self.benign = IMAGINED * START  # of these
 
     def look(
-        self,
-        gradients: Tensor,
-        lengths: Tensor,
-        values: dict[str, Tensor],
-        counts: Tensor,
-        calm: Turn,
-        doubt: Turn,
-        workers: int | None = None,
-        one_class: bool = False,
-    ) -> Finding:
-        """Take in a step: submissions [k, d], their lengths [k], cosines [k] with QV gradients, `counts` [k].
+        self, seen: Statistics, values: dict[str, Tensor], calm: Callable, doubt: Callable, one_class: bool
+    ) -> tuple[Tensor, bool]:
+        """Take in a step; log-odds [k] of being benign, and whether they are clear enough to teach.
 
-        `calm` softens a direction [d] as the memory of directions does; `doubt` turns probabilities [k] of being honest
-        into those for who is like others. `workers`: how many could have submitted, if more than have. `one_class`:
-        whether all QV samples are of one.
+        `calm` preconditions a direction [d]; `doubt` turns P(benign) [k] into that of submissions that may be copies.
         """
+        counts = seen.counts
         self.steps += 1
-        workers = workers or len(counts)
-        for idea in self.ideas.values():
-            idea.unanimity = UNANIMITY if one_class and not self.exposed else 0.0
         self.seen += float(counts.sum())
-        kinds = (values.get("calm qv", values["qv"]), values["qv"])
-        hints = sum(0.5 * seen / size(seen, counts) for seen in kinds)
+        for axis in self.axes.values():
+            axis.unanimity = UNANIMITY if one_class and not self.exposed else 0.0
+        hints = sum(0.5 * told / size(told, counts) for told in (values.get("calm qv", values["qv"]), values["qv"]))
         if self.exposed and "memory" in values:
             hints = 0.5 * hints + values["memory"] / size(values["memory"], counts)
         voice = hints if self.exposed else values["qv"]
         self.size += (size(voice, counts) - self.size) / self.steps
-        leanings = self.judge(gradients, voice, counts, calm, workers)
-        self.follow(gradients, lengths, hints, leanings, counts, doubt)
+        leanings = self._judge(seen, voice, calm)
+        self._follow(seen, hints, leanings, doubt)
         if self.best is None:
-            return Finding(hints, clear=False)
+            return hints, False
         odds = self.best.sign() * leanings[self.best]
-        clear = self.best.signs.apart() > 1.5
+        clear = self.best.mirror.apart() > APART
         if clear:
             self.told += float(counts.sum())
-            self.honest += float(torch.sigmoid(odds) @ counts)
-        return Finding(odds, clear)
+            self.benign += float(torch.sigmoid(odds) @ counts)
+        return odds, clear
 
-    def judge(self, gradients: Tensor, voice: Tensor, counts: Tensor, calm: Turn, workers: int) -> dict[Idea, Tensor]:
-        """What each idea says of each submission [k], up to its sign; and which idea is the best."""
-        ideas = [idea for idea in self.ideas.values() if idea.steps]
-        if not ideas:
+    def _judge(self, seen: Statistics, voice: Tensor, calm: Callable) -> dict[Axis, Tensor]:
+        """What each axis says of each submission [k], up to its sign; and which axis is the best."""
+        axes = [axis for axis in self.axes.values() if axis.steps]
+        if not axes:
             return {}
-        found = survey(gradients, [calm(idea.average) for idea in ideas])[1]
-        leanings = {}
-        for idea, own in zip(ideas, found.T, strict=True):
-            idea.signs.learn(own, counts)
-            leanings[idea] = idea.signs.leaning(own)
-            idea.along += float(torch.sigmoid(leanings[idea]) @ counts)
-            idea.counted += float(counts.sum())
-            idea.for_it += 0.1 * float((own * voice) @ counts) / max(idea.signs.second**0.5 * self.size, 1e-24)
-        trusted = [self.ideas["contrast"]] if self.exposed and self.ideas["contrast"].steps else ideas
-        self.best = max(trusted, key=lambda idea: idea.signs.apart())
+        counts, leanings = seen.counts, {}
+        found = survey(seen.gradients, [calm(axis.average) for axis in axes])[1]
+        for axis, own in zip(axes, found.T, strict=True):
+            axis.mirror.learn(own, counts)
+            leanings[axis] = axis.mirror.leaning(own)
+            axis.along += float(torch.sigmoid(leanings[axis]) @ counts)
+            axis.counted += float(counts.sum())
+            axis.product += PRODUCT * float((own * voice) @ counts) / max(axis.mirror.second**0.5 * self.size, TINY)
+        admitted = [self.axes["contrast"]] if self.exposed and self.axes["contrast"].steps else axes
+        self.best = max(admitted, key=lambda axis: axis.mirror.apart())
         return leanings
 
-    def follow(self, gradients, lengths: Tensor, hints: Tensor, leanings, counts: Tensor, doubt: Turn) -> None:
-        """Let both ideas grow by this step's submissions, in one pass over them."""
+    def _follow(self, seen: Statistics, hints: Tensor, leanings: dict[Axis, Tensor], doubt: Callable) -> None:
+        """Let both axes grow by this step's submissions, in one pass over them."""
         weights = []
-        for name, idea in self.ideas.items():
-            odds = hints + leanings.get(idea, 0.0)
-            weight = torch.tanh(odds / 2) if name == "contrast" else torch.ones_like(odds)
-            honest = torch.sigmoid(odds)
-            weights.append(torch.where(weight > 0, weight * doubt(honest) / honest.clamp_min(1e-12), weight))
-        scales = torch.where(lengths > 0, counts / lengths.clamp_min(1e-300), 0.0)
-        for idea, contrast in zip(
-            self.ideas.values(), (torch.stack(weights) * scales).to(gradients.dtype) @ gradients, strict=True
-        ):
-            idea.accept(contrast)
+        for kind, axis in self.axes.items():
+            odds = hints + leanings.get(axis, 0.0)
+            weight = torch.tanh(odds / 2) if kind == "contrast" else torch.ones_like(odds)
+            benign = torch.sigmoid(odds)
+            weights.append(torch.where(weight > 0, weight * doubt(benign) / benign.clamp_min(1e-12), weight))
+        scales = torch.where(seen.lengths > 0, seen.counts / seen.lengths.clamp_min(1e-300), 0.0)
+        contrasts = (torch.stack(weights) * scales).to(seen.gradients.dtype) @ seen.gradients
+        for axis, contrast in zip(self.axes.values(), contrasts, strict=True):
+            axis.accept(contrast)
 
     def over(self) -> bool:
-        """Whether enough is known, or it has taken too long."""
-        clear = self.best is not None and self.best.signs.apart() > 2.5 and self.seen > 1.5 * IMAGINED
+        """Whether the axis is clear, or it has taken too long."""
+        clear = self.best is not None and self.best.mirror.apart() > CLEAR and self.seen > 1.5 * IMAGINED
         return clear or self.steps >= self.longest
 
     def share(self) -> float:
-        """The share of honest submissions, as far as they were told apart."""
-        return self.honest / (self.told + IMAGINED)
+        """The share of benign submissions, as far as they were told apart."""
+        return self.benign / (self.told + IMAGINED)

@@ -1,115 +1,119 @@
-"""The watchdog of GAAPlus: what is usual for f_B, what is not, and when the run has lost its bearings."""
+"""The watchdog: what is usual for f_B, which updates it refuses, when a run is lost, and the states to go back to."""
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
 
-from gaa_core.aggregators.gaa_plus.evidence import YOUNG
+from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
+from gaa_core.aggregators.gaa_plus.momentum import Momentum
+
+#: Steps over which f_B's usual level and spread are taken.
+HORIZON = 30
+#: Spreads above the level at which an update is refused, at first and at most; and what is tolerated in any case.
+ALARM, MOST, SLACK = 4.0, 40.0, 0.05
+#: Each rollback raises the tolerance, which falls back at every accepted step.
+RAISED, FALLS = 1.5, 0.99
+#: Refusals on end after which no worker that is trusted now is worth it.
+PATIENCE = 4
+#: Steps between two states that are kept, and spreads above the level at which none is.
+EVERY, KEPT = 10, 1.5
+#: Multiples of f_B's first value above which the run has gone the wrong way; the second where momentum and role filters
+#: are sure of theirs: a few QV samples may speak against what they are sure of.
+LOST, LOST_THOUGH_SETTLED = 1.2, 2.0
+#: Steps for which that has to last, and log-odds from which on momentum and role filters are sure.
+LASTING, SURE_MOMENTUM, SURE_ROLES = 15, 4.0, 2.5
+#: f_B at a diverged model.
+DIVERGED = 1e6
+#: What a rollback takes from the log-odds of the momentum's sign.
+DOUBT = 2.5
 
 
-@dataclass
 class Watchdog:
-    """Judges an update by its trial: f_B before it, and f_B as it would be after it.
+    """Judges an update by its trial, and the run by a moving average of f_B."""
 
-    An update that would lift f_B far above its usual level is refused. After `patience` refusals in a row a worker that
-    is trusted now is not worth it: the verdict is to roll back. Each rollback makes the watchdog more tolerant for a
-    while, so that it cannot hold up a training whose true direction raises f_B (a QV set that lacks classes).
-    """
-
-    horizon: int = 30  # steps over which the usual level is taken
-    alarm: float = 4.0  # spreads above the level
-    most: float = 40.0  # spreads that are tolerated at most, however often it rolled back
-    patience: int = 4
-    every: int = 10  # steps between two states that are kept
-
-    def __post_init__(self):
+    def __init__(self):
         self.level = self.spread = 0.0
-        self.tolerance = self.alarm
+        self.tolerance = ALARM
         self.judged = self.refusals = self.since_kept = 0
-        self.first = math.inf  # f_B before the first update
-
-    def wants_to_keep(self, loss: float) -> bool:
-        """Whether the state at this f_B is worth keeping: now and then, and only when f_B is as usual.
-
-        And not above its first value: what is kept is never worse than the start.
-        """
-        if self.judged == 0:
-            self.first = loss
-            return math.isfinite(loss)
-        self.since_kept += 1
-        usual = loss <= min(self.level + 1.5 * self.spread, self.first) and self.refusals == 0
-        if usual and self.since_kept >= self.every:
-            self.since_kept = 0
-            return True
-        return False
-
-    def judge(self, loss: float, trial: float) -> str:
-        """ "accept", "refuse" or "roll back"."""
-        if self.judged == 0 and math.isfinite(loss):
-            self.level, self.spread = loss, 0.1 * abs(loss)
-        limit = self.level + self.tolerance * self.spread + 0.05
-        if not math.isfinite(trial) or (trial > limit and trial > loss):
-            self.refusals += 1
-            if self.refusals < self.patience:
-                return "refuse"
-            self.refusals = 0
-            self.tolerance = min(1.5 * self.tolerance, self.most)
-            return "roll back"
-        self.refusals = 0
-        self.judged += 1
-        self.tolerance = max(self.alarm, 0.99 * self.tolerance)
-        share = max(1 / self.horizon, 1 / (self.judged + 1))
-        deviation = min(abs(trial - self.level), 2 * self.spread + 0.005)  # a jump must not make jumps usual
-        self.level += share * (min(trial, limit) - self.level)
-        self.spread += share * (deviation - self.spread)
-        return "accept"
-
-
-@dataclass
-class Bearings:
-    """Whether a run still knows where it goes. No single step shows it: it takes averages over some."""
-
-    lost_at: float = 1.2  # times its first value, above which f_B says that the run has gone the wrong way
-    lost_though_settled_at: float = 2.0  # the same where memory and reputations are sure of theirs
-    steps: int = 15  # for which that has to last
-    longest: int = 10  # steps of silence on end, above which it says more of the evidence than of the workers
-    young: int = YOUNG  # accepted updates, after which it can be right: late in training nothing agrees
-    byzantine_at: float = 0.15  # the share of distrusted submissions from which on there are Byzantine workers about
-    settled_at: float = 2.5  # mean log-odds of reputations that have settled who they are
-
-    def __post_init__(self):
         self.first: float | None = None  # f_B before the first step
-        self.usual = 0.0  # a moving average of f_B
-        self.byzantine = 0.0  # a moving average of the share of distrusted submissions
-        self.since = 0  # steps since the start, or since it began anew
-        self.was_clear = False  # whether Byzantine workers could be told by evidence once
+        self.usual = 0.0  # a moving average of f_B at the start of steps
+        self.since = 0  # steps, or since the run was reversed
 
     def note(self, loss: float) -> None:
         """Take in f_B at the start of a step."""
-        loss = min(loss, 1e6) if math.isfinite(loss) else 1e6
+        loss = min(loss, DIVERGED) if math.isfinite(loss) else DIVERGED
         if self.first is None:
             self.first = self.usual = loss
         self.usual += 0.1 * (loss - self.usual)
         self.since += 1
 
-    def lost(self, standing: float, reputation: float) -> bool:
-        """Whether the model has long done worse than before the first step: the wrong ones have been trusted.
+    def lost(self, standing: float, roles: float) -> bool:
+        """Whether f_B has long stood above its first value: the wrong workers have been trusted.
 
-        `standing` is the log-odds of the memory, `reputation` the mean size of those that workers start the step with,
-        `agreed` the log-odds of the memory from all who were heard at first saying the same. A few QV samples may speak
-        against what the first two are sure of, or against all workers; they have to speak up.
+        `standing`: log-odds of the momentum's sign; `roles`: mean size of the workers' log-odds.
         """
-        settled = standing > 4 and reputation > self.settled_at
-        limit = self.lost_though_settled_at if settled else self.lost_at
-        return self.since > self.steps and self.usual > limit * self.first
+        settled = standing > SURE_MOMENTUM and roles > SURE_ROLES
+        return self.since > LASTING and self.usual > (LOST_THOUGH_SETTLED if settled else LOST) * self.first
 
     def begin_anew(self) -> None:
         """The run was reversed."""
         self.usual, self.since = self.first, 0
 
-    def stuck(self, silent: int, accepted: int) -> bool:
-        """Whether no worker has been trusted for longer than there can be no worker honest, after so few accepted
-        updates.
-        """
-        return silent > self.longest and accepted <= self.young
+    def wants_to_keep(self, loss: float) -> bool:
+        """Whether the state at this f_B is worth keeping: now and then, at a usual f_B, never worse than the start."""
+        if self.judged == 0:
+            return math.isfinite(loss)
+        self.since_kept += 1
+        usual = loss <= min(self.level + KEPT * self.spread, self.first) and self.refusals == 0
+        if usual and self.since_kept >= EVERY:
+            self.since_kept = 0
+            return True
+        return False
+
+    def judge(self, loss: float, trial: float) -> str:
+        """ "accept", "refuse" or "roll back", by f_B before an update, and as it would be after it."""
+        if self.judged == 0 and math.isfinite(loss):
+            self.level, self.spread = loss, 0.1 * abs(loss)
+        limit = self.level + self.tolerance * self.spread + SLACK
+        if not math.isfinite(trial) or (trial > limit and trial > loss):
+            self.refusals += 1
+            if self.refusals < PATIENCE:
+                return "refuse"
+            self.refusals = 0
+            self.tolerance = min(RAISED * self.tolerance, MOST)
+            return "roll back"
+        self.refusals = 0
+        self.judged += 1
+        self.tolerance = max(ALARM, FALLS * self.tolerance)
+        share = max(1 / HORIZON, 1 / (self.judged + 1))
+        deviation = min(abs(trial - self.level), 2 * self.spread + 0.1 * SLACK)  # a jump must not make jumps usual
+        self.level += share * (min(trial, limit) - self.level)
+        self.spread += share * (deviation - self.spread)
+        return "accept"
+
+
+class Kept:
+    """The momentum and the laws that go with the parameters which the server keeps: two such states at most."""
+
+    def __init__(self):
+        self.states: list[tuple[Momentum, Beliefs]] = []  # the older one first
+
+    def keep(self, server: Server, momentum: Momentum, beliefs: Beliefs) -> None:
+        """Have the server keep theta, and keep what goes with it."""
+        server.keep()
+        self.states = [*self.states[-1:], copy.deepcopy((momentum, beliefs))]
+
+    def roll_back(self, server: Server, momentum: Momentum, beliefs: Beliefs, to_start: bool = False) -> None:
+        """Have the server go back to the older state, if there is any, or to the first; what is known now stays."""
+        if self.states or to_start:
+            server.rollback(to_start)
+            kept = self.states[:1] if to_start else self.states
+            self.states = [copy.deepcopy((momentum, beliefs)) for _ in kept]
+
+    def restore(self, standing: float) -> tuple[Momentum, Beliefs]:
+        """What goes with the older state, to which the server went back; the sign of the momentum is in doubt."""
+        momentum, beliefs = copy.deepcopy(self.states[0])
+        momentum.standing = min(standing, momentum.standing) - DOUBT
+        return momentum, beliefs

@@ -1,0 +1,96 @@
+"""What GAAPlus measures at a step, and the log-odds that each kind of evidence gives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.aggregators.gaa_plus import statistics
+from gaa_core.aggregators.gaa_plus.statistics import QV_KINDS, Statistics, size, survey, weighted_median
+
+#: The weights that the policy starts from, and returns to where the reward says nothing.
+PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+#: Multiples of the median length that a slope counts for at most.
+LONGEST = 3.0
+
+
+class Measuring:
+    """The part of the state that turns submissions into evidence."""
+
+    def measure(self, gradients: Tensor, finite: Tensor, columns: slice | Tensor) -> Statistics:
+        """All statistics; the QV gradients vote on the momentum's sign."""
+        lengths, values = self._cosines(gradients)
+        self.momentum.note(gradients, lengths)
+        part = gradients[:, columns]
+        cosine = statistics.cosines(kernels.gram(self.momentum.whitened(part, columns))[0])
+        copies = self.rule.uses("copies")
+        alike = statistics.multiplicity(cosine) if copies else torch.ones_like(lengths)
+        counts, beside = statistics.counted(alike, self.length_odds(lengths), self.copies)
+        self._try_momentum(values, counts)
+        return Statistics(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
+
+    def _cosines(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Lengths [k], and cosines [k] with the QV gradient and the momentum, as far as there are any."""
+        vectors = {"qv": self.qv}
+        if self.momentum.seen:
+            vectors["calm qv"] = self.momentum.calm(self.qv)
+        if self.rule.uses("memory") and self.momentum.accepted:
+            vectors["memory"] = self.momentum.calm(self.momentum.average)
+        lengths, found = survey(gradients, list(vectors.values()))
+        values = dict(zip(vectors, found.T, strict=True))
+        if not self.rule.uses("qv") or self.misled:
+            values = {kind: value for kind, value in values.items() if kind not in QV_KINDS}
+        return lengths, self.leakage.turned(values) if self.leakage.known else values
+
+    def length_odds(self, lengths: Tensor) -> Tensor:
+        return self.beliefs.lengths.log_odds(lengths, self.yardstick) if self.rule.uses("length") else 0.0 * lengths
+
+    def _try_momentum(self, values: dict[str, Tensor], counts: Tensor) -> None:
+        """Let the QV gradients vote on the momentum, where there are both."""
+        if self.warm_up is not None and self.warm_up.exposed:
+            return  # what the momentum holds is the opposite of what the exposed submitted, and no gradient
+        judges = [values[kind] for kind in QV_KINDS if kind in values]
+        if not judges or "memory" not in values:
+            return
+        worth = min(1.0, self.server.qv_loss() / max(self.watchdog.first, 1e-12))  # fitted samples say little
+        if self.momentum.vote(values["memory"], judges, counts, worth):
+            values["memory"] = -values["memory"]
+            self.beliefs.forget_momentum()
+
+    def lean(self, seen: Statistics) -> Tensor:
+        """Which kind each submission [k] is of by its side of the momentum, and of grad f_B."""
+        leaning = torch.zeros_like(seen.lengths)
+        if "memory" not in seen.values:
+            return leaning
+        self.mirror.learn(seen.values["memory"], seen.counts)
+        leaning = self.mirror.leaning(seen.values["memory"])
+        qv = seen.values.get("calm qv", seen.values.get("qv"))
+        return leaning if qv is None else leaning + 0.5 * qv / size(qv, seen.counts)
+
+    def weigh(self, seen: Statistics) -> dict[str, Tensor]:
+        """Log-odds [k] of each kind of evidence."""
+        rule, beliefs = self.rule, self.beliefs
+        odds = {kind: torch.zeros_like(seen.alike) for kind in PRIOR}
+        odds["length"] = self.length_odds(seen.lengths)
+        for kind, law in beliefs.laws.items():
+            if kind in seen.values:
+                odds[kind] = law.log_odds(seen.values[kind])
+        if not self.mirror.worn and "memory" in seen.values:
+            # the mirror cannot tell a reversed gradient from a true one that swings back; known workers can
+            settled = beliefs.reputation.settled() if rule.uses("reputation") else 0.0
+            odds["memory"] = torch.lerp(self.mirror.log_odds(seen.values["memory"]), odds["memory"], settled)
+        odds["memory"] = odds["memory"] * self.momentum.credibility()
+        if rule.uses("reputation"):
+            odds["reputation"] = beliefs.reputation.prior()[seen.finite]
+        if rule.uses("ledger") and "qv" in seen.values and not self.leakage.known:
+            longest = LONGEST * weighted_median(seen.lengths, seen.counts)
+            slopes = self.yardstick * seen.values["qv"] * seen.lengths.clamp_max(longest)
+            self.ledger.learn(slopes, seen.counts, seen.finite)
+            odds["reputation"] = odds["reputation"] + self.ledger.log_odds()[seen.finite]
+        if rule.uses("peers"):
+            voices = torch.where(odds["length"] < 0, 0.0, 1 / seen.alike)
+            for _ in range(2):
+                lean = torch.tanh(self.policy.logits(odds) / 2) * voices
+                odds["peers"] = beliefs.agreement.log_odds(seen.cosine, lean)
+        return odds

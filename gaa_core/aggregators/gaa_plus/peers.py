@@ -1,0 +1,89 @@
+"""Log-odds of being benign from a submission's length, and from its agreement with peers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gaa_core.aggregators.gaa_plus.evidence import CAP, HORIZON
+from gaa_core.aggregators.gaa_plus.statistics import weighted_median
+
+
+class Lengths:
+    """What a submission's length says against it: four spreads of the trusted lengths, 2 to 3 times, are ordinary.
+
+    An ordinary length says nothing for a worker, and no other evidence outweighs a gross one.
+    """
+
+    def __init__(self):
+        self.usual = 0.0  # of the trusted
+        self.fits = False  # whether any submission has been of an ordinary length
+        self.variance, self.looks = 0.0, 0  # of their logarithms about the usual one
+
+    def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
+        """[k] -> [k]; the yardstick |grad f_B| stands in for the usual length until workers have been trusted."""
+        usual = self.usual or yardstick
+        if not usual > 0:
+            return torch.zeros_like(lengths)
+        longest = min(max(2.0, math.exp(4 * self.variance**0.5)), 3.0)
+        longest, shortest = (longest, 4.0) if self.usual else (2.0, 5.0)  # a mean of more samples is shorter
+        ratio = (lengths.clamp_min(1e-300) / usual).log()
+        excess = torch.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
+        self.fits |= bool((excess <= 0).any())
+        if not self.usual and not self.fits:
+            return torch.zeros_like(lengths)
+        return -(25.0 * excess).clamp(0.0, 8 * CAP)
+
+    def learn(self, lengths: Tensor, trust: Tensor) -> None:
+        """Take in how the trusted [k] scatter."""
+        total = float(trust.sum())
+        if total > 0.1 and self.usual:
+            spread = 1.48 * weighted_median((lengths.clamp_min(1e-300) / self.usual).log().abs(), trust)
+            self.looks += 1
+            self.variance += (spread**2 - self.variance) * max(1 / self.looks, min(1.0, total) / HORIZON)
+
+    def follow(self, usual: float, yardstick: float) -> float:
+        """Take in the median length of the credited, and return it: at most twice what was usual."""
+        if self.usual or self.fits:
+            usual = min(usual, 2 * self.usual or yardstick)
+        self.usual += (usual - self.usual) * (0.1 if self.usual else 1.0)
+        return usual
+
+    def relax(self, yardstick: float) -> None:
+        """No worker has been trusted for a while: what seemed usual may have been a Byzantine length."""
+        if self.usual and yardstick > 0:
+            self.usual *= (2 / 3 * yardstick / self.usual) ** 0.1
+
+
+class Agreement:
+    """How much the trusted agree with one another: mean and spread of the cosines of pairs."""
+
+    horizon = 20  # steps
+
+    def __init__(self):
+        self.mean = self.variance = 0.0
+
+    def log_odds(self, cosine: Tensor, lean: Tensor) -> Tensor:
+        """What the others' leanings [k] (1 benign, -1 not) say of each, by its cosines with them [k, k].
+
+        A pair counts for one unit at most, so that a few who agree closely are no more than a few.
+        """
+        if self.variance <= 0 or self.mean <= 0:
+            return torch.zeros_like(lean)
+        pairs = (2 * self.mean / self.variance * cosine).clamp(-1, 1).fill_diagonal_(0.0)
+        votes = pairs @ lean
+        return (votes - votes.max().clamp_max(0)).clamp(-CAP, CAP)  # all against all says nothing of any
+
+    def learn(self, cosine: Tensor, trust: Tensor) -> None:
+        """Take in the cosines [k, k] of submissions trusted this much [k]."""
+        pair = (trust[:, None] * trust[None, :]).fill_diagonal_(0.0)
+        total = float(pair.sum())
+        if total < 0.5:
+            return
+        mean = float((pair * cosine).sum()) / total
+        variance = max(float((pair * (cosine - mean).square()).sum()) / total, (0.3 * mean) ** 2)
+        share = 1 / self.horizon if self.variance else 1.0
+        self.mean += share * (mean - self.mean)
+        self.variance += share * (variance - self.variance)

@@ -1,0 +1,183 @@
+"""One step of GAAPlus: from submissions to an update and credits, and what is learned from it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gaa_core import kernels
+from gaa_core.agent import EvidencePolicy
+from gaa_core.aggregators.base import Server
+from gaa_core.aggregators.gaa_plus import statistics
+from gaa_core.aggregators.gaa_plus.all_workers import AllWorkers
+from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
+from gaa_core.aggregators.gaa_plus.evidence import Mirror
+from gaa_core.aggregators.gaa_plus.leakage import Leakage
+from gaa_core.aggregators.gaa_plus.measuring import PRIOR, Measuring
+from gaa_core.aggregators.gaa_plus.momentum import Momentum
+from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
+from gaa_core.aggregators.gaa_plus.reversals import Reversals
+from gaa_core.aggregators.gaa_plus.statistics import Statistics, survey, weighted_median
+from gaa_core.aggregators.gaa_plus.warm_up import WarmUp
+from gaa_core.aggregators.gaa_plus.watchdog import Kept, Watchdog
+from gaa_core.aggregators.gaa_plus.workers import Ledger
+
+#: Steps without much credit before the odds of all workers are raised; and the credits that are much, and any.
+PATIENCE, MUCH, ANY = 4, 0.5, 0.05
+#: How fast it is learned that copies are Byzantine, from a step of warm-up and from any other.
+EXPOSED_IN_WARM_UP, EXPOSED = 0.5, 0.3
+#: The most that speaks for the sign of the momentum after warm-up, and updates in which a run is young.
+STANDING, YOUNG = 4.0, 10
+#: Multiples of the median length that a submission counts for at most in all workers' mean.
+LONGEST = 2.0
+
+
+class State(Measuring, Reversals):
+    """What GAAPlus knows in the course of a run."""
+
+    def __init__(self, rule, n: int, d: int, generator: torch.Generator):
+        self.rule, self.n, self.d, self.generator = rule, n, d, generator
+        self.server: Server | None = None
+        self.momentum = Momentum(d)
+        self.mirror = Mirror()  # of cosines with the momentum
+        self.beliefs = Beliefs(n)
+        self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
+        self.watchdog, self.kept = Watchdog(), Kept()
+        self.copies = 0.0  # how far it is known that copies are Byzantine
+        self.leakage, self.all_workers = Leakage(), AllWorkers()
+        self.ledger, self.predicted = Ledger(n), PredictedDecrease(n)
+        self.misled = False  # whether QV samples of one class spoke for Byzantine workers, and are not asked any more
+        self.silent = 0  # steps on end without much credit
+        self.warm_up = self.begin_warm_up()
+        self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, columns, whose: of the last step
+
+    def begin_warm_up(self) -> WarmUp | None:
+        """A new warm-up, if there is to be one."""
+        if not self.rule.warm_up or self.misled:
+            return None
+        return WarmUp(self.d, self.rule.warm_up, exposed=self.leakage.known)
+
+    def observe(self, server: Server) -> None:
+        """See f_B and its gradient at the start of a step, and reward the step before."""
+        self.server = server
+        gradient = server.qv_gradient()
+        self.qv = statistics.unit(gradient)
+        self.watchdog.note(server.qv_loss())
+        length = float(kernels.norms(gradient[None]))  # a first idea of how long a benign submission is
+        # where the samples were fitted, their gradient is shorter than any benign worker's
+        self.yardstick = max(self.yardstick, length) if self.leakage.known else length
+        if self.last is not None:
+            self._reward(*self.last)
+            self.last = None
+
+    def _reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
+        """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
+        if self.leakage.known or self.misled:
+            return  # a fall of f_B is what Byzantine workers offer
+        slopes = torch.zeros(self.n, dtype=torch.float64)
+        slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
+        seen = self.beliefs.laws["qv"]
+        self.policy.learn(slopes, min(1.0, max(0.0, seen.mean) / max(seen.variance, 1e-12) ** 0.5))
+
+    def watched(self) -> bool:
+        """Whether f_B is believed to tell a good state from a bad one."""
+        return self.rule.uses("watchdog") and not self.misled
+
+    def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+        """The update [d] and the credits [k] from k finite submissions."""
+        nothing = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
+        sure = float(self.beliefs.reputation.prior().abs().mean())
+        if self.watched() and self.watchdog.lost(self.momentum.standing, sure):
+            self.reverse()
+            return nothing
+        columns = statistics.some_columns(gradients.shape[1], self.generator)
+        seen = self.measure(gradients, finite, columns)
+        if self.rule.uses("leakage") and not self.misled and self.finds_leakage(seen):
+            return nothing
+        if self.warm_up is not None:
+            self._look_around(seen)
+            return nothing
+        keep = self.watched() and self.watchdog.wants_to_keep(self.server.qv_loss())
+        if keep and not self.leakage.in_doubt() and not self.all_workers.on_trial():
+            self.kept.keep(self.server, self.momentum, self.beliefs)
+        leaning, odds = self.lean(seen), self.weigh(seen)
+        if self.rule.uses("predicted decrease") and self.finds_ascent(seen, odds):
+            return nothing
+        return self._act(seen, columns, leaning, odds) or nothing
+
+    def _act(self, seen: Statistics, columns, leaning: Tensor, odds: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+        """Update and credits by log-odds of each kind, if the watchdog admits them; then all of it teaches."""
+        trust = torch.where(seen.lengths > 0, self.policy.trust(odds), 0.0)
+        trust, shown = self.doubt(trust, seen.alike)
+        credits, usual = self._share_out(trust, seen.alike), self.beliefs.lengths.usual
+        sides = torch.tanh(leaning / 2) * seen.counts
+        sides = torch.where(sides > 0, sides * trust, sides * (1 - trust))  # where the momentum and trust agree
+        update, contrast, of_all = self._combine(seen, credits, sides)
+        if self.rule.uses("all workers") and self.follows_all_workers(update, of_all, credits):
+            update, credits = of_all, equal_credits(seen)
+        if not self.admits(update, credits, usual):
+            return None
+        if self.rule.uses("leakage"):
+            self.leakage.follow(self.server, seen, update, credits, self.momentum.calm)
+        self.copies += EXPOSED * max(0.0, shown - self.copies)
+        self.beliefs.learn(seen, odds, trust, self.policy, young=self.momentum.accepted <= YOUNG)
+        self.policy.remember(odds, credits, seen.finite)
+        if credits.sum() > ANY:
+            self.momentum.accept(contrast if not self.mirror.worn and contrast.any() else update)
+        self.silent = 0 if credits.sum() > MUCH else self.silent + 1
+        if self.silent > PATIENCE:
+            self.beliefs.relax(self.yardstick)
+        whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy
+        self.last = (seen.part.clone() if whole else seen.part, columns, seen.finite)
+        return update, credits
+
+    def _look_around(self, seen: Statistics) -> None:
+        """A step of warm-up: no worker is trusted, and what is clear teaches laws and role filters."""
+        warm_up, values = self.warm_up, seen.values
+        if warm_up.exposed and "memory" in values:
+            values = {**values, "memory": self.leakage.centred("memory", values["memory"])}
+        one_class = statistics.classes(self.server) == 1
+        odds, clear = warm_up.look(
+            seen, values, self.momentum.calm, lambda benign: self.doubt(benign, seen.alike)[0], one_class
+        )
+        self.copies += EXPOSED_IN_WARM_UP * max(0.0, seen.beside - self.copies)
+        gone = 1 - self.length_odds(seen.lengths).exp()
+        if clear:
+            self.beliefs.learn_in_warm_up(seen, odds)
+            gone = torch.maximum(gone, 1 - torch.sigmoid(odds))
+        if self.rule.uses("length"):
+            self.beliefs.lengths.learn(seen.lengths, (1 - gone) / seen.alike)
+        if warm_up.over():
+            if warm_up.best is not None:
+                best, standing = warm_up.best, min(abs(warm_up.best.log_odds()), STANDING)
+                self.momentum.adopt(best.sign() * best.average, best.steps, standing)
+                window, self.mirror = self.mirror.window, best.mirror
+                self.mirror.window = window
+                self.mirror.renew()
+            self.beliefs.reputation.expect(warm_up.share())
+            self.warm_up = None
+
+    @staticmethod
+    def _share_out(trust: Tensor, alike: Tensor) -> Tensor:
+        """Credits [k] that sum to the probability that some worker is benign, copies being one."""
+        shares = trust / alike
+        if shares.sum() <= 1e-6:
+            return torch.zeros_like(shares)
+        abstention = ((1 - trust).clamp(0, 1) ** (1 / alike)).prod()
+        return (1 - abstention) * shares / shares.sum()
+
+    def _combine(self, seen: Statistics, credits: Tensor, sides: Tensor) -> Tensor:
+        """The update, the contrast and all workers' mean [3, d], in one pass; no length enters that is gross."""
+        weights, of_all = credits, equal_credits(seen)
+        lengths = seen.lengths.clamp_min(1e-300)
+        if self.rule.norm_bound is not None and (credits > 0).any():
+            usual = self.beliefs.lengths.follow(weighted_median(seen.lengths, credits), self.yardstick)
+            weights = credits * (self.rule.norm_bound * usual / lengths).clamp_max(1.0)
+        of_all = of_all * (LONGEST * weighted_median(seen.lengths, of_all) / lengths).clamp_max(1.0)
+        sides = torch.where(seen.lengths > 0, sides / lengths, 0.0)
+        return torch.stack([weights, sides, of_all]).to(seen.gradients.dtype) @ seen.gradients
+
+
+def equal_credits(seen: Statistics) -> Tensor:
+    """Credits [k] of all alike, but for those out of the ordinary and copies."""
+    return seen.counts / seen.counts.sum().clamp_min(1e-9)

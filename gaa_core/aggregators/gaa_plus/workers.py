@@ -1,0 +1,117 @@
+"""What is known of each worker from earlier steps: role filters, and a ledger of slopes of f_B."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gaa_core.aggregators.gaa_plus.evidence import CAP
+
+#: P(benign) of a worker nothing is known of: without evidence all are trusted.
+START = 0.8
+#: Steps between changes of roles that the filters reckon with.
+RATES = (1, 10, 100, 1000)
+#: The most that one step adds to a worker's log-odds, and says against a rate: evidence shares its errors.
+STEP_CAP, RATE_CAP = 2.0, 6.0
+#: What a step leaves of the evidence on rates.
+FADING = 0.98
+
+
+class Reputation:
+    """P(benign) of each worker, by one filter for each rate at which roles may change.
+
+    A worker keeps its role but for a chance of 1 / rate of a new one. The rates are weighted by how well each predicted
+    the evidence: static Byzantine workers are soon known, and under roles that change at every step the past says
+    nothing of a worker.
+    """
+
+    def __init__(self, n: int):
+        self.rates = 1 / torch.tensor(RATES, dtype=torch.float64)[:, None]
+        self.benign = torch.full((len(RATES), n), START, dtype=torch.float64)
+        self.base = START  # of a new role
+        self.scores = torch.zeros(len(RATES), dtype=torch.float64)
+
+    def prior(self) -> Tensor:
+        """Log-odds [n] that a worker is benign at the coming step."""
+        return torch.logit(self._shares() @ self._ahead(), eps=1e-3)
+
+    def settled(self) -> float:
+        """How far some workers are known as benign and others as not, in [0, 1]; next to 0 until it is clear."""
+        known = torch.tanh(self.prior() / 2)
+        return float((known.max() - known.min()) / 2) ** 4
+
+    def learn(self, odds: Tensor, weights: Tensor) -> None:
+        """Take in this step's log-odds [n]; each counts for `weights` [n] where rates and new roles are judged."""
+        likelihood = odds.clamp(-STEP_CAP, STEP_CAP).exp()
+        before = self._ahead()
+        predicted = before * odds.clamp(-CAP, CAP).exp() + 1 - before  # [rates, n]
+        gains = predicted.log() @ weights
+        self.scores = FADING * self.scores + (gains - gains.max()).clamp_min(-RATE_CAP)
+        self.benign = before * likelihood / (before * likelihood + 1 - before)
+        if weights.any():
+            share = float(self._shares() @ self.benign @ weights / weights.sum())
+            self.expect(self.base + 0.05 * (share - self.base))
+
+    def expect(self, share: float) -> None:
+        """Take in which share of new roles are benign."""
+        self.base = min(max(share, 0.2), 0.9)
+
+    def forget(self) -> None:
+        """What was known of all workers was wrong."""
+        self.benign.fill_(START)
+        self.base = START
+
+    def believe(self, odds: Tensor) -> None:
+        """Begin with log-odds [n] that were found otherwise."""
+        self.benign = torch.sigmoid(odds).expand_as(self.benign).clone()
+
+    def lift(self) -> None:
+        """No worker was trusted for a while: raise the odds of all alike."""
+        odds = math.exp(0.5) * self.benign / (1 - self.benign).clamp_min(1e-9)
+        self.benign = odds / (1 + odds)
+        self.base += 0.1 * (0.5 - self.base)
+
+    def _ahead(self) -> Tensor:  # [rates, n]
+        return (1 - self.rates) * self.benign + self.rates * self.base
+
+    def _shares(self) -> Tensor:  # [rates]
+        return torch.softmax(self.scores, dim=0)
+
+
+class Ledger:
+    """How much faster f_B would have fallen for following each worker, summed over many steps.
+
+    A cosine weighs all steps alike; a slope (the cosine times both lengths) weighs them by what is at stake, in the
+    metric in which the update acts. It speaks where a worker's own sum and its sum beside the others' have one sign, by
+    their spreads, as Student's t. Where roles change the sums are noise: unless they are more over all workers, they
+    say nothing.
+    """
+
+    horizon, silent = 100, 5  # steps of a sum, and before the first
+
+    def __init__(self, n: int):
+        self.steps = 0
+        self.sums = torch.zeros(2, n, dtype=torch.float64)  # of slopes, and of slopes less the mean of all
+        self.squares = torch.zeros(2, n, dtype=torch.float64)
+
+    def learn(self, slopes: Tensor, counts: Tensor, finite: Tensor) -> None:
+        """Take in the slopes [k] of f_B along the submissions of the `finite` [n] workers; each counts `counts` [k]."""
+        self.steps += 1
+        if self.steps <= self.silent:
+            return
+        beside = slopes - float(slopes @ counts) / max(float(counts.sum()), 1e-9)
+        both = torch.zeros_like(self.sums)
+        both[:, finite] = torch.stack([slopes, beside]).to(both)
+        keep = 1 - 1 / self.horizon
+        self.sums = keep * self.sums + both
+        self.squares = keep * self.squares + both.square()
+
+    def log_odds(self) -> Tensor:
+        """[n], within CAP."""
+        spreads = self.sums / self.squares.sqrt().clamp_min(1e-150)
+        sign = spreads.sign()
+        told = spreads.abs().amin(dim=0).square() * (sign[0] == sign[1])  # 1 by chance, or less
+        faith = min(1.0, max(0.0, (float(told.mean()) - 1) / 2))
+        return faith * sign[0] * (told / 2 - 1).clamp(0, CAP)
