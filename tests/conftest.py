@@ -6,10 +6,11 @@ import ipaddress
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import hypothesis
-import matplotlib
+import matplotlib.pyplot
 import pytest
 
 matplotlib.use("Agg")
@@ -99,6 +100,33 @@ class Project:
 def _cell(kind: str, source: str, tags: list[str] | None = None) -> dict:
     cell = {"cell_type": kind, "metadata": {"tags": tags} if tags else {}, "source": source.splitlines(keepends=True)}
     return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+@pytest.fixture
+def run_notebook(tmp_path, monkeypatch):
+    """A function that runs the cells of a notebook one by one in this process, which spares the start of a kernel."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.setenv("GAA_BATCH", "1")
+    monkeypatch.setattr("sys.path", list(sys.path))
+
+    def run(path: Path, **parameters) -> None:
+        monkeypatch.chdir(tmp_path)  # not the notebook's folder
+        shell = InteractiveShell.instance()
+        try:
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+                if cell["cell_type"] != "code":
+                    continue
+                shell.run_cell("".join(cell["source"])).raise_error()
+                matplotlib.pyplot.close("all")  # as the backend of notebooks does
+                if "parameters" in cell["metadata"].get("tags", []):
+                    assert parameters.keys() <= shell.user_ns.keys()
+                    shell.user_ns.update(parameters)
+        finally:
+            shell.history_manager.end_session()
+            InteractiveShell.clear_instance()
+
+    return run
 
 
 @pytest.fixture

@@ -90,18 +90,19 @@ def test_lessons_open_and_close_as_they_should(path):
 
 @names
 @pytest.mark.slow
-def test_solution_runs_from_any_folder_without_a_warning(path, tmp_path, monkeypatch):
-    executed = run(solution(path), tmp_path, monkeypatch)
-    told = [each for cell in cells(executed) for each in cell.get("outputs", []) if each["output_type"] == "stream"]
-    assert all(each["name"] == "stdout" for each in told), told
-    answers = [line for each in told for line in "".join(each["text"]).splitlines()]
-    assert sum(line.startswith(("Right.", "You said")) for line in answers) == len(exercises(path))
+def test_solution_runs_from_any_folder_without_a_warning(path, run_notebook, capsys):
+    small = {"batch_size": 16} if "batch_size" in notebook_parameters(path) else {}
+    run_notebook(solution(path), **small)
+    printed = capsys.readouterr()
+    answers = sum(line.startswith(("Right.", "You said")) for line in printed.out.splitlines())
+    assert (answers, printed.err) == (len(exercises(path)), "")
 
 
 @pytest.mark.slow
-def test_a_lesson_stops_at_its_first_empty_answer(tmp_path, monkeypatch):
-    with pytest.raises(AssertionError, match=f"NotYet: `average` {EMPTY}"):
-        run(LESSONS[0], tmp_path, monkeypatch)
+def test_a_lesson_stops_in_its_kernel_at_its_first_empty_answer(tmp_path):
+    folders = reproduce.Folders(TEACHING, tmp_path, tmp_path, tmp_path)
+    told = reproduce.execute(Notebook(path=LESSONS[0], name="lesson", title="Lesson"), {}, folders)
+    assert told.startswith(f"NotYet: `average` {EMPTY}")
 
 
 @pytest.mark.slow
@@ -114,24 +115,6 @@ def test_handouts_hold_every_exercise_and_no_answer_and_slides_every_section(tmp
         assert slides.count("<section") > sum("".join(each["source"]).startswith("##") for each in cells(path))
 
 
-def run(path: Path, folder: Path, monkeypatch) -> Path:
-    """Execute a notebook whose kernel starts in another folder than its own."""
-    import papermill
-
-    kept = papermill.execute_notebook
-    monkeypatch.setattr(
-        papermill, "execute_notebook", lambda *args, **options: kept(*args, **options | {"cwd": folder})
-    )
-    folders = reproduce.Folders(path.parent, folder, folder, folder)
-    assert reproduce.execute(Notebook(path=path, name=path.stem, title=path.stem), {}, folders) == ""
-    return folder / f"{path.stem}.ipynb"
-
-
-def once(answer):
-    """A function that gives this answer, whatever it is asked."""
-    return lambda *arguments: answer
-
-
 class Impatient(Attack):
     until = 50
 
@@ -141,11 +124,6 @@ class Impatient(Attack):
 
 class Meek(Attack):
     until = 50
-
-
-class Longer(Attack):
-    def forge(self, own, honest, generator):
-        return honest
 
 
 class Silent(Attack):
@@ -170,11 +148,10 @@ class Still(aggregators.LearningAggregator):
 class Backwards(Still):
     """Gives credit to workers that make the loss rise."""
 
-    sign, clears = 1.0, True
+    sign = 1.0
 
     def reset(self, n, d, generator):
-        if self.clears or not hasattr(self, "scores"):
-            self.scores = torch.zeros(n)
+        super().reset(n, d, generator)
         self.rows = None
 
     def observe(self, server):
@@ -190,26 +167,15 @@ class Forward(Backwards):
     sign = -1.0
 
 
-class Unforgetting(Forward):
-    clears = False
-
-
-class Alone(Still):
-    def decide(self, gradients):
-        return gradients.mean(dim=0)
-
-
 class NoReturn(Still):
     def decide(self, gradients):
         super().decide(gradients)
 
 
-def pick(rows, f, *, power=2, itself=False, more=0):
-    """Krum with a mistake."""
-    distances = torch.cdist(rows, rows) ** power
-    if not itself:
-        distances.fill_diagonal_(float("inf"))
-    return rows[distances.sort(dim=1).values[:, : len(rows) - f - 2 + more].sum(dim=1).argmin()]
+def pick(rows, f):
+    """Krum in which a row counts itself."""
+    distances = torch.cdist(rows, rows) ** 2
+    return rows[distances.sort(dim=1).values[:, : len(rows) - f - 2].sum(dim=1).argmin()]
 
 
 MISTAKES = [
@@ -222,71 +188,38 @@ MISTAKES = [
     (averaging.check_average, lambda rows: rows @ rows, "two shapes do not fit together"),
     (averaging.check_average, lambda rows: rows.mean(dim=5), "there is no such dimension"),
     (averaging.check_average, 3, "must be a function"),
-    (averaging.check_average, once("five"), "must give a tensor"),
-    (averaging.check_average, lambda rows: rows.mean(dim=0) * float("nan"), "not finite"),
-    (averaging.check_standstill, 9, "pull against"),
-    (averaging.check_standstill, -10, "one too many"),
     (averaging.check_standstill, -1, "0.8 times the honest mean"),
     (averaging.check_standstill, "nine", "must be a number"),
     (averaging.check_forge, lambda target, others: target, "counts once"),
-    (averaging.check_forge, lambda target, others: target - others.sum(0), "n times as long"),
     (averaging.check_forge, lambda target, others: 10 * target - others.mean(0), r"their \*sum\*"),
-    (averaging.check_forge, lambda target, others: len(others) * target - others.sum(0), "they are n"),
-    (averaging.check_forge, lambda target, others: 2 * target, "off by"),
     (averaging.check_forge_linear, lambda target, others, alpha: target - alpha[1:] @ others, "own weight"),
-    (averaging.check_forge_linear, lambda target, others, alpha: 10 * target - others.sum(0), "equal weights only"),
     (averaging.check_attack, lambda own, honest, generator: own[0], r"a table \[1, d\]"),
     (averaging.check_attack, lambda own, honest, generator: honest.mean(0)[None], "minus sign"),
-    (averaging.check_attack, lambda own, honest, generator: -own, "off by"),
     (robust.check_median, lambda rows: rows.median(dim=0).values, "torch.median takes one"),
     (robust.check_median, lambda rows: rows.mean(dim=0), "That is the mean"),
     (robust.check_displacement, lambda rule, good, bad: (rule(good) - good.mean(0)).norm(), "see the attackers too"),
-    (robust.check_displacement, lambda rule, *rows: (rule(torch.cat(rows)) - rows[0].mean(0)).square().sum(), "root"),
-    (robust.check_displacement, lambda rule, good, bad: rule(torch.cat([good, bad])).norm(), "from the origin"),
     (robust.check_breakdown_guess, {"mean": 2, "median": 6, "Krum": 6}, "single attacker"),
     (robust.check_breakdown_guess, {"mean": 1, "median": 5, "Krum": 6}, "fewer are not enough"),
-    (robust.check_breakdown_guess, {"mean": 1, "median": 7, "Krum": 6}, "fewer do"),
-    (robust.check_breakdown_guess, {"mean": 1, "median": 6, "Krum": 5}, "nearest neighbours"),
-    (robust.check_breakdown_guess, {"mean": 1}, "needs a number for 'median'"),
     (robust.check_krum, lambda rows, f: rows.mean(dim=0), "one of the rows"),
-    (robust.check_krum, lambda rows, f: pick(rows, f, power=1), r"their \*squares\*"),
-    (robust.check_krum, lambda rows, f: pick(rows, f, itself=True), "counted itself"),
-    (robust.check_krum, lambda rows, f: pick(rows, f, more=2), "takes n - f - 2"),
+    (robust.check_krum, lambda rows, f: pick(rows, f), "counted itself"),
     (robust.check_krum, lambda rows, f: rows[0], r"you picked \(.*\)\.$"),
-    (robust.check_mean_around_median, lambda values, keep: values.mean(dim=0), "mean of all"),
     (robust.check_mean_around_median, lambda rows, keep: robust._around(rows, rows.mean(0), keep), "can move"),
-    (robust.check_mirror, lambda honest: honest, "do no harm"),
     (robust.check_mirror, lambda honest: -honest.mean(0).expand_as(honest), "a spread"),
-    (robust.check_mirror, lambda honest: -2 * honest, "away from it"),
     (credits.check_reward, lambda before, after: after - before, "good news"),
-    (credits.check_reward, lambda before, after: (before - after) / before, "without a division"),
-    (credits.check_credits, lambda scores: scores, "not be negative and add up to 1"),
     (credits.check_credits, lambda scores: scores.exp() / scores.exp().sum(), "overflow"),
     (credits.check_credits, lambda scores: torch.ones(len(scores)) / len(scores), "the softmax is"),
     (credits.check_slopes, lambda rows, g, lr: lr * rows @ g, "The sign"),
-    (credits.check_slopes, lambda rows, g, lr: -rows @ g, "step size lr is missing"),
     (credits.check_slopes, lambda rows, g, lr: rows * g, "One number a worker"),
     (credits.check_agent, Still(), "credits are what they were"),
     (credits.check_agent, Backwards(), "the wrong way"),
-    (credits.check_agent, Unforgetting(), "`reset` must forget"),
-    (credits.check_agent, Alone(), "two things"),
     (credits.check_agent, NoReturn(), "`agent.decide` gives None"),
-    (credits.check_agent, Still, "with the brackets"),
-    (credits.check_agent, aggregators.Mean(), "must build on LearningAggregator"),
     (adversary.check_reverse, lambda own, honest, generator: -own, "the length is not"),
-    (adversary.check_reverse, lambda own, honest, generator: -3 * honest, "A row for each attacker"),
-    (adversary.check_fool_krum, lambda own, honest, generator: -3 * own, "Your three rows differ"),
-    (adversary.check_fool_krum, lambda own, honest, generator: (-5 * honest.mean(0)).expand_as(own), "come closer"),
     (adversary.check_fool_krum, lambda own, honest, generator: honest.mean(0).expand_as(own), "add a minus sign"),
     (adversary.check_patience, Impatient(), "attacks already"),
     (adversary.check_patience, Meek(), "still behaves"),
-    (adversary.check_patience, Meek, "with the brackets"),
     (adversary.check_well_formed, Silent(), "all zero"),
-    (adversary.check_well_formed, Longer(), "A row for each attacker"),
     (traces.check_precision_recall, lambda accused, guilty: (0.4, 0.5), "wrong way round"),
     (traces.check_alarm, lambda loss, window: int(np.diff(np.log(loss)).argmin()), "expected"),
-    (traces.check_alarm, lambda loss, window: int((np.log(loss)[window:] - np.log(loss)[:-window]).argmax()), "start"),
-    (traces.check_alike, lambda moves: moves.T @ moves, "plain products"),
     (traces.check_alike, lambda moves: np.corrcoef(moves.T), "about each worker's mean"),
 ]  # fmt: skip
 

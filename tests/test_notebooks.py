@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gaa_core import files, reproduce
+from gaa_core import files
 from gaa_core.reproduce.plan import notebook_parameters, read_plan
+from gaa_core.reproduce.records import expected_files
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 ALL = sorted(path for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
@@ -111,12 +112,13 @@ def test_plan_lists_every_notebook():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", PLAN, ids=lambda notebook: notebook.name)
-def test_notebook_runs_at_smoke_size(notebook, tmp_path, monkeypatch):
-    """It runs, and writes the figures and claims that the plan lists."""
-    monkeypatch.setenv("GAA_BATCH", "")  # set by a run; put back afterwards
-    folders = {"figures": tmp_path / "figures", "results": tmp_path / "results"}
-    (outcome,) = reproduce.reproduce("smoke", only=[notebook.name], jobs=1, **folders)
-    assert (outcome.status, outcome.message) == ("done", "")
+def test_notebook_runs_at_smoke_size(notebook, run_notebook, tmp_path):
+    """It runs, and writes the figures and claims that the plan lists. `test_reproduce.py` runs kernels."""
+    figures = tmp_path / "figures"
+    always = {"profile": "smoke", "figures_dir": str(figures)}
+    parameters = notebook.resolve("smoke", always, {"results_dir": str(tmp_path / "results"), "jobs": 1, "seeds": None})
+    run_notebook(notebook.path, **parameters)
+    assert [name for name in expected_files(notebook) if not (figures / name).is_file()] == []
 
 
 def test_faults_are_seen(project):

@@ -10,9 +10,9 @@ from torch.nn import functional
 from gaa_core import roles, run
 from gaa_core.aggregators import GAA, Krum, Mean
 from gaa_core.attacks import GradientReversion
-from gaa_core.cases import CMS, MNIST
-from gaa_core.engine import Training
+from gaa_core.cases import CMS, MNIST, Settings
 from gaa_core.errors import GaaError
+from gaa_core.options import looking_interval
 from gaa_core.simulator import Simulation
 
 SMALL = {"steps": 6, "batch_size": 4, "n": 5, "lr": 0.1}
@@ -52,22 +52,16 @@ def test_a_server_optimizer_takes_the_aggregate_as_its_gradient(make):
 
 
 def test_weight_decay_is_that_of_plain_sgd():
-    def plain(parameters):
-        return torch.optim.SGD(parameters, 0.1, weight_decay=0.05)
-
+    wanted = steps_by_hand(lambda parameters: torch.optim.SGD(parameters, 0.1, weight_decay=0.05), 6)
     trace = run(CMS, Mean(), **SMALL, weight_decay=0.05)
-    torch.testing.assert_close(parameters_of(trace), steps_by_hand(plain, 6), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(parameters_of(trace), wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_a_scheduler_is_stepped_after_every_step():
     options = {name: value for name, value in SMALL.items() if name != "lr"}
-    simulation = Simulation(
-        CMS,
-        Mean(),
-        **options,
-        optimizer=lambda p: torch.optim.SGD(p, 1.0),
-        scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.1),
-    )
+    options["optimizer"] = lambda parameters: torch.optim.SGD(parameters, 1.0)
+    options["scheduler"] = lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.1)
+    simulation = Simulation(CMS, Mean(), **options)
     rates = []
     for _ in range(4):
         simulation.advance()
@@ -137,10 +131,7 @@ def test_absent_workers_get_no_credit_and_use_up_no_f(rule):
 
 
 def test_compression_is_applied_to_every_row():
-    def sign(row):
-        return row.sign()
-
-    simulation = Simulation(CMS, Mean(), **SMALL, compress=sign)
+    simulation = Simulation(CMS, Mean(), **SMALL, compress=torch.sign)
     found = simulation.engine.ask(simulation.server.parameters, 0, None, torch.zeros(5, dtype=torch.bool)).submissions
     assert set(found.unique().tolist()) <= {-1.0, 0.0, 1.0}
 
@@ -188,16 +179,7 @@ def test_a_run_that_never_accepted_a_submission_ends_with_an_error():
 
 
 def test_looking_at_the_test_set_takes_a_tenth_of_the_time_at_most():
-    from gaa_core.cases.base import Settings
-    from gaa_core.options import looking_interval
-
     large = Settings(steps=3000, batch_size=64, n=10)  # 57 looks of 10,000 images would take a tenth: the most are 25
     assert looking_interval(large, 10_000, 1) == 120
     small = Settings(steps=400, batch_size=16, n=10)  # two looks would; five are the fewest
     assert looking_interval(small, 10_000, 1) == 80
-
-
-def test_training_of_workers_is_checked_by_itself():
-    assert Training().present(3, 5, 0) is None
-    found = Training(participation=0.4).present(3, 5, 0)
-    assert found.sum() == 2 and torch.equal(found, Training(participation=0.4).present(3, 5, 0))
