@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -100,6 +102,36 @@ class Project:
 def _cell(kind: str, source: str, tags: list[str] | None = None) -> dict:
     cell = {"cell_type": kind, "metadata": {"tags": tags} if tags else {}, "source": source.splitlines(keepends=True)}
     return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+@pytest.fixture(scope="module")  # its event loop must not run when other files need theirs
+def browser():
+    """Chromium, Debian's or GAA_CHROMIUM; without one tests are skipped, or fail if GAA_REQUIRE_BROWSER is set."""
+    chromium = os.environ.get("GAA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+    missing = "" if Path(chromium).is_file() else f"there is no browser at {chromium}"
+    if importlib.util.find_spec("playwright") is None:
+        missing = "playwright is not installed: pip install -e '.[browser]'"
+    if missing:
+        (pytest.fail if os.environ.get("GAA_REQUIRE_BROWSER") else pytest.skip)(missing)
+    from playwright.sync_api import sync_playwright
+
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+    args = [f"--{flag}" for flag in [*flags.split(), "disable-component-update", "disable-sync"]]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=args)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def look():
+    """A function that keeps a screenshot, where GAA_SCREENSHOTS names a folder."""
+
+    def keep(page, name: str) -> None:
+        if os.environ.get("GAA_SCREENSHOTS"):
+            page.screenshot(path=Path(os.environ["GAA_SCREENSHOTS"]) / f"{name}.png", full_page=True)
+
+    return keep
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gaa_core import run
-from gaa_core.agent import Agent, Policy, gradient_features
+from gaa_core.agent import Agent, gradient_features
 from gaa_core.aggregators import GAA
 from gaa_core.cases import MNIST
 from gaa_core.errors import GaaError
@@ -29,14 +29,9 @@ def test_features_do_not_depend_on_the_block_size():
     torch.testing.assert_close(gradient_features(gradients), gradient_features(gradients, block=64))
 
 
-def test_policy_has_the_stated_number_of_parameters():
-    n = 10
-    policy = Policy(n, torch.Generator().manual_seed(0))
-    assert sum(parameter.numel() for parameter in policy.parameters()) == (3 * n + 2) * n + n
-
-
 def test_credits_are_on_the_simplex_and_absent_workers_get_none():
     agent = Agent(4, lr=0.01, clamp=1.0, generator=torch.Generator().manual_seed(0))
+    assert sum(parameter.numel() for parameter in agent.policy.parameters()) == (3 * 4 + 2) * 4 + 4
     present = torch.tensor([True, False, True, True])
     credits = agent.act(torch.randn(4, 2), torch.tensor(0.1), torch.tensor(2.0), present)
     assert credits[1] == 0
@@ -48,6 +43,9 @@ def test_a_diverged_loss_leaves_the_policy_finite():
     agent = Agent(3, lr=0.01, clamp=1.0, generator=torch.Generator().manual_seed(0))
     everyone = torch.ones(3, dtype=torch.bool)
     credits = agent.act(torch.randn(3, 2), torch.tensor(float("nan")), torch.tensor(float("inf")), everyone)
+    agent.learn(torch.tensor([[1e9, -1e9, 1.0]]))
+    assert agent.moments[0][0].abs().max() <= 0.1 + 1e-6, "a clamped gradient, of which it keeps a tenth"
+    agent.act(torch.randn(3, 2), torch.tensor(float("nan")), torch.tensor(float("inf")), everyone)
     agent.learn(torch.full((1, 3), float("nan")))
     assert credits.isfinite().all()
     assert all(parameter.isfinite().all() for parameter in agent.policy.parameters())
@@ -170,17 +168,12 @@ def test_the_policy_changes_after_a_segment_and_only_then():
         server.parameters = server.parameters - server.lr * update
 
 
-def test_a_policy_step_is_clamped():
-    agent = Agent(2, lr=0.01, clamp=1.0, generator=torch.Generator().manual_seed(0))
-    agent.act(torch.ones(2, 2), torch.tensor(0.0), torch.tensor(1.0), torch.ones(2, dtype=torch.bool))
-    agent.learn(torch.tensor([[1e9, -1e9]]))
-    assert agent.moments[0][0].abs().max() <= 0.1 + 1e-6, "a tenth of the first gradient"
-
-
 @pytest.mark.parametrize(("field", "value"), [("norm_bound", 0.0), ("policy_lr", 0.0), ("horizon", 0)])
 def test_impossible_hyper_parameters_are_refused_with_the_value(field, value):
     with pytest.raises(GaaError, match=f"{field}.*found {value}"):
         dataclasses.replace(GAA(), **{field: value})
+    with pytest.raises(GaaError, match="call reset and observe first"):
+        GAA()(torch.ones(3, 4))
 
 
 @pytest.mark.parametrize("rule", [GAA(), GAA(norm_bound=2.0)], ids=repr)
@@ -197,11 +190,6 @@ def test_a_model_that_has_diverged_leaves_credits_and_update_finite(rule):
     assert rule.decide(torch.randn(3, 4, dtype=torch.float64))[1].sum().item() == pytest.approx(1), (
         "it trusts again once there is a loss"
     )
-
-
-def test_outside_a_run_it_says_what_is_missing():
-    with pytest.raises(GaaError, match="call reset and observe first"):
-        GAA()(torch.ones(3, 4))
 
 
 def test_a_rule_that_has_run_can_be_copied():

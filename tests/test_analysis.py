@@ -152,10 +152,7 @@ NO_CREDITS = dataclasses.replace(made_up(), credits=np.full((STEPS, N), np.nan, 
         (lambda: analysis.sides(made_up(distances=False)), "record_distances"),
         (lambda: analysis.classify_behaviour([made_up(), made_up(seed=1)], [made_up()]), r"found \[0\] in both"),
         (lambda: analysis.classify_behaviour([made_up()], []), "found 1 and 0"),
-        (
-            lambda: analysis.true_behaviour(dataclasses.replace(made_up(), settings={"roles": "mine"})),
-            "mine has no",
-        ),
+        (lambda: analysis.true_behaviour(dataclasses.replace(made_up(), settings={"roles": "mine"})), "mine has no"),
     ],
 )
 def test_what_cannot_be_read_is_said(wrong, words):

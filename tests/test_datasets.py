@@ -144,18 +144,10 @@ REFUSED = [
     ("sentences", "Good.\t1\n".encode("utf-16"), "line 1: expected UTF-8 text"),
     ("sentences", b"\n", "is empty"),
     ("sentences", b"Good.\t1\nBest.\t1\n", "expected every class; found none of number 0"),
-    (
-        "reviews",
-        b'"1","a"\n"3","b"\n',
-        "line 2: expected a label from 1 to 2 .* found 2 fields, the first '3'",
-    ),
+    ("reviews", b'"1","a"\n"3","b"\n', "line 2: expected a label from 1 to 2 .* found 2 fields, the first '3'"),
     ("reviews", b'"1","a","b"\n', "line 1: .* found 3 fields"),
     ("reviews", b'"label","text"\n', "line 1: .* the first 'label'"),
-    (
-        "reviews",
-        b'"1,a\n2,b\n',
-        "line 1: .* the first '1,a 2,b'",
-    ),  # a quote never closed
+    ("reviews", b'"1,a\n2,b\n', "line 1: .* the first '1,a 2,b'"),  # a quote never closed
     ("reviews", b'"1","a\nb"\n\n"3","b"\n', "line 4: "),
     ("reviews", b'"1","a"\n' * 9_000 + b'"2","\xff"\n', "line 9001: expected UTF-8 text; found byte 0xff"),
     ("reviews", b"", "is empty"),

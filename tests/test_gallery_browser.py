@@ -1,13 +1,7 @@
-"""The gallery in a real Chromium: on a screen, a tablet and a phone, by day and by night.
-
-Needs playwright and Debian's chromium, or GAA_CHROMIUM naming another. Where one is missing the tests are skipped, and
-fail if GAA_REQUIRE_BROWSER is set. GAA_SCREENSHOTS names a folder for pictures.
-"""
+"""The gallery in a real Chromium: on a screen, a tablet and a phone, by day and by night."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,24 +9,6 @@ import pytest
 from gaa_core import files, gallery, plots, report
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = os.environ.get("GAA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-
-        missing = "" if Path(CHROMIUM).is_file() else f"there is no browser at {CHROMIUM}"
-    except ImportError:
-        missing = "playwright is not installed"
-    if missing:
-        (pytest.fail if os.environ.get("GAA_REQUIRE_BROWSER") else pytest.skip)(missing)
-    with sync_playwright() as control:
-        started = control.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +29,7 @@ def page_of_figures(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 800, 390])
-def test_the_gallery_fits_reads_and_stays_at_home(browser, page_of_figures, width, scheme):
+def test_the_gallery_fits_reads_and_stays_at_home(browser, look, page_of_figures, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page, asked, wrong = context.new_page(), [], []
     page.on("request", lambda request: asked.append(request.url))
@@ -61,8 +37,7 @@ def test_the_gallery_fits_reads_and_stays_at_home(browser, page_of_figures, widt
     page.goto(page_of_figures.as_uri())
     page.locator("figure").scroll_into_view_if_needed()
     page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    if os.environ.get("GAA_SCREENSHOTS"):
-        page.screenshot(path=Path(os.environ["GAA_SCREENSHOTS"]) / f"gallery_{width}_{scheme}.png", full_page=True)
+    look(page, f"gallery_{width}_{scheme}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("[...document.images].every(image => image.alt && image.getBoundingClientRect().left >= 0)")
     assert contrast(*(colour(page, name) for name in ("color", "backgroundColor"))) >= 7

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gaa_core import aggregators, analysis, attacks, league, roles, run, studies
+from gaa_core import aggregators, analysis, attacks, league, roles
 from gaa_core.__main__ import main
 from gaa_core.aggregators import Bulyan, Krum, Mean
 from gaa_core.errors import GaaError, UnknownName
@@ -67,13 +67,6 @@ def test_a_part_may_have_steps_and_samples_of_its_own():
     for game in _unique([part]):
         own = dict(game.experiment.options)
         assert (own["steps"], own["eval_every"], own["qv_size"], own["seed"]) == (8, 8, 1, 7)
-
-
-def test_an_attack_does_not_touch_the_oracle():
-    own = {"steps": 4, "eval_every": 4, "roles": studies.schedule("randomized", 10, 0.7, 4, 0), "batch_size": 8}
-    case = league.SETTINGS["cms"].case
-    calm = run(case, aggregators.Oracle(), **own)
-    assert calm.accuracy == run(case, aggregators.Oracle(), attack=league.NAMED["reversion x10"], **own).accuracy
 
 
 def test_a_row_a_run_beside_its_references(played):

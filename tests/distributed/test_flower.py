@@ -36,18 +36,8 @@ def call(python: str, home: Path, *arguments: str) -> subprocess.CompletedProces
 
 @pytest.mark.slow
 def test_the_strategy_passes_its_tests_there(python, tmp_path):
-    done = call(
-        python,
-        tmp_path,
-        "-m",
-        "pytest",
-        "-q",
-        "-W",
-        "default",
-        "-p",
-        "no:cacheprovider",
-        "tests/distributed/under_flower.py",
-    )
+    words = "-m pytest -q -W default -p no:cacheprovider tests/distributed/under_flower.py"
+    done = call(python, tmp_path, *words.split())
     assert done.returncode == 0, done.stdout[-5000:]
     assert " passed" in done.stdout
 

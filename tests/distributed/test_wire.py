@@ -51,31 +51,18 @@ def test_wrong_headers_are_refused(wrong, reason):
     assert WIRE.refuse_header(tuple({**dict(zip(FIELDS, GOOD, strict=True)), **wrong}.values()), 7, 6) == reason
 
 
-@pytest.mark.parametrize("header", [GOOD[:4], "no header", None])
-def test_what_is_no_header_is_refused(header):
-    assert WIRE.refuse_header(header, 7, 6) == "error"
-
-
-def test_an_answer_for_a_step_that_was_missed_is_late():
+def test_what_is_not_as_announced_is_refused():
+    for header in (GOOD[:4], "no header", None):
+        assert WIRE.refuse_header(header, 7, 6) == "error"
     assert WIRE.refuse_header((6, *GOOD[1:]), 7, 5) == "late"
+    assert WIRE.refuse_size(4000 + SLACK + 1) and WIRE.refuse_size(None)
+    for body, reason in ((ROW[:-1], "shape"), (ROW.astype(float), "dtype"), ("text", "shape")):
+        assert WIRE.refuse_body(body) == reason
 
 
-def test_too_many_bytes_and_unknown_bytes_are_not_fetched():
-    assert WIRE.refuse_size(4000 + SLACK + 1)
-    assert WIRE.refuse_size(None)
-
-
-@pytest.mark.parametrize(("body", "reason"), [(ROW[:-1], "shape"), (ROW.astype(float), "dtype"), ("text", "shape")])
-def test_bodies_that_are_not_as_announced_are_refused(body, reason):
-    assert WIRE.refuse_body(body) == reason
-
-
-@pytest.mark.parametrize("options", [{"workers": 0}, {"timeout_s": 0}], ids=str)
-def test_engines_that_cannot_be_are_refused(options):
-    with pytest.raises(GaaError):
-        RayEngine(**options)
-
-
-def test_unknown_names_are_helped():
+def test_engines_and_names_that_cannot_be_are_refused():
+    for options in ({"workers": 0}, {"timeout_s": 0}):
+        with pytest.raises(GaaError):
+            RayEngine(**options)
     with pytest.raises(UnknownName, match="hang"):
         Fault("hnag", worker=0)

@@ -1,17 +1,11 @@
-"""The notebook `explore` in a real JupyterLab and a real Chromium: what a person does, and what must not happen.
-
-Needs playwright (`pip install -e '.[browser]'`) and Debian's chromium, or GAA_CHROMIUM naming another. Where one is
-missing the tests are skipped, and fail if GAA_REQUIRE_BROWSER is set. GAA_SCREENSHOTS names a folder for pictures.
-"""
+"""The notebook `explore` in a real JupyterLab and a real Chromium: what a person does, and what must not happen."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -24,11 +18,6 @@ from gaa_core import files
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = os.environ.get("GAA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -38,13 +27,8 @@ PATIENCE = 120_000  # milliseconds, for a slow machine
 
 
 @pytest.fixture(scope="module")
-def lab(repository, tmp_path_factory):
+def lab(repository, browser, tmp_path_factory):
     """The address of a JupyterLab on this machine, and the folder with a copy of the notebook."""
-    missing = "" if Path(CHROMIUM).is_file() else f"there is no browser at {CHROMIUM}"
-    if importlib.util.find_spec("playwright") is None:
-        missing = "playwright is not installed: pip install -e '.[browser]'"
-    if missing:
-        (pytest.fail if os.environ.get("GAA_REQUIRE_BROWSER") else pytest.skip)(missing)
     home = tmp_path_factory.mktemp("lab")
     folder = home / "notebooks"
     text = (repository / "notebooks" / "explore.ipynb").read_text(encoding="utf-8")
@@ -132,11 +116,6 @@ class Lab:
         words = self.page.locator(PLAYGROUND).get_attribute("title").split("GAA: ")[1].split(". ")[0]
         return [int(share) / 100 for share in re.findall(r"worker \d+ (\d+)%", words)]
 
-    def look(self, name: str) -> None:
-        """Keep a screenshot, where GAA_SCREENSHOTS names a folder."""
-        if os.environ.get("GAA_SCREENSHOTS"):
-            self.page.screenshot(path=Path(os.environ["GAA_SCREENSHOTS"]) / f"{name}.png")
-
 
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 
@@ -145,19 +124,13 @@ PLAYGROUND, EXPLORER = "img[title*='. Credits. ']", "img[title^='Credits of the 
 
 
 @pytest.fixture(scope="module")
-def page(lab):
+def page(lab, browser):
     """The notebook, run from top to bottom."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            tab = Lab(browser.new_page(viewport={"width": 1280, "height": 800}), lab[0])
-            tab.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-            tab.page.locator(EXPLORER).wait_for()
-            yield tab
-        finally:
-            browser.close()
+    tab = Lab(browser.new_page(viewport={"width": 1280, "height": 800}), lab[0])
+    tab.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    tab.page.locator(EXPLORER).wait_for()
+    yield tab
+    tab.page.close()
 
 
 def test_run_all_trains_nothing(page):
@@ -177,7 +150,7 @@ def test_start_moves_the_accuracy_and_a_turned_worker_loses_credit(page):
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_the_playground_fits_the_window(page, width, height, theme):
+def test_the_playground_fits_the_window(page, look, width, height, theme):
     """From its first control to the end of its picture, which is as wide as the cell."""
     page.page.set_viewport_size({"width": width, "height": height})
     page.page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
@@ -185,7 +158,7 @@ def test_the_playground_fits_the_window(page, width, height, theme):
     picture = page.page.locator(PLAYGROUND)
     picture.evaluate("element => element.closest('.jp-OutputArea').scrollIntoView({block: 'start'})")
     page.page.wait_for_timeout(500)  # a layout and two frames
-    page.look(f"playground_{width}_{theme}")
+    look(page.page, f"playground_{width}_{theme}")
     inner, outer, room = (
         page.page.locator(selector).first.bounding_box()
         for selector in (PLAYGROUND, ".jp-OutputArea-output:has(.gaa-picture)", ".jp-WindowedPanel-outer")
@@ -214,8 +187,6 @@ def test_scrub_and_play(page):
     page.page.locator(".jupyter-widgets.widget-play button").first.click()
     page.wait_for(lambda: int(page.python("explorer.step.value")) > 20)
     page.page.locator(".jupyter-widgets.widget-play button").first.click()
-    page.page.locator(EXPLORER).scroll_into_view_if_needed()
-    page.look("explorer")
 
 
 def test_export(page, lab):

@@ -19,27 +19,19 @@ def shown(explorer) -> bytes:
     return bytes(explorer.picture.value)
 
 
-def test_slider_and_player_begin_together(explorer):
-    assert explorer.step.value == explorer.play.value == explorer.step_box.value == 0
-    assert explorer.step.max == explorer.play.max == explorer.step_box.max == 39
-
-
 def test_moving_draws_and_tells(explorer):
     before = shown(explorer)
     explorer.step.value = 30
     assert shown(explorer) != before
     assert explorer.told.value.startswith("Step 30: precision")
     assert "Step 30" in explorer.picture.tooltip
+    for name, value in (("below", 150), ("worker", 5)):
+        drawn, words = shown(explorer), explorer.picture.tooltip
+        former, getattr(explorer, name).value = getattr(explorer, name).value, value
+        assert shown(explorer) != drawn and explorer.picture.tooltip != words
+        getattr(explorer, name).value = former
     explorer.step.value = 0
     assert shown(explorer) == before  # nothing of the other step is left in it
-
-
-@pytest.mark.parametrize(("name", "value"), [("below", 150), ("worker", 5)])
-def test_threshold_and_worker_redraw(explorer, name, value):
-    explorer.step.value = 30
-    before, words = shown(explorer), explorer.picture.tooltip
-    getattr(explorer, name).value = value
-    assert shown(explorer) != before and explorer.picture.tooltip != words
 
 
 @pytest.mark.parametrize("lacks", ["distances", "credits"])
@@ -67,9 +59,3 @@ def test_a_folder_of_runs_one_of_which_is_damaged_later(made_up, tmp_path):
 def test_what_holds_no_run_is_refused(source):
     with pytest.raises(GaaError):
         TraceExplorer(source)
-
-
-def test_every_control_says_what_it_is(explorer):
-    named = [explorer.run, explorer.step_box, explorer.worker, explorer.below_box]
-    assert all(control.description for control in named)
-    assert all(control.tooltip for control in (explorer.step, explorer.below, explorer.play))

@@ -35,11 +35,8 @@ def test_submissions_that_are_not_finite_are_left_out():
     points, _ = plane(distances(sent))
     assert np.isnan(points[2]).all()
     assert np.isfinite(np.delete(points, 2, axis=0)).all()
-
-
-@pytest.mark.parametrize("sent", [torch.full((4, 3), torch.nan), torch.ones(4, 3), torch.ones(1, 3)])
-def test_a_plane_of_nothing(sent):
-    assert not np.nan_to_num(plane(distances(sent))[0]).any()
+    for nothing in (torch.full((4, 3), torch.nan), torch.ones(4, 3), torch.ones(1, 3)):
+        assert not np.nan_to_num(plane(distances(nothing))[0]).any()
 
 
 @pytest.mark.parametrize("below", [0.05, 0.5, 0.8, 1.0, 2.0])
@@ -56,12 +53,8 @@ def test_one_step_by_itself(made_up):
     trace = made_up()
     assert judge(trace, 0.8, 30)[1] == flagged(trace, 0.8, 30)[:3].sum() / 3
     assert np.isnan(judge(trace, 0.8, 3)[1])  # no worker is Byzantine at step 3
-
-
-def test_a_rule_without_credits_flags_no_worker(made_up):
-    trace = made_up(credits=False)
-    assert not flagged(trace, 2.0, 5).any()
-    assert np.isnan(judge(trace, 2.0)).all()
+    without = made_up(credits=False)
+    assert not flagged(without, 2.0, 5).any() and np.isnan(judge(without, 2.0)).all()
 
 
 def test_runs_of_a_folder(made_up, tmp_path):
