@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import sys
+import warnings
 from pathlib import Path
 
 import hypothesis
@@ -27,6 +28,15 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("gaa")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """With `--dist loadgroup` the tests of a file share a process and its fixtures; notebooks are spread singly."""
+    if config.getoption("dist", "no") == "loadgroup":
+        for item in items:
+            if "run_notebook" not in item.fixturenames:
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -145,6 +155,7 @@ def run_notebook(tmp_path, monkeypatch):
     def run(path: Path, **parameters) -> None:
         monkeypatch.chdir(tmp_path)  # not the notebook's folder
         shell = InteractiveShell.instance()
+        warnings.simplefilter("ignore", DeprecationWarning)  # as in a kernel; pytest restores its own filters
         try:
             for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
                 if cell["cell_type"] != "code":

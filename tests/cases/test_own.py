@@ -137,13 +137,9 @@ def test_images_of_bytes_are_scaled_and_tables_of_bytes_are_not():
     assert torch.equal(own((images.flatten(1), LABELS), model).train.inputs, images.flatten(1).float())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_inputs_take_the_type_of_the_network(dtype):
-    """Also a type that numpy has not."""
-    assert own((INPUTS.double(), LABELS), lambda: nn.Linear(8, 3, dtype=dtype)).train.inputs.dtype == dtype
-
-
-def test_whole_numbers_stay_whole_for_an_embedding_alone():
+def test_inputs_take_the_type_of_the_network_and_whole_numbers_stay_whole_for_an_embedding_alone():
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):  # also one that numpy has not
+        assert own((INPUTS.double(), LABELS), lambda: nn.Linear(8, 3, dtype=dtype)).train.inputs.dtype == dtype  # noqa: B023
     tokens = INPUTS.abs().long()
     words = nn.Sequential(nn.Embedding(50, 4), nn.Flatten(), nn.Linear(32, 3))
     assert own((tokens, LABELS), words).train.inputs.dtype == torch.int64
