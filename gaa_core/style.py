@@ -64,28 +64,14 @@ RULE_STYLES: dict[str, tuple[str, str | int]] = {
 }
 _PALETTE = [colour for colour, _ in RULE_STYLES.values()]
 #: Rules that share no figure with many others take the same colours again, with other markers and line styles.
-_MORE = [
-    "LinearGAR",
-    "MDA",
-    "CGE",
-    "CAF",
-    "DnC",
-    "FLAME",
-    "FedGreed",
-    "MeanAroundMedian",
-    "MoNNA",
-    "SMEA",
-    "SignGuard",
-    "Zeno",
-    "ZenoPlusPlus",
-    "ByGARS",
-]
+_MORE = "LinearGAR MDA CGE CAF DnC FLAME FedGreed MeanAroundMedian MoNNA SMEA SignGuard Zeno ZenoPlusPlus ByGARS"
 _MORE_MARKERS = ("1", "2", "3", "4", "x", "+", mpl.markers.CARETUPBASE, mpl.markers.CARETDOWNBASE)
-RULE_STYLES |= {name: (_PALETTE[5 + place % 11], _MORE_MARKERS[place % 8]) for place, name in enumerate(_MORE)}
+RULE_STYLES |= {name: (_PALETTE[5 + place % 11], _MORE_MARKERS[place % 8]) for place, name in enumerate(_MORE.split())}
 _LINES = ("-", "--", "-.", (0, (1, 1)), ":", (0, (6, 1)), (0, (4, 1, 1, 1, 1, 1)))
 #: Name of a rule -> its place in _LINES, where that is not the first.
-_LINE_OF = {"ServerOnly": 4, "Oracle": 4, **dict.fromkeys(_MORE[:11], 2), **dict.fromkeys([*_MORE[11:], "SMEA"], 6)}
-_LINE_OF |= dict.fromkeys(("TrimmedMean", "CenteredClipping", "BruteForce"), 1) | {"MultiKrum": 5}
+_LINE_OF = {"ServerOnly": 4, "Oracle": 4, **dict.fromkeys(_MORE.split(), 2)}
+_LINE_OF |= dict.fromkeys(("Zeno", "ZenoPlusPlus", "ByGARS", "SMEA"), 6) | {"MultiKrum": 5}
+_LINE_OF |= dict.fromkeys(("TrimmedMean", "CenteredClipping", "BruteForce"), 1)
 
 
 def rule_style(rule: str, variant: int = 0) -> dict:

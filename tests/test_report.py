@@ -197,9 +197,12 @@ class Page(HTMLParser):
 
 def test_gallery_shows_everything_and_needs_nothing_from_elsewhere(figures):
     files.write_json(figures / "MANIFEST.json", {"profile": "quick", "notebooks": {"01_mnist": {"title": "MNIST <1>"}}})
+    for name in ("moving.gif", "trace.html", "claims_matrix.png"):  # the last one stands in the page as a table
+        (figures / name).write_bytes(b"made up")
     text = gallery.gallery(figures).read_text()
     page = Page(text)
-    assert {picture["src"] for picture in page.pictures} == {"curve.png", "bare.png"}
+    assert {picture["src"] for picture in page.pictures} == {"curve.png", "bare.png", "moving.gif"}
+    assert "trace.html" in page.targets
     assert all(picture["alt"] and (figures / picture["src"]).is_file() for picture in page.pictures)
     assert "Accuracy under &#34;attack&#34; &amp; &lt;none&gt;" in text
     assert "MNIST &lt;1&gt;" in text and "made &lt;up&gt;" in text
