@@ -83,6 +83,13 @@ class GAAPlus(LearningAggregator):
         """Whether one of PARTS is switched on."""
         return part not in self.off
 
+    def explain(self) -> dict[str, Tensor]:
+        """Why the last step that gave credit did so: log-odds [n] by kind of evidence, P(benign) and credit.
+
+        NaN where a submission was not finite; empty before the first such step.
+        """
+        return dict(self._require_state().explained)
+
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
         object.__setattr__(self, "_state", State(self, n, d, generator))
 

@@ -48,6 +48,7 @@ class State(Measuring, Reversals):
         self.ledger, self.predicted = Ledger(n), PredictedDecrease(n)
         self.misled = False  # whether QV samples of one class spoke for Byzantine workers, and are not asked any more
         self.silent = 0  # steps on end without much credit
+        self.explained: dict[str, Tensor] = {}  # [n] each: what the last credits were given for
         self.warm_up = self.begin_warm_up()
         self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, columns, whose: of the last step
 
@@ -120,6 +121,9 @@ class State(Measuring, Reversals):
         if self.rule.uses("leakage"):
             self.leakage.follow(self.server, seen, update, credits, self.momentum.calm)
         self.copies += EXPOSED * max(0.0, shown - self.copies)
+        for kind, values in (odds | {"P(benign)": trust, "credit": credits}).items():
+            self.explained[kind] = torch.full((self.n,), torch.nan, dtype=torch.float64)
+            self.explained[kind][seen.finite] = values.double()
         self.beliefs.learn(seen, odds, trust, self.policy, young=self.momentum.accepted <= YOUNG)
         self.policy.remember(odds, credits, seen.finite)
         if credits.sum() > ANY:
