@@ -42,7 +42,8 @@ def test_copies_and_medians_by_hand():
     alike = torch.tensor([2.0, 2.0, 1.0])
     assert identical(alike).tolist() == pytest.approx([1, 1, 0], abs=1e-6)
     counts, beside = counted(alike, torch.zeros(3), known=0.0)
-    assert counts.tolist() == pytest.approx([0, 0, 1], abs=1e-6) and beside == pytest.approx(1)  # beside a single one: not at all
+    assert counts.tolist() == pytest.approx([0, 0, 1], abs=1e-6)  # beside a single one: not at all
+    assert beside == pytest.approx(1)
     counts, _ = counted(alike[:2], torch.zeros(2), known=0.0)
     assert counts.tolist() == pytest.approx([0.5, 0.5])  # alone: as one
     assert weighted_median(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 1.0, 3.0])) == 2.0
