@@ -150,16 +150,6 @@ def test_spells_are_outlined_and_too_many_of_them_as_one():
     assert len(outline.get_segments()) == 4
 
 
-def test_missing_submissions_are_marked_by_reason():
-    one = trace(steps=6, n=4, schedule=roles.none(4))
-    one.extras["absences"] = np.zeros((6, 4), dtype=np.int8)
-    one.extras["absences"][2, 1], one.extras["absences"][3:5, 1] = 1, 2
-    one.settings["absences"] = ["present", "died", "restarting"]
-    ax = plots.credits(one)
-    plots.absences(one, ax=ax)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["died", "restarting"]
-
-
 # Tables
 
 

@@ -12,7 +12,6 @@ from gaa_core.plots.tables import heatmap as heatmap
 from gaa_core.plots.tables import lines as lines
 from gaa_core.plots.traces import CREDIT_MAP as CREDIT_MAP
 from gaa_core.plots.traces import CREDIT_SPAN as CREDIT_SPAN
-from gaa_core.plots.traces import absences as absences
 from gaa_core.plots.traces import accuracy as accuracy
 from gaa_core.plots.traces import credit_panels as credit_panels
 from gaa_core.plots.traces import credits as credits

@@ -218,13 +218,3 @@ def story(traces: Iterable[Trace]) -> Figure:
     if of is not None:
         credits(of, ax=axes[1], title=f"Which workers does {rule_name(of.rule)} trust?")
     return fig
-
-
-def absences(trace: Trace, *, ax: Axes) -> None:
-    """Mark on the credit map of a run on real workers which submissions were missing, a marker for each reason."""
-    codes = trace.extras["absences"]  # [steps, n]
-    for code in np.unique(codes[codes > 0]):
-        step, worker = np.nonzero(codes == code)
-        options = {"marker": "Xos^vDPhp*<>"[code % 12], "facecolor": "white", "edgecolor": "black", "linewidth": 0.6}
-        ax.scatter(step + 0.5, worker + 0.5, s=16, label=trace.settings["absences"][code], zorder=3, **options)
-    outside_legend(ax)

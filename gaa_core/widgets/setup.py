@@ -49,10 +49,8 @@ class Setup:
     def __post_init__(self):
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
-            value = number(value, name) if name in ("ratio", "lr") else whole(value, name, least)
-            if not least <= value <= most:
-                raise GaaError(f"{name} must be from {least} to {most} in a playground; found {value}.")
-            object.__setattr__(self, name, value)
+            fitting = number if name in ("ratio", "lr") else whole
+            object.__setattr__(self, name, fitting(value, name, least, most))
         if not isinstance(self.case, CaseStudy):
             raise GaaError(f"case must be a CaseStudy such as gaa_core.cases.MNIST; found {self.case!r}.")
         one_of("schedule", self.schedule, roles.REGISTRY)

@@ -34,7 +34,7 @@ def test_texts_are_code_and_the_papers_agent_comes_first():
         ({"schedule": "statik"}, "static"),
         ({"ratio": 1.2}, "ratio must be from 0 to 1"),
         ({"n": 10.5}, "n must be"),
-        ({"n": 51}, "n must be from 2 to 50"),
+        ({"n": 51}, "n must be a whole number from 2 to 50"),
         ({"lr": "fast"}, "lr must be"),
     ],
 )
