@@ -47,3 +47,13 @@ def test_the_example_of_one_s_own_model_runs_as_written(examples):
     scope = {**own, **gaa, **others, "gradients": list(torch.randn(10, 27, generator=draw))}
     exec(code.replace("participation=0.5,", "participation=0.5, steps=4, batch_size=4, lr=None,"), scope)
     assert isinstance(scope["trace"].model, nn.Module) and len(scope["credits"]) == 10
+
+
+def test_the_quick_starts_of_other_libraries_run_as_written(examples):
+    code = next(block for block in examples if "byzfl =" in block)
+    short = {"steps=1000": "steps=4", "eval_every=100": "eval_every=2", "local_steps=125": "local_steps=2"}
+    for long in short:
+        code = code.replace(long, short[long])
+    scope = {}
+    exec(code, scope)
+    assert all(0 <= scope[each].accuracy <= 1 and len(scope[each].steps) < 5 for each in ("byzfl", "flower"))

@@ -1,8 +1,7 @@
 """The shape of a gradient aggregation rule, and the one finite mask before every rule.
 
 A rule is any callable from submissions [n, d] to an update [d]; a lambda works in `run`. The classes here add what the
-package's own rules share: validation, the finite mask, the worker constraint and, for rules that have them, per-worker
-weights.
+package's own rules share: validation, the finite mask, the worker constraint and the weights of workers.
 """
 
 from __future__ import annotations
@@ -124,8 +123,7 @@ class Aggregator(Part, ABC):
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
         """The update [d], and the weights [n] of the workers where the rule has them (else None)."""
-        found = self._at_once(self._checked(gradients))
-        if found is not None:
+        if (found := self._at_once(self._checked(gradients))) is not None:
             return found
         rule, finite, kept = self._admit(gradients)
         if len(kept) == 0:
@@ -137,7 +135,7 @@ class Aggregator(Part, ABC):
         return update, gradients.new_zeros(len(gradients)).masked_scatter(finite, weights)
 
     def _at_once(self, gradients: Tensor) -> tuple[Tensor, Tensor | None] | None:
-        """`decide` without a mask; None where a submission may not be finite."""
+        """`decide` without the finite mask; None where that may be needed."""
         return self._decide(gradients) if kernels.all_finite(gradients) else None
 
     def _decide(self, gradients: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -222,9 +220,8 @@ class DistanceAggregator(SelectingAggregator):
     def _at_once(self, gradients: Tensor) -> tuple[Tensor, Tensor] | None:
         if gradients.numel() > kernels.DIRECT:  # one pass more costs little, distances taken in vain cost much
             return super()._at_once(gradients)
-        distances = kernels.squared_distances(gradients).cpu().numpy()
-        near = distances.max() < kernels.FAR  # no distance to a row that is not finite is
-        return self._mean_of(self.nearest(distances), gradients) if near else None
+        distances = kernels.squared_distances(gradients).cpu().numpy()  # FAR to rows that are not finite
+        return self._mean_of(self.nearest(distances), gradients) if distances.max() < kernels.FAR else None
 
 
 class ColumnwiseAggregator(Aggregator):
