@@ -84,11 +84,11 @@ def faults(name: str, source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path):
-    name = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    assert name in FLOORS, f"{name} has no floor yet: add it to LAYERS"
-    assert faults(name, path.read_text(encoding="utf-8")) == []
+def test_imports_point_down():
+    for path in SOURCES:
+        name = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        assert name in FLOORS, f"{name} has no floor yet: add it to LAYERS"
+        assert faults(name, path.read_text(encoding="utf-8")) == [], path
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,7 @@ def test_nothing_speaks_of_one_machine(repository):
     assert found == []
 
 
-@pytest.mark.parametrize(
-    "text", ["see /wor" + "k/main", "'/ho" + "me/me'", "https://pyp" + "i.org/simple", "../share" + "d/x"]
-)
-def test_what_speaks_of_one_machine_is_seen(text):
-    assert any(re.search(pattern, text) for pattern in OF_ONE_MACHINE)
-
-
-def test_pages_of_the_web_are_not_machines():
-    assert not any(re.search(pattern, "https://example.org/home/work/tmp/x") for pattern in OF_ONE_MACHINE)
+def test_what_speaks_of_one_machine_is_seen_and_pages_of_the_web_are_not_machines():
+    bad = ["see /wor" + "k/main", "'/ho" + "me/me'", "https://pyp" + "i.org/simple", "../share" + "d/x"]
+    for text in [*bad, "https://example.org/home/work/tmp/x"]:
+        assert any(re.search(pattern, text) for pattern in OF_ONE_MACHINE) == (text in bad)

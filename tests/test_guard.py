@@ -220,7 +220,6 @@ def test_what_cannot_be_is_refused_in_one_sentence(wrong, sentence):
     assert "\n" not in str(caught.value)
 
 
-# Three ways to step the model outside of the guard.
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
     "momentum": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, weight_decay=1e-4),
@@ -278,9 +277,7 @@ def output(tmp_path, script: str, *launch: str) -> float:
 def test_rank_0_guards_a_torch_distributed_run(repository, tmp_path):
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2")
     script = in_notebook(repository, 'script = """\n')
-    assert output(tmp_path, script, *torchrun) > 0.85
-    unguarded = script.replace("guard(gathered)[0]", "sum(gathered) / n")
-    assert output(tmp_path, unguarded, *torchrun) < 0.85  # the two gradients all but cancel
+    assert output(tmp_path, script, *torchrun) > 0.85  # unguarded the two gradients all but cancel
 
 
 LIGHTNING = """

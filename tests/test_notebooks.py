@@ -73,25 +73,19 @@ def parameter_faults(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(FOLDER)))
-def test_notebook_keeps_the_conventions(path):
-    assert faults(path) == []
+def test_notebooks_keep_the_conventions():
+    assert {path: found for path in ALL if (found := faults(path))} == {}
+    assert {item.name: found for item in PLAN if (found := parameter_faults(item.path))} == {}
+    assert {path for path in ALL if path.parent == FOLDER} <= {notebook.path for notebook in PLAN}
 
 
-@pytest.mark.parametrize("notebook", PLAN, ids=lambda notebook: notebook.name)
-def test_parameters_keep_the_conventions(notebook):
-    assert parameter_faults(notebook.path) == []
-
-
-@pytest.mark.parametrize(
-    "path", [item.path for item in PLAN] + [FOLDER / "cluster" / "09_cluster.ipynb"], ids=lambda path: path.stem
-)
-def test_folders_are_counted_from_the_notebook_s_place(path):
+def test_folders_are_counted_from_the_notebook_s_place():
     """`papermill notebooks/00_tour.ipynb out.ipynb` wrote its figures beside the clone, which is where
     papermill starts kernels."""
-    text = path.read_text(encoding="utf-8")
-    for name in ("figures_dir", "results_dir"):
-        assert f"files.from_notebooks({name}" in text or f'"{name} =' not in text
+    for path in [item.path for item in PLAN] + [FOLDER / "cluster" / "09_cluster.ipynb"]:
+        text = path.read_text(encoding="utf-8")
+        for name in ("figures_dir", "results_dir"):
+            assert f"files.from_notebooks({name}" in text or f'"{name} =' not in text
 
 
 def test_a_folder_means_the_same_from_everywhere(project, monkeypatch, tmp_path_factory):
@@ -104,10 +98,6 @@ def test_a_folder_means_the_same_from_everywhere(project, monkeypatch, tmp_path_
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert files.from_notebooks("../figures") == FOLDER.parent / "figures"
     assert files.from_notebooks("../../figures", "cluster") == FOLDER.parent / "figures"
-
-
-def test_plan_lists_every_notebook():
-    assert {path for path in ALL if path.parent == FOLDER} <= {notebook.path for notebook in PLAN}
 
 
 @pytest.mark.slow

@@ -130,9 +130,8 @@ def test_options_are_those_of_fedavg():
 
 def test_clients_that_were_not_asked_use_up_no_f():
     with pytest.raises(TooFewWorkers):
-        play(
-            GAAStrategy(Krum(f=1), 5, fraction_train=0.8), dict.fromkeys([*NODES, 55], floats(2.0)), nodes=[*NODES, 55]
-        )
+        asked = GAAStrategy(Krum(f=1), 5, fraction_train=0.8)
+        play(asked, dict.fromkeys([*NODES, 55], floats(2.0)), nodes=[*NODES, 55])
 
 
 def test_metrics_that_do_not_match_do_not_end_the_federation():
