@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gaa_core import reproduce as machinery
@@ -185,6 +186,22 @@ def test_killed_in_the_middle_and_started_again_gives_the_same(good):
     assert "C2" in again.stdout and "index.html" in again.stdout
     assert snapshot(figures) == expected
     assert not list(executed.glob("*.pending.ipynb"))
+
+
+def test_an_interrupt_ends_the_kernels(good):
+    """Notebooks run in threads, which a Ctrl-C does not reach."""
+    good.notebook("good", "import os, time\nopen('../kernel', 'w').write(str(os.getpid()))\ntime.sleep(600)")
+    words = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    words += "; from gaa_core.__main__ import main; sys.exit(main(['reproduce', '--profile', 'smoke']))"
+    process = subprocess.Popen([sys.executable, "-c", words], cwd=good.folder, stderr=subprocess.PIPE, text=True)
+    deadline, kernel = time.monotonic() + 120, good.folder / "kernel"
+    while not (kernel.exists() and kernel.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, None), errors
+    assert not psutil.pid_exists(int(kernel.read_text()))
 
 
 def test_parameters_are_refused_before_anything_runs(good):
