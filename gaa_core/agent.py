@@ -6,6 +6,7 @@ losses that followed. Source: the reconstruction of GAA (Pan et al., USENIX Secu
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -136,24 +137,24 @@ class EvidencePolicy:
 
     def __init__(self, weights: dict[str, float], lr: float, return_rate: float = 0.01):
         self.names = list(weights)
-        self.prior = torch.tensor(list(weights.values()), dtype=torch.float64)
-        self.weights = self.prior.clone()
+        self.prior = np.array(list(weights.values()))
+        self.weights = self.prior.copy()
         self.lr, self.return_rate = lr, return_rate
-        self.taken: tuple[Tensor, Tensor, Tensor] | None = None
+        self.taken: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
-    def logits(self, odds: dict[str, Tensor]) -> Tensor:
+    def logits(self, odds: dict[str, np.ndarray]) -> np.ndarray:
         """The weighted sum [n] of log-odds [n] by name."""
-        return self.weights @ torch.stack([odds[name] for name in self.names])
+        return self.weights @ np.stack([odds[name] for name in self.names])
 
-    def trust(self, odds: dict[str, Tensor]) -> Tensor:
+    def trust(self, odds: dict[str, np.ndarray]) -> np.ndarray:
         """[n] in [0, 1]: exactly 0 and 1 where there is little doubt."""
-        return ((torch.sigmoid(self.logits(odds)) - 0.1) / 0.8).clamp(0, 1)
+        return ((0.5 * (1 + np.tanh(0.5 * self.logits(odds))) - 0.1) / 0.8).clip(0, 1)
 
-    def remember(self, odds: dict[str, Tensor], credits: Tensor, finite: Tensor) -> None:
+    def remember(self, odds: dict[str, np.ndarray], credits: np.ndarray, finite: np.ndarray) -> None:
         """What the credits [k] of this step were given for, and which of the n workers they went to."""
-        self.taken = (torch.stack([odds[name] for name in self.names]), credits, finite)
+        self.taken = (np.stack([odds[name] for name in self.names]), credits, finite)
 
-    def learn(self, slopes: Tensor, worth: float = 1.0) -> None:
+    def learn(self, slopes: np.ndarray, worth: float = 1.0) -> None:
         """One step of the weights from slopes [n]: how much faster f_B would have fallen for a little more credit.
 
         `worth` in [0, 1] says how far the slopes can be believed.
@@ -162,9 +163,9 @@ class EvidencePolicy:
             return
         odds, credits, finite = self.taken
         advantage = slopes[finite] - credits @ slopes[finite]
-        advantage = advantage / slopes.abs().max().clamp_min(1e-12)
-        trust = torch.sigmoid(self.weights @ odds)
+        advantage = advantage / max(np.abs(slopes).max(), 1e-12)
+        trust = 0.5 * (1 + np.tanh(0.5 * self.weights @ odds))
         gradient = odds @ (trust * (1 - trust) * advantage)
-        self.weights += self.lr * worth * gradient + self.return_rate * (self.prior - self.weights)
-        self.weights.clamp_(0.0, 2.0)
+        change = self.lr * worth * gradient + self.return_rate * (self.prior - self.weights)
+        self.weights = (self.weights + change).clip(0.0, 2.0)
         self.taken = None

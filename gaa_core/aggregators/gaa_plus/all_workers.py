@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +40,7 @@ class AllWorkers:
         """Forget all comparisons."""
         self.steps = 0
         self.agree = self.prediction = 0.0  # moving averages: cosine of the two updates, lr |update| |grad f_B|
-        self.gains: Tensor | None = None  # [2, b], of each sample by the trusted and by all: moving averages
+        self.gains: np.ndarray | None = None  # [2, b], of each sample by the trusted and by all: moving averages
 
     def on_trial(self) -> bool:
         """Whether all are followed, but f_B has not shown yet that it falls by it."""
@@ -55,9 +56,9 @@ class AllWorkers:
         self.steps += 1
         share = max(1 / HORIZON, 1 / max(1, self.steps))
         length, cosine = survey(all_workers[None], [trusted])
-        self.agree += share * (float(cosine) - self.agree)
-        self.prediction += share * (server.lr * float(length) * slope - self.prediction)
-        self.gains = gains if self.gains is None else self.gains.lerp(gains, share)
+        self.agree += share * (float(cosine[0, 0]) - self.agree)
+        self.prediction += share * (server.lr * float(length[0]) * slope - self.prediction)
+        self.gains = gains if self.gains is None else self.gains + share * (gains - self.gains)
         self.since += 1
         bound = self.before * (FALLEN if self.since == TRIAL else 1.0)
         if self.believed and self.since >= TRIAL and loss > bound:
@@ -70,7 +71,7 @@ class AllWorkers:
         return False
 
     def _better(self) -> bool:
-        by_trusted, by_all = self.gains.mean(dim=1).tolist()
+        by_trusted, by_all = self.gains.mean(axis=1)
         sure = spreads(self.gains[1] - self.gains[0], 0.0)
         if self.believed:
             return sure > DOUBT
@@ -78,7 +79,7 @@ class AllWorkers:
         return gains and sure > SURE and self.agree < APART
 
 
-def _tried(server: Server, *updates: Tensor) -> tuple[float, Tensor] | None:
+def _tried(server: Server, *updates: Tensor) -> tuple[float, np.ndarray] | None:
     """f_B, and how far the loss of each QV sample would fall by each of k updates [d], [k, b].
 
     None where the server shows too few samples, where these are of one class, and where a loss is not finite.
@@ -90,4 +91,4 @@ def _tried(server: Server, *updates: Tensor) -> tuple[float, Tensor] | None:
     points = (theta, *(theta - server.lr * update.to(theta) for update in updates))
     now, *then = (server.model.losses(point, qv.inputs, qv.targets).double() for point in points)
     gains = torch.stack([now - loss for loss in then])
-    return (float(now.mean()), gains) if gains.isfinite().all() else None
+    return (float(now.mean()), gains.numpy()) if gains.isfinite().all() else None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.gaa_plus.evidence import Calibration
 from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
-from gaa_core.aggregators.gaa_plus.statistics import Statistics
+from gaa_core.aggregators.gaa_plus.statistics import Statistics, sigmoid
 from gaa_core.aggregators.gaa_plus.workers import Reputation
 
 
@@ -47,13 +46,13 @@ class Beliefs:
         self.reputation.lift()
 
     def learn(
-        self, seen: Statistics, odds: dict[str, Tensor], trust: Tensor, policy: EvidencePolicy, young: bool
+        self, seen: Statistics, odds: dict[str, np.ndarray], trust: np.ndarray, policy: EvidencePolicy, young: bool
     ) -> None:
         """Let a step's trust [k] teach the laws, and its log-odds [k] by kind the role filters.
 
         The law of a kind is not taught by that kind, or it would confirm itself; but for a `young` run's QV cosines.
         """
-        none, alike = torch.zeros_like(trust), seen.alike
+        none, alike = np.zeros_like(trust), seen.alike
         unseen = trust if young else policy.trust({**odds, "qv": none, "calm qv": none})
         for kind, law in self.laws.items():
             if kind in seen.values:
@@ -62,18 +61,18 @@ class Beliefs:
         self.lengths.learn(seen.lengths, trust / alike)
         self.agreement.learn(seen.cosine, policy.trust({**odds, "peers": none}) / alike)
         fresh = policy.logits({**odds, "reputation": none})
-        self.tell_reputation(seen.finite, fresh, torch.where(odds["length"] < 0, 0.0, 1 / alike))
+        self.tell_reputation(seen.finite, fresh, np.where(odds["length"] < 0, 0.0, 1 / alike))
 
-    def learn_in_warm_up(self, seen: Statistics, odds: Tensor) -> None:
+    def learn_in_warm_up(self, seen: Statistics, odds: np.ndarray) -> None:
         """Let log-odds [k] that were found without any of these laws teach the same."""
-        benign = torch.sigmoid(odds)
+        benign = sigmoid(odds)
         for kind, law in self.laws.items():
             if kind in seen.values:
                 law.learn(seen.values[kind], benign * seen.counts, (1 - benign) * seen.counts)
         self.tell_reputation(seen.finite, odds * seen.counts, seen.counts)
 
-    def tell_reputation(self, finite: Tensor, odds: Tensor, weights: Tensor) -> None:
+    def tell_reputation(self, finite: np.ndarray, odds: np.ndarray, weights: np.ndarray) -> None:
         """Teach the filters by log-odds [k] that count `weights` [k]; what is not finite teaches nothing."""
-        all_workers = torch.zeros(2, self.n, dtype=torch.float64)
-        all_workers[:, finite] = torch.stack([odds, weights])
+        all_workers = np.zeros((2, self.n))
+        all_workers[:, finite] = odds, weights
         self.reputation.learn(*all_workers)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from gaa_core.aggregators.gaa_plus.statistics import TINY
 
@@ -37,18 +36,18 @@ class Calibration:
         self.steps = 0
         self.known = 0.0  # Byzantine submissions seen
 
-    def log_odds(self, values: Tensor) -> Tensor:
+    def log_odds(self, values: np.ndarray) -> np.ndarray:
         """[k] -> [k], within CAP."""
         if self.steps == 0:  # as the first step's cosines are, most of them benign
-            self.mean, self.steps = 0.7 * float(values.abs().max()), 1
+            self.mean, self.steps = 0.7 * float(np.abs(values).max()), 1
             self.variance = (0.4 * self.mean) ** 2
         mean = WANING * max(self.mean, self.floor * self.variance**0.5)
         if mean <= 0:
-            return torch.zeros_like(values)
+            return np.zeros_like(values)
         spread = self.variance + (0.2 * mean) ** 2
         simple = 2 * mean / spread * (values - mean / 3)
         if self.known < 1:
-            return simple.clamp(-CAP, CAP)
+            return simple.clip(-CAP, CAP)
         seen = self.known / (self.known + IMAGINED)
         other_mean = seen * self.other_mean
         other_spread = seen * self.other_variance + (1 - seen) * spread + seen * (1 - seen) * self.other_mean**2
@@ -60,9 +59,9 @@ class Calibration:
 
         odds = ratio(values)
         if other_mean < mean:
-            odds = torch.where(values > mean, odds.clamp_min(ratio(mean)), odds)
-            odds = torch.where(values < other_mean, torch.minimum(odds, simple), odds)
-        return (odds * self._faith()).clamp(-CAP, CAP)
+            odds = np.where(values > mean, odds.clip(ratio(mean)), odds)
+            odds = np.where(values < other_mean, np.minimum(odds, simple), odds)
+        return (odds * self._faith()).clip(-CAP, CAP)
 
     def _faith(self) -> float:
         """How far two kinds of workers are believed in, in [0, 1]: one kind, cut in two, is some 2.7 spreads apart."""
@@ -72,12 +71,12 @@ class Calibration:
         gap = min(max(0.0, (self.mean - self.other_mean) / both / self.apart), 1.0)
         return 1 - self.known / (self.known + IMAGINED) * (1 - gap**2)
 
-    def learn(self, values: Tensor, benign: Tensor, byzantine: Tensor) -> None:
+    def learn(self, values: np.ndarray, benign: np.ndarray, byzantine: np.ndarray) -> None:
         """Take in cosines [k] of submissions that are each kind's with these weights [k]."""
         total = float(benign.sum())
         if total > 0.1:
             reach = 3 * self.variance**0.5
-            near = values.clamp(self.mean - reach, self.mean + reach) if self.steps > 5 else values
+            near = values.clip(self.mean - reach, self.mean + reach) if self.steps > 5 else values
             share = max(1 / HORIZON, 1 / (self.steps + 1)) * min(1.0, total)
             self.mean, self.variance = _moved(self.mean, self.variance, near, benign / total, share)
             self.steps += 1
@@ -110,7 +109,7 @@ class Mirror:
         self.steps = 0
         self.was_apart = self.worn = False
 
-    def learn(self, values: Tensor, counts: Tensor) -> None:
+    def learn(self, values: np.ndarray, counts: np.ndarray) -> None:
         """Take in cosines [k], each counted as often as `counts` [k] says."""
         total = float(counts.sum())
         if total < 0.1:
@@ -125,15 +124,15 @@ class Mirror:
         self.was_apart |= self.apart() > 1.5
         self.worn |= self.was_apart and (self.apart() < 1 or self.steps > YOUNG)
 
-    def log_odds(self, values: Tensor) -> Tensor:
+    def log_odds(self, values: np.ndarray) -> np.ndarray:
         """[k] -> [k], within CAP; less as long as few were seen."""
         gain = 2 * self.mean / self.variance * self.seen / (self.seen + HORIZON)
-        return (gain * values).clamp(-CAP, CAP)
+        return (gain * values).clip(-CAP, CAP)
 
-    def leaning(self, values: Tensor) -> Tensor:
+    def leaning(self, values: np.ndarray) -> np.ndarray:
         """The log-odds where the two kinds are apart; else the values over their usual size."""
         if not self.second > 0:
-            return torch.zeros_like(values)
+            return np.zeros_like(values)
         return self.log_odds(values) if self.apart() > 1 else values / self.second**0.5
 
     def renew(self) -> None:
@@ -145,7 +144,7 @@ class Mirror:
         return self.mean / self.variance**0.5
 
 
-def _moved(mean: float, variance: float, values: Tensor, weights: Tensor, share: float) -> tuple[float, float]:
+def _moved(mean: float, variance: float, values: np.ndarray, weights: np.ndarray, share: float) -> tuple[float, float]:
     """A running mean and variance after weighted values [k], whose weights sum to 1."""
-    deviation = float(weights @ (values - mean).square())
+    deviation = float(weights @ (values - mean) ** 2)
     return mean + share * (float(weights @ values) - mean), variance + share * (deviation - variance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,7 +84,7 @@ class GAAPlus(LearningAggregator):
         """Whether one of PARTS is switched on."""
         return part not in self.off
 
-    def explain(self) -> dict[str, Tensor]:
+    def explain(self) -> dict[str, np.ndarray]:
         """Why the last step that gave credit did so: log-odds [n] by kind of evidence, P(benign) and credit.
 
         NaN where a submission was not finite; empty before the first such step.
@@ -104,8 +105,8 @@ class GAAPlus(LearningAggregator):
         credits = gradients.new_zeros(len(gradients))
         if len(kept) == 0:
             return gradients.new_zeros(gradients.shape[1]), credits
-        update, chosen = state.decide(kept, finite)
-        credits[finite] = chosen.to(credits)
+        update, chosen = state.decide(kept, finite.numpy())
+        credits[finite] = torch.from_numpy(chosen).to(credits)
         return update, credits
 
     def _require_state(self) -> State:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from gaa_core import kernels
@@ -33,7 +35,7 @@ COURSE, RATE = 5, 0.15
 STEP, MOST = 1e-3, 20.0
 
 
-def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
+def sample_slopes(server: Server, direction: Tensor) -> np.ndarray | None:
     """How fast the loss of each QV sample grows along a direction [d] at length 1, [b], by central differences.
 
     None where the server shows too few samples, or where the direction or a loss is not finite.
@@ -47,7 +49,7 @@ def sample_slopes(server: Server, direction: Tensor) -> Tensor | None:
     ahead = server.model.losses(server.parameters + reach, qv.inputs, qv.targets).double()
     behind = server.model.losses(server.parameters - reach, qv.inputs, qv.targets).double()
     slopes = (ahead - behind) / (2 * step)
-    return slopes if slopes.isfinite().all() else None
+    return slopes.numpy() if slopes.isfinite().all() else None
 
 
 class Leakage:
@@ -81,7 +83,7 @@ class Leakage:
     def too_good(self, server: Server, seen: Statistics) -> bool:
         """Take in a step of the warm-up; whether the samples' slope along the sum is too great."""
         counts = seen.counts
-        total = counts.to(seen.gradients.dtype) @ seen.gradients
+        total = torch.from_numpy(counts).to(seen.gradients.dtype) @ seen.gradients
         self.sum = total if self.sum is None else self.sum + total
         self.weight += float(counts.sum())
         slopes = sample_slopes(server, self.sum) if self.weight > YOUNGEST else None
@@ -92,7 +94,7 @@ class Leakage:
         theirs = seen.lengths * (along - counts * seen.lengths / length)  # without a submission's own part
         return spreads(slopes, size(theirs, counts)) > TOO_GOOD
 
-    def follow(self, server: Server, seen: Statistics, update: Tensor, credits: Tensor, calm: Callable) -> None:
+    def follow(self, server: Server, seen: Statistics, update: Tensor, credits: np.ndarray, calm: Callable) -> None:
         """Take in an update [d] and its credits [k]; steps whose credits went to copies are left out."""
         share, self.sum = float(credits.sum()), None
         if share < 0.3 or float(credits @ identical(seen.alike)) > 0.5 * share:
@@ -126,11 +128,11 @@ class Leakage:
         gone = self.own < FADING * self.theirs and self.peak > FADING * self.first
         return gone and self.theirs > LASTING * self.first
 
-    def turned(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def turned(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Cosines [k] by kind, where those with QV gradients speak against a worker."""
         return {kind: self.centred(kind, -seen) if kind in QV_KINDS else seen for kind, seen in values.items()}
 
-    def centred(self, kind: str, values: Tensor) -> Tensor:
+    def centred(self, kind: str, values: np.ndarray) -> np.ndarray:
         """Values [k] less what is usual."""
         looks, usual = self.centres.get(kind, (0, 0.0))
         usual += max(0.1, 1 / (looks + 1)) * (float(values.mean()) - usual)

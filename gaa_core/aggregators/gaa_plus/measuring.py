@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from gaa_core import kernels
@@ -18,19 +18,19 @@ LONGEST = 3.0
 class Measuring:
     """The part of the state that turns submissions into evidence."""
 
-    def measure(self, gradients: Tensor, finite: Tensor, columns: slice | Tensor) -> Statistics:
+    def measure(self, gradients: Tensor, finite: np.ndarray, columns: slice | Tensor) -> Statistics:
         """All statistics; the QV gradients vote on the momentum's sign."""
         lengths, values = self._cosines(gradients)
         self.momentum.note(gradients, lengths)
         part = gradients[:, columns]
-        cosine = statistics.cosines(kernels.gram(self.momentum.whitened(part, columns))[0])
+        cosine = statistics.cosines(kernels.gram(self.momentum.whitened(part, columns))[0].double().numpy())
         copies = self.rule.uses("copies")
-        alike = statistics.multiplicity(cosine) if copies else torch.ones_like(lengths)
+        alike = statistics.multiplicity(cosine) if copies else np.ones_like(lengths)
         counts, beside = statistics.counted(alike, self.length_odds(lengths), self.copies)
         self._try_momentum(values, counts)
         return Statistics(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
 
-    def _cosines(self, gradients: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _cosines(self, gradients: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Lengths [k], and cosines [k] with the QV gradient and the momentum, as far as there are any."""
         vectors = {"qv": self.qv}
         if self.momentum.seen:
@@ -43,10 +43,10 @@ class Measuring:
             values = {kind: value for kind, value in values.items() if kind not in QV_KINDS}
         return lengths, self.leakage.turned(values) if self.leakage.known else values
 
-    def length_odds(self, lengths: Tensor) -> Tensor:
+    def length_odds(self, lengths: np.ndarray) -> np.ndarray:
         return self.beliefs.lengths.log_odds(lengths, self.yardstick) if self.rule.uses("length") else 0.0 * lengths
 
-    def _try_momentum(self, values: dict[str, Tensor], counts: Tensor) -> None:
+    def _try_momentum(self, values: dict[str, np.ndarray], counts: np.ndarray) -> None:
         """Let the QV gradients vote on the momentum, where there are both."""
         if self.warm_up is not None and self.warm_up.exposed:
             return  # what the momentum holds is the opposite of what the exposed submitted, and no gradient
@@ -58,9 +58,9 @@ class Measuring:
             values["memory"] = -values["memory"]
             self.beliefs.forget_momentum()
 
-    def lean(self, seen: Statistics) -> Tensor:
+    def lean(self, seen: Statistics) -> np.ndarray:
         """Which kind each submission [k] is of by its side of the momentum, and of grad f_B."""
-        leaning = torch.zeros_like(seen.lengths)
+        leaning = np.zeros_like(seen.lengths)
         if "memory" not in seen.values:
             return leaning
         self.mirror.learn(seen.values["memory"], seen.counts)
@@ -68,10 +68,10 @@ class Measuring:
         qv = seen.values.get("calm qv", seen.values.get("qv"))
         return leaning if qv is None else leaning + 0.5 * qv / size(qv, seen.counts)
 
-    def weigh(self, seen: Statistics) -> dict[str, Tensor]:
+    def weigh(self, seen: Statistics) -> dict[str, np.ndarray]:
         """Log-odds [k] of each kind of evidence."""
         rule, beliefs = self.rule, self.beliefs
-        odds = {kind: torch.zeros_like(seen.alike) for kind in PRIOR}
+        odds = {kind: np.zeros_like(seen.alike) for kind in PRIOR}
         odds["length"] = self.length_odds(seen.lengths)
         for kind, law in beliefs.laws.items():
             if kind in seen.values:
@@ -79,18 +79,19 @@ class Measuring:
         if not self.mirror.worn and "memory" in seen.values:
             # the mirror cannot tell a reversed gradient from a true one that swings back; known workers can
             settled = beliefs.reputation.settled() if rule.uses("reputation") else 0.0
-            odds["memory"] = torch.lerp(self.mirror.log_odds(seen.values["memory"]), odds["memory"], settled)
+            mirrored = self.mirror.log_odds(seen.values["memory"])
+            odds["memory"] = mirrored + settled * (odds["memory"] - mirrored)
         odds["memory"] = odds["memory"] * self.momentum.credibility()
         if rule.uses("reputation"):
             odds["reputation"] = beliefs.reputation.prior()[seen.finite]
         if rule.uses("ledger") and "qv" in seen.values and not self.leakage.known:
             longest = LONGEST * weighted_median(seen.lengths, seen.counts)
-            slopes = self.yardstick * seen.values["qv"] * seen.lengths.clamp_max(longest)
+            slopes = self.yardstick * seen.values["qv"] * np.minimum(seen.lengths, longest)
             self.ledger.learn(slopes, seen.counts, seen.finite)
             odds["reputation"] = odds["reputation"] + self.ledger.log_odds()[seen.finite]
         if rule.uses("peers"):
-            voices = torch.where(odds["length"] < 0, 0.0, 1 / seen.alike)
+            voices = np.where(odds["length"] < 0, 0.0, 1 / seen.alike)
             for _ in range(2):
-                lean = torch.tanh(self.policy.logits(odds) / 2) * voices
+                lean = np.tanh(self.policy.logits(odds) / 2) * voices
                 odds["peers"] = beliefs.agreement.log_odds(seen.cosine, lean)
         return odds

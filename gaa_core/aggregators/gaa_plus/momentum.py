@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,13 +52,14 @@ class Momentum:
         self.accepted += 1
         self.average.lerp_((contrast / length).to(self.average), max(1 / HORIZON, 1 / self.accepted))
 
-    def note(self, gradients: Tensor, lengths: Tensor) -> None:
+    def note(self, gradients: Tensor, lengths: np.ndarray) -> None:
         """The second moment of submissions [n, d] of all workers, each at length 1; of many coordinates a part."""
         present = lengths > 0
         if not present.any():
             return
         parts = 1 if self.seen == 0 or len(self.square) <= MANY else 4
-        scales = torch.where(present, 1 / lengths.clamp_min(SHORTEST), 0.0).to(gradients.dtype)[:, None]
+        scales = np.where(present, 1 / np.maximum(lengths, SHORTEST), 0.0)[:, None]
+        scales = torch.from_numpy(scales).to(gradients.dtype)
         count = int(present.sum())
         share = max(1 / HORIZON, 1 / (self.seen + 1)) if parts == 1 else min(1.0, parts / HORIZON)
         for place, block in enumerate(kernels.column_blocks(gradients)):
@@ -66,13 +68,13 @@ class Momentum:
                 self.square[block].lerp_(moment.to(self.square), share)
         self.seen += 1
 
-    def vote(self, own: Tensor, judges: list[Tensor], counts: Tensor, worth: float) -> bool:
+    def vote(self, own: np.ndarray, judges: list[np.ndarray], counts: np.ndarray, worth: float) -> bool:
         """Compare its own cosines [k] with the QV gradients': one vote a step. True when it has been reversed.
 
         A QV gradient errs for all submissions of a step at once, and rightly or wrongly the momentum confirms itself:
         what speaks for it is the votes alone. Copies have one voice, by `counts` [k].
         """
-        scales = [((counts @ own**2) * (counts @ judge**2)).sqrt() for judge in judges]
+        scales = [math.sqrt((counts @ own**2) * (counts @ judge**2)) for judge in judges]
         agreements = [float(counts @ (own * by) / scale) for by, scale in zip(judges, scales, strict=True) if scale > 0]
         if agreements:
             agreement = sum(agreements) / len(agreements)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from gaa_core.aggregators.gaa_plus.evidence import CAP, HORIZON
-from gaa_core.aggregators.gaa_plus.statistics import weighted_median
+from gaa_core.aggregators.gaa_plus.statistics import LEAST, weighted_median
 
 
 class Lengths:
@@ -22,25 +21,25 @@ class Lengths:
         self.fits = False  # whether any submission has been of an ordinary length
         self.variance, self.looks = 0.0, 0  # of their logarithms about the usual one
 
-    def log_odds(self, lengths: Tensor, yardstick: float) -> Tensor:
+    def log_odds(self, lengths: np.ndarray, yardstick: float) -> np.ndarray:
         """[k] -> [k]; the yardstick |grad f_B| stands in for the usual length until workers have been trusted."""
         usual = self.usual or yardstick
         if not usual > 0:
-            return torch.zeros_like(lengths)
+            return np.zeros_like(lengths)
         longest = min(max(2.0, math.exp(4 * self.variance**0.5)), 3.0)
         longest, shortest = (longest, 4.0) if self.usual else (2.0, 5.0)  # a mean of more samples is shorter
-        ratio = (lengths.clamp_min(1e-300) / usual).log()
-        excess = torch.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
+        ratio = np.log(np.maximum(lengths, LEAST) / usual)
+        excess = np.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
         self.fits |= bool((excess <= 0).any())
         if not self.usual and not self.fits:
-            return torch.zeros_like(lengths)
-        return -(25.0 * excess).clamp(0.0, 8 * CAP)
+            return np.zeros_like(lengths)
+        return -(25.0 * excess).clip(0.0, 8 * CAP)
 
-    def learn(self, lengths: Tensor, trust: Tensor) -> None:
+    def learn(self, lengths: np.ndarray, trust: np.ndarray) -> None:
         """Take in how the trusted [k] scatter."""
         total = float(trust.sum())
         if total > 0.1 and self.usual:
-            spread = 1.48 * weighted_median((lengths.clamp_min(1e-300) / self.usual).log().abs(), trust)
+            spread = 1.48 * weighted_median(np.abs(np.log(np.maximum(lengths, LEAST) / self.usual)), trust)
             self.looks += 1
             self.variance += (spread**2 - self.variance) * max(1 / self.looks, min(1.0, total) / HORIZON)
 
@@ -65,25 +64,26 @@ class Agreement:
     def __init__(self):
         self.mean = self.variance = 0.0
 
-    def log_odds(self, cosine: Tensor, lean: Tensor) -> Tensor:
+    def log_odds(self, cosine: np.ndarray, lean: np.ndarray) -> np.ndarray:
         """What the others' leanings [k] (1 benign, -1 not) say of each, by its cosines with them [k, k].
 
         A pair counts for one unit at most, so that a few who agree closely are no more than a few.
         """
         if self.variance <= 0 or self.mean <= 0:
-            return torch.zeros_like(lean)
-        pairs = (2 * self.mean / self.variance * cosine).clamp(-1, 1).fill_diagonal_(0.0)
-        votes = pairs @ lean
-        return (votes - votes.max().clamp_max(0)).clamp(-CAP, CAP)  # all against all says nothing of any
+            return np.zeros_like(lean)
+        pairs = (2 * self.mean / self.variance * cosine).clip(-1, 1)
+        votes = pairs @ lean - pairs.diagonal() * lean
+        return (votes - min(votes.max(), 0.0)).clip(-CAP, CAP)  # all against all says nothing of any
 
-    def learn(self, cosine: Tensor, trust: Tensor) -> None:
+    def learn(self, cosine: np.ndarray, trust: np.ndarray) -> None:
         """Take in the cosines [k, k] of submissions trusted this much [k]."""
-        pair = (trust[:, None] * trust[None, :]).fill_diagonal_(0.0)
+        pair = trust[:, None] * trust
+        np.fill_diagonal(pair, 0.0)
         total = float(pair.sum())
         if total < 0.5:
             return
         mean = float((pair * cosine).sum()) / total
-        variance = max(float((pair * (cosine - mean).square()).sum()) / total, (0.3 * mean) ** 2)
+        variance = max(float((pair * (cosine - mean) ** 2).sum()) / total, (0.3 * mean) ** 2)
         share = 1 / self.horizon if self.variance else 1.0
         self.mean += share * (mean - self.mean)
         self.variance += share * (variance - self.variance)

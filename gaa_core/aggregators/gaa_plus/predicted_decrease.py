@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from gaa_core.aggregators.gaa_plus.evidence import CAP
@@ -22,16 +22,18 @@ class PredictedDecrease:
     """
 
     def __init__(self, n: int):
-        self.own = torch.zeros(n, dtype=torch.float64)  # what each worker has predicted, in first values of the loss
+        self.own = np.zeros(n)  # what each worker has predicted, in first values of the loss
         self.begin()
 
     def begin(self) -> None:
         """Forget all predictions."""
         self.before: Tensor | None = None  # [d], the parameters that the step before began with
         self.total = 0.0  # what the trusted have predicted
-        self.own.zero_()
+        self.own[:] = 0.0
 
-    def broken(self, parameters: Tensor, gradients: Tensor, trust: Tensor, finite: Tensor, first: float) -> bool:
+    def broken(
+        self, parameters: Tensor, gradients: Tensor, trust: np.ndarray, finite: np.ndarray, first: float
+    ) -> bool:
         """Take in a step; whether the trusted predicted more than a loss can fall by that was `first` at first.
 
         parameters [d] that it begins with; submissions [k, d] of the `finite` [n] workers, trusted so far [k].
@@ -39,13 +41,13 @@ class PredictedDecrease:
         before, self.before = self.before, parameters.clone()
         if before is None:
             return False
-        fall = (gradients @ (before - parameters).to(gradients.dtype)).double() / max(first, 1e-12)  # [k]
-        fall = fall.nan_to_num(0.0).clamp(-AT_ONCE, AT_ONCE)
+        fall = (gradients @ (before - parameters).to(gradients.dtype)).double().numpy() / max(first, 1e-12)  # [k]
+        fall = np.nan_to_num(fall, posinf=0.0, neginf=0.0).clip(-AT_ONCE, AT_ONCE)
         self.own[finite] += fall
         if trust.sum() > 0.3:
             self.total = max(0.0, self.total + float(fall @ trust / trust.sum()))
         return self.total > TOO_MUCH
 
-    def log_odds(self) -> Tensor:
+    def log_odds(self) -> np.ndarray:
         """[n] of being benign, by each worker's own predictions."""
-        return (-AGAINST * self.own).clamp(-CAP, CAP)
+        return (-AGAINST * self.own).clip(-CAP, CAP)

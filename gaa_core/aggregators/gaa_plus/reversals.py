@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from gaa_core.aggregators.gaa_plus.statistics import Statistics, classes, identical, unit
@@ -20,16 +20,16 @@ AGAINST_EXPOSED = 2.0
 class Reversals:
     """The part of the state that takes back what was learned from the wrong workers."""
 
-    def doubt(self, trust: Tensor, alike: Tensor) -> tuple[Tensor, float]:
+    def doubt(self, trust: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, float]:
         """Trust [k], but in copies as far as a single submission is trusted, or they are known to be Byzantine.
 
         Benign submissions are never copies, since each comes from samples of its own. Also how far this step shows it.
         """
         same = identical(alike)
         single = (trust * (1 - same)).max()
-        return trust * (1 - same * single.clamp_min(self.copies)), float(same.max() * single)
+        return trust * (1 - same * max(single, self.copies)), float(same.max() * single)
 
-    def follows_all_workers(self, update: Tensor, of_all: Tensor, credits: Tensor) -> bool:
+    def follows_all_workers(self, update: Tensor, of_all: Tensor, credits: np.ndarray) -> bool:
         """Whether workers only have unlike data, so that all workers' mean [d] is to be followed."""
         if self.leakage.known:
             return False  # a fall of f_B is what Byzantine workers offer
@@ -38,7 +38,7 @@ class Reversals:
             self.kept.roll_back(self.server, self.momentum, self.beliefs)
         return self.all_workers.believed
 
-    def admits(self, update: Tensor, credits: Tensor, usual: float) -> bool:
+    def admits(self, update: Tensor, credits: np.ndarray, usual: float) -> bool:
         """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it.
 
         `usual` was the usual length before this step: what is refused does not become usual.
@@ -80,7 +80,7 @@ class Reversals:
             self.momentum.adopt(-unit(course), max(1, self.momentum.accepted), AGAINST_EXPOSED)
         return True
 
-    def finds_ascent(self, seen: Statistics, odds: dict[str, Tensor]) -> bool:
+    def finds_ascent(self, seen: Statistics, odds: dict[str, np.ndarray]) -> bool:
         """Whether it turns out at this step that QV samples of one class have spoken for Byzantine workers.
 
         They ask that their class becomes likelier, and so may a worker that drives the model to one class.
@@ -88,7 +88,7 @@ class Reversals:
         if classes(self.server) != 1:
             return False
         if self.beliefs.reputation.settled() > 0.5 and not (odds["length"] >= 0).any():
-            odds = {**odds, "length": torch.zeros_like(seen.lengths)}  # it is the model that has run away
+            odds = {**odds, "length": np.zeros_like(seen.lengths)}  # it is the model that has run away
         trust, first = self.policy.trust(odds), self.watchdog.first
         if not self.predicted.broken(self.server.parameters, seen.gradients, trust, seen.finite, first):
             return False

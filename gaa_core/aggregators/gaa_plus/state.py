@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,9 +49,11 @@ class State(Measuring, Reversals):
         self.ledger, self.predicted = Ledger(n), PredictedDecrease(n)
         self.misled = False  # whether QV samples of one class spoke for Byzantine workers, and are not asked any more
         self.silent = 0  # steps on end without much credit
-        self.explained: dict[str, Tensor] = {}  # [n] each: what the last credits were given for
+        self.explained: dict[str, np.ndarray] = {}  # [n] each: what the last credits were given for
         self.warm_up = self.begin_warm_up()
-        self.last: tuple[Tensor, slice | Tensor, Tensor] | None = None  # submissions, columns, whose: of the last step
+        self.last: tuple[Tensor, slice | Tensor, np.ndarray] | None = (
+            None  # of the last step
+        )
 
     def begin_warm_up(self) -> WarmUp | None:
         """A new warm-up, if there is to be one."""
@@ -71,11 +74,11 @@ class State(Measuring, Reversals):
             self._reward(*self.last)
             self.last = None
 
-    def _reward(self, submissions: Tensor, columns: slice | Tensor, finite: Tensor) -> None:
+    def _reward(self, submissions: Tensor, columns: slice | Tensor, finite: np.ndarray) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
         if self.leakage.known or self.misled:
             return  # a fall of f_B is what Byzantine workers offer
-        slopes = torch.zeros(self.n, dtype=torch.float64)
+        slopes = np.zeros(self.n)
         slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
         seen = self.beliefs.laws["qv"]
         self.policy.learn(slopes, min(1.0, max(0.0, seen.mean) / max(seen.variance, 1e-12) ** 0.5))
@@ -84,10 +87,10 @@ class State(Measuring, Reversals):
         """Whether f_B is believed to tell a good state from a bad one."""
         return self.rule.uses("watchdog") and not self.misled
 
-    def decide(self, gradients: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+    def decide(self, gradients: Tensor, finite: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """The update [d] and the credits [k] from k finite submissions."""
-        nothing = torch.zeros_like(gradients[0]), gradients.new_zeros(len(gradients))
-        sure = float(self.beliefs.reputation.prior().abs().mean())
+        nothing = torch.zeros_like(gradients[0]), np.zeros(len(gradients))
+        sure = float(np.abs(self.beliefs.reputation.prior()).mean())
         if self.watched() and self.watchdog.lost(self.momentum.standing, sure):
             self.reverse()
             return nothing
@@ -106,13 +109,15 @@ class State(Measuring, Reversals):
             return nothing
         return self._act(seen, columns, leaning, odds) or nothing
 
-    def _act(self, seen: Statistics, columns, leaning: Tensor, odds: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+    def _act(
+        self, seen: Statistics, columns, leaning: np.ndarray, odds: dict[str, np.ndarray]
+    ) -> tuple[Tensor, np.ndarray] | None:
         """Update and credits by log-odds of each kind, if the watchdog admits them; then all of it teaches."""
-        trust = torch.where(seen.lengths > 0, self.policy.trust(odds), 0.0)
+        trust = np.where(seen.lengths > 0, self.policy.trust(odds), 0.0)
         trust, shown = self.doubt(trust, seen.alike)
         credits, usual = self._share_out(trust, seen.alike), self.beliefs.lengths.usual
-        sides = torch.tanh(leaning / 2) * seen.counts
-        sides = torch.where(sides > 0, sides * trust, sides * (1 - trust))  # where the momentum and trust agree
+        sides = np.tanh(leaning / 2) * seen.counts
+        sides = np.where(sides > 0, sides * trust, sides * (1 - trust))  # where the momentum and trust agree
         update, contrast, of_all = self._combine(seen, credits, sides)
         if self.rule.uses("all workers") and self.follows_all_workers(update, of_all, credits):
             update, credits = of_all, equal_credits(seen)
@@ -122,8 +127,8 @@ class State(Measuring, Reversals):
             self.leakage.follow(self.server, seen, update, credits, self.momentum.calm)
         self.copies += EXPOSED * max(0.0, shown - self.copies)
         for kind, values in (odds | {"P(benign)": trust, "credit": credits}).items():
-            self.explained[kind] = torch.full((self.n,), torch.nan, dtype=torch.float64)
-            self.explained[kind][seen.finite] = values.double()
+            self.explained[kind] = np.full(self.n, np.nan)
+            self.explained[kind][seen.finite] = values
         self.beliefs.learn(seen, odds, trust, self.policy, young=self.momentum.accepted <= YOUNG)
         self.policy.remember(odds, credits, seen.finite)
         if credits.sum() > ANY:
@@ -145,10 +150,10 @@ class State(Measuring, Reversals):
             seen, values, self.momentum.calm, lambda benign: self.doubt(benign, seen.alike)[0], one_class
         )
         self.copies += EXPOSED_IN_WARM_UP * max(0.0, seen.beside - self.copies)
-        gone = 1 - self.length_odds(seen.lengths).exp()
+        gone = 1 - np.exp(self.length_odds(seen.lengths))
         if clear:
             self.beliefs.learn_in_warm_up(seen, odds)
-            gone = torch.maximum(gone, 1 - torch.sigmoid(odds))
+            gone = np.maximum(gone, 1 - statistics.sigmoid(odds))
         if self.rule.uses("length"):
             self.beliefs.lengths.learn(seen.lengths, (1 - gone) / seen.alike)
         if warm_up.over():
@@ -162,26 +167,26 @@ class State(Measuring, Reversals):
             self.warm_up = None
 
     @staticmethod
-    def _share_out(trust: Tensor, alike: Tensor) -> Tensor:
+    def _share_out(trust: np.ndarray, alike: np.ndarray) -> np.ndarray:
         """Credits [k] that sum to the probability that some worker is benign, copies being one."""
         shares = trust / alike
         if shares.sum() <= 1e-6:
-            return torch.zeros_like(shares)
-        abstention = ((1 - trust).clamp(0, 1) ** (1 / alike)).prod()
+            return np.zeros_like(shares)
+        abstention = ((1 - trust).clip(0, 1) ** (1 / alike)).prod()
         return (1 - abstention) * shares / shares.sum()
 
-    def _combine(self, seen: Statistics, credits: Tensor, sides: Tensor) -> Tensor:
+    def _combine(self, seen: Statistics, credits: np.ndarray, sides: np.ndarray) -> Tensor:
         """The update, the contrast and all workers' mean [3, d], in one pass; no length enters that is gross."""
         weights, of_all = credits, equal_credits(seen)
-        lengths = seen.lengths.clamp_min(1e-300)
+        lengths = np.maximum(seen.lengths, statistics.LEAST)
         if self.rule.norm_bound is not None and (credits > 0).any():
             usual = self.beliefs.lengths.follow(weighted_median(seen.lengths, credits), self.yardstick)
-            weights = credits * (self.rule.norm_bound * usual / lengths).clamp_max(1.0)
-        of_all = of_all * (LONGEST * weighted_median(seen.lengths, of_all) / lengths).clamp_max(1.0)
-        sides = torch.where(seen.lengths > 0, sides / lengths, 0.0)
-        return torch.stack([weights, sides, of_all]).to(seen.gradients.dtype) @ seen.gradients
+            weights = credits * np.minimum(self.rule.norm_bound * usual / lengths, 1.0)
+        of_all = of_all * np.minimum(LONGEST * weighted_median(seen.lengths, of_all) / lengths, 1.0)
+        sides = np.where(seen.lengths > 0, sides / lengths, 0.0)
+        return torch.from_numpy(np.stack([weights, sides, of_all])).to(seen.gradients.dtype) @ seen.gradients
 
 
-def equal_credits(seen: Statistics) -> Tensor:
+def equal_credits(seen: Statistics) -> np.ndarray:
     """Credits [k] of all alike, but for those out of the ordinary and copies."""
-    return seen.counts / seen.counts.sum().clamp_min(1e-9)
+    return seen.counts / max(seen.counts.sum(), 1e-9)

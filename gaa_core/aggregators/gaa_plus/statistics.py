@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ ALIKE, SAME = 0.9, 0.99
 #: How many others like it, itself included, make a submission one of several, and surely so.
 SEVERAL, SURELY = 1.2, 2.0
 #: What divides where a length or a scatter may be 0.
-TINY = 1e-24
+TINY, LEAST = 1e-24, 1e-300
 #: Samples under which nothing can be said of their scatter.
 FEWEST = 4
 #: The cosines that QV gradients give: plain, and preconditioned as the momentum's.
@@ -32,13 +33,13 @@ class Statistics:
     """k finite submissions of n workers, and what is measured of them."""
 
     gradients: Tensor  # [k, d]
-    finite: Tensor  # bool [n], whose they are
+    finite: np.ndarray  # bool [n], whose they are
     part: Tensor  # [k, c], some columns of them
-    lengths: Tensor  # [k]
-    values: dict[str, Tensor]  # cosines [k] with the QV gradients and with the momentum
-    cosine: Tensor  # [k, k], between submissions
-    alike: Tensor  # [k], how many are copies of each, itself included
-    counts: Tensor  # [k], as what part of a submission each counts where two kinds of workers are compared
+    lengths: np.ndarray  # [k]
+    values: dict[str, np.ndarray]  # cosines [k] with the QV gradients and with the momentum
+    cosine: np.ndarray  # [k, k], between submissions
+    alike: np.ndarray  # [k], how many are copies of each, itself included
+    counts: np.ndarray  # [k], as what part of a submission each counts where two kinds of workers are compared
     beside: float  # how far there are copies beside a single one, in [0, 1]
 
 
@@ -50,7 +51,7 @@ def some_columns(d: int, generator: torch.Generator) -> slice | Tensor:
     return (starts[:, None] + torch.arange(RUN)).flatten()
 
 
-def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
+def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """Lengths [n] and cosines [n, k] of finite submissions [n, d] with k vectors [d], in one pass; 0 with zero."""
     matrix = torch.stack([vector.to(gradients.dtype) for vector in vectors])  # [k, d]
     squares = torch.zeros(len(gradients), dtype=torch.float64)
@@ -59,14 +60,15 @@ def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
         part = gradients[:, block]
         squares += torch.linalg.vector_norm(part, dim=1).double().square()
         products += part @ matrix[:, block].T
-    lengths = squares.sqrt()
+    squares, products = squares.numpy(), products.numpy()
+    lengths = np.sqrt(squares)
     least, most = (1e-12, 1e15) if gradients.dtype == torch.float32 else (1e-130, 1e130)  # where squares are safe
-    for row in torch.nonzero(~((lengths > least) & (lengths < most))).flatten().tolist():
+    for row in np.flatnonzero(~((lengths > least) & (lengths < most))):
         only = gradients[row : row + 1]
         lengths[row] = kernels.norms(only)[0]
-        products[row] = (only[0].double() / lengths[row].clamp_min(1e-300)) @ matrix.double().T * lengths[row]
-    scale = lengths[:, None] * kernels.norms(matrix)
-    return lengths, torch.where(scale > 0, products / scale.clamp_min(1e-300), 0.0).nan_to_num(0.0).clamp(-1, 1)
+        products[row] = (only[0].double() / max(lengths[row], LEAST)) @ matrix.double().T * lengths[row]
+    scale = lengths[:, None] * kernels.norms(matrix).numpy()
+    return lengths, np.nan_to_num(np.where(scale > 0, products / np.maximum(scale, LEAST), 0.0)).clip(-1, 1)
 
 
 def unit(vector: Tensor) -> Tensor:
@@ -75,44 +77,50 @@ def unit(vector: Tensor) -> Tensor:
     return torch.where(length > 0, vector / length, 0.0)
 
 
-def cosines(gram: Tensor) -> Tensor:
+def sigmoid(odds: np.ndarray) -> np.ndarray:
+    """Probabilities from log-odds."""
+    return 0.5 * (1 + np.tanh(0.5 * odds))
+
+
+def cosines(gram: np.ndarray) -> np.ndarray:
     """Cosines [n, n] between submissions from their Gram matrix; 0 where one is zero, 1 on the diagonal."""
-    lengths = gram.diagonal().clamp_min(0).sqrt()
-    scale = lengths[:, None] * lengths[None, :]
-    return torch.where(scale > 0, gram / scale.clamp_min(1e-300), 0.0).clamp(-1, 1).fill_diagonal_(1.0)
+    lengths = np.sqrt(gram.diagonal().clip(0))
+    scale = lengths[:, None] * lengths
+    found = np.where(scale > 0, gram / np.maximum(scale, LEAST), 0.0).clip(-1, 1)
+    np.fill_diagonal(found, 1.0)
+    return found
 
 
-def multiplicity(cosine: Tensor) -> Tensor:
+def multiplicity(cosine: np.ndarray) -> np.ndarray:
     """How many submissions [n] are copies of each, itself included, by the cosines [n, n]."""
-    return ((cosine - ALIKE) / (SAME - ALIKE)).clamp(0, 1).sum(dim=1)
+    return ((cosine - ALIKE) / (SAME - ALIKE)).clip(0, 1).sum(axis=1)
 
 
-def identical(alike: Tensor) -> Tensor:
+def identical(alike: np.ndarray) -> np.ndarray:
     """How far each [k] is one of several copies, in [0, 1]."""
-    return ((alike - SEVERAL) / (SURELY - SEVERAL)).clamp(0, 1)
+    return ((alike - SEVERAL) / (SURELY - SEVERAL)).clip(0, 1)
 
 
-def counted(alike: Tensor, ordinary: Tensor, known: float) -> tuple[Tensor, float]:
+def counted(alike: np.ndarray, ordinary: np.ndarray, known: float) -> tuple[np.ndarray, float]:
     """As what part of a submission each [k] counts, by its log-odds of length `ordinary` [k]; and `beside`.
 
     Copies count as one. Beside an ordinary single one, or once they are `known` to be Byzantine, they do not count.
     """
-    counts, same = ordinary.clamp(max=0).exp() / alike, identical(alike)
-    single = float((counts * (1 - same)).max().clamp(max=1))
+    counts, same = np.exp(np.minimum(ordinary, 0)) / alike, identical(alike)
+    single = min(1.0, float((counts * (1 - same)).max()))
     return counts * (1 - same * max(known, single)), float(same.max()) * single
 
 
-def weighted_median(values: Tensor, weights: Tensor) -> float:
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     """The least value at which half the weight is reached; infinite without any weight."""
     total = weights.sum()
     if total <= 0:
         return math.inf
-    order = values.argsort()
-    reached = weights[order].cumsum(0) >= 0.5 * total
-    return float(values[order][int(reached.nonzero()[0])])
+    order = values.argsort(kind="stable")
+    return float(values[order[(weights[order].cumsum() >= 0.5 * total).argmax()]])
 
 
-def size(values: Tensor, counts: Tensor) -> float:
+def size(values: np.ndarray, counts: np.ndarray) -> float:
     """Root mean square of values [k] that count as often as `counts` [k] says."""
     return max(float(values**2 @ counts) / max(float(counts.sum()), 1e-9), TINY) ** 0.5
 
@@ -129,6 +137,6 @@ def classes(server: Server) -> int:
     return 0 if qv is None else len(qv.targets.unique())
 
 
-def spreads(values: Tensor, expected: float) -> float:
+def spreads(values: np.ndarray, expected: float) -> float:
     """By how many standard errors the mean of the samples' values [b] exceeds what is expected."""
-    return (float(values.mean()) - expected) / max(float(values.std()) / len(values) ** 0.5, TINY)
+    return (float(values.mean()) - expected) / max(float(values.std(ddof=1)) / len(values) ** 0.5, TINY)

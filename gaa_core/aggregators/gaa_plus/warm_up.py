@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gaa_core.aggregators.gaa_plus.evidence import Mirror
-from gaa_core.aggregators.gaa_plus.statistics import TINY, Statistics, size, survey, unit
+from gaa_core.aggregators.gaa_plus.statistics import LEAST, TINY, Statistics, sigmoid, size, survey, unit
 from gaa_core.aggregators.gaa_plus.workers import START
 
 #: Submissions that are imagined to have come, at the usual share of benign ones, before any was seen.
@@ -74,8 +75,8 @@ class WarmUp:
         self.benign = IMAGINED * START  # of these
 
     def look(
-        self, seen: Statistics, values: dict[str, Tensor], calm: Callable, doubt: Callable, one_class: bool
-    ) -> tuple[Tensor, bool]:
+        self, seen: Statistics, values: dict[str, np.ndarray], calm: Callable, doubt: Callable, one_class: bool
+    ) -> tuple[np.ndarray, bool]:
         """Take in a step; log-odds [k] of being benign, and whether they are clear enough to teach.
 
         `calm` preconditions a direction [d]; `doubt` turns P(benign) [k] into that of submissions that may be copies.
@@ -98,10 +99,10 @@ class WarmUp:
         clear = self.best.mirror.apart() > APART
         if clear:
             self.told += float(counts.sum())
-            self.benign += float(torch.sigmoid(odds) @ counts)
+            self.benign += float(sigmoid(odds) @ counts)
         return odds, clear
 
-    def _judge(self, seen: Statistics, voice: Tensor, calm: Callable) -> dict[Axis, Tensor]:
+    def _judge(self, seen: Statistics, voice: np.ndarray, calm: Callable) -> dict[Axis, np.ndarray]:
         """What each axis says of each submission [k], up to its sign; and which axis is the best."""
         axes = [axis for axis in self.axes.values() if axis.steps]
         if not axes:
@@ -111,23 +112,23 @@ class WarmUp:
         for axis, own in zip(axes, found.T, strict=True):
             axis.mirror.learn(own, counts)
             leanings[axis] = axis.mirror.leaning(own)
-            axis.along += float(torch.sigmoid(leanings[axis]) @ counts)
+            axis.along += float(sigmoid(leanings[axis]) @ counts)
             axis.counted += float(counts.sum())
             axis.product += PRODUCT * float((own * voice) @ counts) / max(axis.mirror.second**0.5 * self.size, TINY)
         admitted = [self.axes["contrast"]] if self.exposed and self.axes["contrast"].steps else axes
         self.best = max(admitted, key=lambda axis: axis.mirror.apart())
         return leanings
 
-    def _follow(self, seen: Statistics, hints: Tensor, leanings: dict[Axis, Tensor], doubt: Callable) -> None:
+    def _follow(self, seen: Statistics, hints: np.ndarray, leanings: dict[Axis, np.ndarray], doubt: Callable) -> None:
         """Let both axes grow by this step's submissions, in one pass over them."""
         weights = []
         for kind, axis in self.axes.items():
             odds = hints + leanings.get(axis, 0.0)
-            weight = torch.tanh(odds / 2) if kind == "contrast" else torch.ones_like(odds)
-            benign = torch.sigmoid(odds)
-            weights.append(torch.where(weight > 0, weight * doubt(benign) / benign.clamp_min(1e-12), weight))
-        scales = torch.where(seen.lengths > 0, seen.counts / seen.lengths.clamp_min(1e-300), 0.0)
-        contrasts = (torch.stack(weights) * scales).to(seen.gradients.dtype) @ seen.gradients
+            weight = np.tanh(odds / 2) if kind == "contrast" else np.ones_like(odds)
+            benign = sigmoid(odds)
+            weights.append(np.where(weight > 0, weight * doubt(benign) / benign.clip(1e-12), weight))
+        scales = np.where(seen.lengths > 0, seen.counts / np.maximum(seen.lengths, LEAST), 0.0)
+        contrasts = torch.from_numpy(weights * scales).to(seen.gradients.dtype) @ seen.gradients
         for axis, contrast in zip(self.axes.values(), contrasts, strict=True):
             axis.accept(contrast)
 

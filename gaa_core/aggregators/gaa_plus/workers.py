@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from gaa_core.aggregators.gaa_plus.evidence import CAP
+from gaa_core.aggregators.gaa_plus.statistics import sigmoid
 
 #: P(benign) of a worker nothing is known of: without evidence all are trusted.
 START = 0.8
@@ -28,27 +28,28 @@ class Reputation:
     """
 
     def __init__(self, n: int):
-        self.rates = 1 / torch.tensor(RATES, dtype=torch.float64)[:, None]
-        self.benign = torch.full((len(RATES), n), START, dtype=torch.float64)
+        self.rates = 1 / np.array(RATES)[:, None]
+        self.benign = np.full((len(RATES), n), START)
         self.base = START  # of a new role
-        self.scores = torch.zeros(len(RATES), dtype=torch.float64)
+        self.scores = np.zeros(len(RATES))
 
-    def prior(self) -> Tensor:
+    def prior(self) -> np.ndarray:
         """Log-odds [n] that a worker is benign at the coming step."""
-        return torch.logit(self._shares() @ self._ahead(), eps=1e-3)
+        chance = (self._shares() @ self._ahead()).clip(1e-3, 1 - 1e-3)
+        return np.log(chance / (1 - chance))
 
     def settled(self) -> float:
         """How far some workers are known as benign and others as not, in [0, 1]; next to 0 until it is clear."""
-        known = torch.tanh(self.prior() / 2)
+        known = np.tanh(self.prior() / 2)
         return float((known.max() - known.min()) / 2) ** 4
 
-    def learn(self, odds: Tensor, weights: Tensor) -> None:
+    def learn(self, odds: np.ndarray, weights: np.ndarray) -> None:
         """Take in this step's log-odds [n]; each counts for `weights` [n] where rates and new roles are judged."""
-        likelihood = odds.clamp(-STEP_CAP, STEP_CAP).exp()
+        likelihood = np.exp(odds.clip(-STEP_CAP, STEP_CAP))
         before = self._ahead()
-        predicted = before * odds.clamp(-CAP, CAP).exp() + 1 - before  # [rates, n]
-        gains = predicted.log() @ weights
-        self.scores = FADING * self.scores + (gains - gains.max()).clamp_min(-RATE_CAP)
+        predicted = before * np.exp(odds.clip(-CAP, CAP)) + 1 - before  # [rates, n]
+        gains = np.log(predicted) @ weights
+        self.scores = FADING * self.scores + (gains - gains.max()).clip(-RATE_CAP)
         self.benign = before * likelihood / (before * likelihood + 1 - before)
         if weights.any():
             share = float(self._shares() @ self.benign @ weights / weights.sum())
@@ -60,24 +61,25 @@ class Reputation:
 
     def forget(self) -> None:
         """What was known of all workers was wrong."""
-        self.benign.fill_(START)
+        self.benign[:] = START
         self.base = START
 
-    def believe(self, odds: Tensor) -> None:
+    def believe(self, odds: np.ndarray) -> None:
         """Begin with log-odds [n] that were found otherwise."""
-        self.benign = torch.sigmoid(odds).expand_as(self.benign).clone()
+        self.benign[:] = sigmoid(odds)
 
     def lift(self) -> None:
         """No worker was trusted for a while: raise the odds of all alike."""
-        odds = math.exp(0.5) * self.benign / (1 - self.benign).clamp_min(1e-9)
+        odds = math.exp(0.5) * self.benign / (1 - self.benign).clip(1e-9)
         self.benign = odds / (1 + odds)
         self.base += 0.1 * (0.5 - self.base)
 
-    def _ahead(self) -> Tensor:  # [rates, n]
+    def _ahead(self) -> np.ndarray:  # [rates, n]
         return (1 - self.rates) * self.benign + self.rates * self.base
 
-    def _shares(self) -> Tensor:  # [rates]
-        return torch.softmax(self.scores, dim=0)
+    def _shares(self) -> np.ndarray:  # [rates]
+        shares = np.exp(self.scores - self.scores.max())
+        return shares / shares.sum()
 
 
 class Ledger:
@@ -93,25 +95,25 @@ class Ledger:
 
     def __init__(self, n: int):
         self.steps = 0
-        self.sums = torch.zeros(2, n, dtype=torch.float64)  # of slopes, and of slopes less the mean of all
-        self.squares = torch.zeros(2, n, dtype=torch.float64)
+        self.sums = np.zeros((2, n))  # of slopes, and of slopes less the mean of all
+        self.squares = np.zeros((2, n))
 
-    def learn(self, slopes: Tensor, counts: Tensor, finite: Tensor) -> None:
+    def learn(self, slopes: np.ndarray, counts: np.ndarray, finite: np.ndarray) -> None:
         """Take in the slopes [k] of f_B along the submissions of the `finite` [n] workers; each counts `counts` [k]."""
         self.steps += 1
         if self.steps <= self.silent:
             return
         beside = slopes - float(slopes @ counts) / max(float(counts.sum()), 1e-9)
-        both = torch.zeros_like(self.sums)
-        both[:, finite] = torch.stack([slopes, beside]).to(both)
+        both = np.zeros_like(self.sums)
+        both[:, finite] = slopes, beside
         keep = 1 - 1 / self.horizon
         self.sums = keep * self.sums + both
-        self.squares = keep * self.squares + both.square()
+        self.squares = keep * self.squares + both**2
 
-    def log_odds(self) -> Tensor:
+    def log_odds(self) -> np.ndarray:
         """[n], within CAP."""
-        spreads = self.sums / self.squares.sqrt().clamp_min(1e-150)
-        sign = spreads.sign()
-        told = spreads.abs().amin(dim=0).square() * (sign[0] == sign[1])  # 1 by chance, or less
+        spreads = self.sums / np.sqrt(self.squares).clip(1e-150)
+        sign = np.sign(spreads)
+        told = np.abs(spreads).min(axis=0) ** 2 * (sign[0] == sign[1])  # 1 by chance, or less
         faith = min(1.0, max(0.0, (float(told.mean()) - 1) / 2))
-        return faith * sign[0] * (told / 2 - 1).clamp(0, CAP)
+        return faith * sign[0] * (told / 2 - 1).clip(0, CAP)
