@@ -14,7 +14,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
-from gaa_core import case
+from gaa_core import case, roles, run
+from gaa_core.aggregators import GAAPlus, Oracle
+from gaa_core.attacks import GradientReversion
 from gaa_core.cases import CMS, MNIST, CaseData, CaseStudy, Settings, Split, Yelp, r2
 from gaa_core.errors import GaaError
 from gaa_core.seeding import precision
@@ -272,3 +274,18 @@ def test_a_case_of_a_notebook_cell_goes_to_other_processes():
     assert sent.load().fingerprint == mine.load().fingerprint
     assert len(sent.similar(sent.load())) == 9
     assert replace(mine, name="other").load() is mine.load()
+
+
+@pytest.mark.slow
+def test_a_regression_under_seven_of_ten_reversed_ends_as_if_only_the_benign_trained():
+    from sklearn.datasets import load_diabetes
+
+    inputs, targets = (torch.from_numpy(part).float() for part in load_diabetes(return_X_y=True, scaled=False))
+    inputs, targets = (inputs - inputs.mean(0)) / inputs.std(0), (targets - targets.mean()) / targets.std()
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
+    train, test = ((inputs[part], targets[part]) for part in (order[:350], order[350:]))
+    model = lambda: nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1))  # noqa: E731
+    mine = case(model, train, test, loss=functional.mse_loss, lr=0.02, batch_size=32, steps=300, qv_size=9)
+    attacked = {"attack": GradientReversion(), "roles": roles.static(10, 7)}
+    oracle, plus = (run(mine, rule, **attacked).accuracy for rule in (Oracle(), GAAPlus()))
+    assert oracle > 0.5 and plus >= 0.97 * oracle
