@@ -12,11 +12,9 @@ import struct
 
 import numpy as np
 import pytest
-import torch
 
 from gaa_core.cases import CIFAR10, CMS, MNIST, Yelp
-from gaa_core.datasets import cache_folder, data_folder, idx, locate, medicare, pickles, rendered, reviews
-from gaa_core.datasets.restyle import restyle
+from gaa_core.datasets import cache_folder, data_folder, idx, locate, medicare, pickles, reviews
 from gaa_core.errors import DataError, UnknownName
 
 
@@ -242,22 +240,3 @@ def test_the_codebook_explains_every_field_and_code():
     for table in medicare.TABLES.values():
         names = [each.name for each in table.features]
         assert table.target.name not in names and not any("PAY" in name or "PMT" in name for name in names)
-
-
-def test_rendered_images_are_balanced_and_the_same_for_a_seed():
-    pixels, labels = rendered.images(40, seed=3)
-    assert (pixels.shape, pixels.dtype, labels.dtype) == ((40, 3, 32, 32), np.uint8, np.int64)
-    assert np.bincount(labels).tolist() == [4] * 10
-    again, _ = rendered.images(40, seed=3)
-    other, _ = rendered.images(40, seed=4)
-    assert np.array_equal(pixels, again)
-    assert not np.array_equal(pixels, other)
-
-
-def test_restyled_images_keep_their_shape_and_change_their_pixels():
-    images = torch.rand(5, 3, 32, 32)
-    restyled = restyle(images, torch.Generator().manual_seed(0))
-    assert restyled.shape == images.shape
-    assert (restyled != images).float().mean() > 0.99
-    flat = restyle(torch.ones(2, 1, 28, 28), torch.Generator().manual_seed(0), noise=0.0)
-    assert torch.allclose(flat, torch.ones_like(flat))

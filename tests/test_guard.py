@@ -45,9 +45,7 @@ def flat(parts) -> torch.Tensor:
     return torch.cat([part.reshape(-1) for part in parts])
 
 
-@pytest.mark.parametrize(
-    "rule", [Mean(), Krum(f=0), FLTrust(), CoordinateMedian(), lambda rows: rows.mean(0)], ids=label
-)
+@pytest.mark.parametrize("rule", [Mean(), FLTrust(), CoordinateMedian(), lambda rows: rows.mean(0)], ids=label)
 def test_every_form_of_submissions_gives_the_same_update(rule):
     model = network()
     lists = gradients(model)
@@ -105,16 +103,7 @@ def test_absent_workers_keep_their_rows_and_use_up_no_f():
 def test_what_a_byzantine_worker_sends_is_never_an_error_of_the_server():
     model = network()
     good = flat(gradients(model, byzantine=0)[0])
-    wrong = [
-        good[:-1],
-        "nonsense",
-        [good],
-        {"0.weight": good},
-        good.long(),
-        torch.full_like(good, torch.nan),
-        3,
-        good > 0,
-    ]
+    wrong = [good[:-1], "nonsense", [good], {"0.weight": good}, good.long(), good * torch.nan, 3, good > 0]
     for entry in wrong:
         guard = Guard(FLTrust(), model, qv=(X, Y))
         update, credits = guard([entry, good])

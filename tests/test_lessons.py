@@ -250,12 +250,9 @@ def test_after_a_syntax_error_the_old_function_is_not_checked():
     averaging.check_average(average)
 
 
-def test_an_agent_that_learns_is_welcome(capsys):
+def test_an_agent_that_learns_is_welcome_and_guesses_are_never_wrong(capsys):
     credits.check_agent(Forward())
     assert capsys.readouterr().out.startswith("Right. Seven attackers of ten hold")
-
-
-def test_guesses_are_never_wrong_and_must_be_shares(capsys):
     averaging.guessed(0.95, 0.1, "my_guess")
     averaging.guessed(0.12, 0.1, "my_guess")
     first, second = capsys.readouterr().out.splitlines()[:2]
@@ -278,22 +275,14 @@ def test_a_sealed_trace_does_not_tell(case):
         traces.sealed("D")
 
 
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
+def test_suspects_turn_and_groups_are_judged_by_the_truth(case, capsys):
+    for answer, hint in (
         (lambda credits: np.flatnonzero(credits[-1] < 0.5 / credits.shape[1]), "single rows jump"),
-        (lambda credits: np.flatnonzero(credits[-20:].mean(0) < 1 / credits.shape[1]), r"the line is \*half\*"),
         (lambda credits: np.flatnonzero(credits[-20:].mean(0) >= 0.5 / credits.shape[1]), "whom the agent trusts"),
         (lambda credits: credits[-20:].mean(0) < 0.5 / credits.shape[1], "found a mask"),
-        (lambda credits: [0, 99], "numbers 0 to 4"),
-    ],
-)
-def test_wrong_suspects_are_told_why(case, answer, hint):
-    with pytest.raises(NotYet, match=hint):
-        traces.check_suspects(answer, case)
-
-
-def test_turn_and_groups_are_judged_by_the_truth(case, capsys):
+    ):
+        with pytest.raises(NotYet, match=hint):
+            traces.check_suspects(answer, case)
     traces.check_turn(22, case)
     traces.check_groups([2, 5, 9], {0, 4, 7, 8}, case)
     assert capsys.readouterr().out.count("Right.") == 2

@@ -130,13 +130,6 @@ def test_missing_label_keeps_its_schedule(attack, steps):
     assert active == list(steps)
 
 
-def test_missing_label_needs_a_qv_set_that_lacks_classes():
-    with pytest.raises(GaaError, match="missing_classes"):
-        run(MNIST, Mean(), attack=MissingLabel(), roles=roles.static(10, 1), **SMALL)
-    with pytest.raises(GaaError, match="last <= period"):
-        MissingLabel(period=3, last=4)
-
-
 def test_missing_label_unlearns_the_missing_classes_and_the_trace_tells():
     options = {"steps": 60, "batch_size": 32, "qv_source": "missing_classes", "eval_every": 60}
     options |= {"attack": MissingLabel(), "roles": roles.static(10, 7)}
@@ -146,13 +139,12 @@ def test_missing_label_unlearns_the_missing_classes_and_the_trace_tells():
     assert attacked.missing_accuracy < 0.1 < 0.5 < clean.missing_accuracy
     assert attacked.extras["class_accuracy"][:5].mean() > 0.5
     assert attacked.summary()["missing_accuracy"] == attacked.missing_accuracy
-
-
-def test_accuracy_by_class_adds_up_to_the_accuracy():
-    trace = run(MNIST, Mean(), **SMALL)
     counts = np.bincount(MNIST.load().test.targets)
-    assert (trace.extras["class_accuracy"] * counts).sum() / counts.sum() == pytest.approx(trace.accuracy)
-    assert np.isnan(trace.missing_accuracy) and "missing_accuracy" not in trace.summary()
+    assert (clean.extras["class_accuracy"] * counts).sum() / counts.sum() == pytest.approx(clean.accuracy)
+    with pytest.raises(GaaError, match="missing_classes"):
+        run(MNIST, Mean(), attack=MissingLabel(), roles=roles.static(10, 1), **SMALL)
+    with pytest.raises(GaaError, match="last <= period"):
+        MissingLabel(period=3, last=4)
 
 
 def test_lean_is_the_farthest_that_is_allowed():
@@ -166,7 +158,6 @@ def test_lean_is_the_farthest_that_is_allowed():
         tried = tried / tried.norm(dim=1, keepdim=True)
         allowed = tried[tried @ witness / witness.norm() >= cosine]
         assert (allowed @ against).min() > found @ against - 1e-9
-    assert lean(torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.1]), 0.0).tolist() == [-1.0, 0.0]
     assert lean(torch.tensor([0.0, 2.0]), torch.zeros(2), 0.5).tolist() == [0.0, -1.0]
 
 

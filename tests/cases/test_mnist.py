@@ -48,19 +48,12 @@ def test_files_in_gaa_data(files):
     assert not data.stand_in
 
 
-def test_unpacked_files_give_the_same(files):
-    before = MNIST.load()
-    for path in files.glob("*.gz"):
-        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-        path.unlink()
-    after = MNIST.load()
-    assert torch.equal(before.train.inputs, after.train.inputs)
-    assert before.fingerprint == after.fingerprint
-
-
 def test_loading_again_reads_nothing_until_the_files_change(files):
     first = MNIST.load()
     assert MNIST.load() is first
+    packed = files / "train-labels-idx1-ubyte.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    assert MNIST.load().fingerprint == first.fingerprint
     (files / "train-labels-idx1-ubyte").write_bytes(b"")
     with pytest.raises(DataError):
         MNIST.load()
