@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -22,6 +23,19 @@ def test_the_small_table_of_claims_is_that_of_the_figures(repository, tmp_path):
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
     report.update_readme(tmp_path / "README.md", report.claims_table(repository / "figures/sketch"))
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
+
+
+def test_the_table_of_sampled_attacks_is_that_of_the_runs(repository):
+    runs = pd.read_csv(repository / "figures/agent/league_sampled.csv")
+    gaps = (100 * (runs["oracle"] - runs["accuracy"])).groupby([runs["rule"], runs["case"]])
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    for rule in runs["rule"].unique():
+        cells = [
+            f"{gaps.mean()[rule, case]:.1f}; {gaps.quantile(0.95)[rule, case]:.1f}" for case in ("cms", "mnist", "yelp")
+        ]
+        assert f"| {rule} | {' | '.join(cells)} |" in text
+    best = gaps.mean().unstack("case").drop(index="GAAPlus")
+    assert (gaps.mean()["GAAPlus"] < best.min()).all()  # what the table is shown for
 
 
 @pytest.fixture
