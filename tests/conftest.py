@@ -1,7 +1,5 @@
 """What all tests share: no network, no display, no leftovers of the person who runs them."""
 
-from __future__ import annotations
-
 import importlib.util
 import ipaddress
 import json

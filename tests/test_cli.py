@@ -1,7 +1,5 @@
 """python -m gaa_core: every command, and that bad input gets one helpful line."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -233,12 +231,3 @@ def test_reproduce_shows_the_table_and_tells_of_failures(capsys, project, monkey
     assert "No claim" in printed.out and str(project.folder / "figures" / "quick" / "index.html") in printed.out
     assert "bad failed: ZeroDivisionError: division by zero" in printed.err
     assert "No claim" in (project.folder / "README.md").read_text()
-
-
-def test_fetch_passes_the_names_on(monkeypatch):
-    from gaa_core import datasets
-
-    asked = []
-    monkeypatch.setattr(datasets, "fetch", asked.append, raising=False)
-    assert main(["fetch", "mnist", "cms"]) == 0
-    assert asked == [["mnist", "cms"]]

@@ -1,7 +1,5 @@
 """`fetch` against one server on this machine that breaks off, lies, redirects and serves the wrong file."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

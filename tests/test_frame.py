@@ -1,7 +1,5 @@
 """What a fresh machine meets first: make, pinned versions, the conda file, a quick import."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

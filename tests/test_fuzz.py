@@ -1,7 +1,5 @@
 """Any options of `run` give a trace, or a GaaError of one sentence; nothing else."""
 
-from __future__ import annotations
-
 import math
 import warnings
 

@@ -1,7 +1,5 @@
 """The gallery in a real Chromium: on a screen, a tablet and a phone, by day and by night."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

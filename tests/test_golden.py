@@ -3,8 +3,6 @@
 `python tests/test_golden.py` writes the file anew. Do that only when a change of behaviour is meant, and say so.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The league: which rules play, what is played, that each run is done once, and what users bring of their own."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pandas as pd

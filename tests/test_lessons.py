@@ -1,7 +1,5 @@
 """The lessons: empty answers and common mistakes get their words, solutions pass, and both notebooks are one lesson."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

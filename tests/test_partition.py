@@ -1,7 +1,5 @@
 """Partitions of the training samples over the workers, and fixed splits."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

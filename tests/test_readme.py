@@ -1,7 +1,5 @@
 """What the README says is what was measured, and its code runs."""
 
-from __future__ import annotations
-
 import re
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Descriptions of figures, claims and their verdicts, and the gallery."""
 
-from __future__ import annotations
-
 import csv
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Notebooks really run here, in kernels: that they resume, and that no failure is taken for a result."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """How the field trains: worker momentum, server optimizers, local steps, absent workers, a hook, the model."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

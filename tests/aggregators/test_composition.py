@@ -1,7 +1,5 @@
 """Pre-aggregators and the one way to put them before a rule."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """How many workers each rule asks for, and what it says when there are fewer."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """A rule leaves its input alone and gives one answer, whatever the memory layout and the settings of torch."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -4,8 +4,6 @@ One cross-check reported that Krum at n = 65 and 100, d = 1 did not pick the lea
 place by a median before (see test_inputs.py); on inputs left alone every score below is the least.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -10,7 +10,7 @@ from gaa_core import roles, run
 from gaa_core.aggregators import GAA, Mean, Oracle
 from gaa_core.attacks import DefenceAware, LabelFlip, MimicThenTurn, MissingLabel, SlowDrift
 from gaa_core.attacks.base import Attack, Knowledge
-from gaa_core.attacks.lean import Course, lean
+from gaa_core.attacks.lean import lean
 from gaa_core.cases import MNIST
 from gaa_core.cases.base import Split
 from gaa_core.errors import GaaError, UnknownName
@@ -193,13 +193,6 @@ def test_defence_aware_passes_the_test_that_it_knows(leak):
     agreement = float(forged @ gradient / forged.norm() / gradient.norm())
     assert agreement > (-1e-5 if leak == "samples" else -0.6)
     assert forged @ mean < 0
-
-
-def test_course_follows_the_parameters():
-    course = Course().after(torch.tensor([0.0, 0.0]), 0.5)
-    assert course.direction is None
-    course = course.after(torch.tensor([-2.0, 0.0]), 0.5).after(torch.tensor([-2.0, -2.0]), 0.5)
-    assert course.average.tolist() == [0.5, 1.0]  # half of (half of (2, 0)), and half of (0, 2)
 
 
 def test_slow_drift_by_hand():

@@ -9,7 +9,6 @@ import torch
 from gaa_core import attacks as t
 from gaa_core.aggregators import (
     CGE,
-    CoordinateMedian,
     Krum,
     LinearGAR,
     Mean,
@@ -102,11 +101,6 @@ def test_every_attack_keeps_shape_and_inputs_and_repeats_itself(name):
         torch.testing.assert_close(forge(attack, OWN, NO_ROWS), forge(attack, OWN, OWN))
 
 
-def test_enough_small_inner_products_turn_the_mean_round():
-    result = Mean()(torch.cat([forge(t.InnerProductManipulation(epsilon=0.5), torch.zeros(7, 2)), HONEST]))
-    assert result @ HONEST.mean(dim=0) < 0
-
-
 @pytest.mark.parametrize(
     ("n", "attackers", "benign", "everyone"),
     [(50, 24, 24 / 26, 48 / 50), (50, 12, 24 / 38, 36 / 50), (10, 3, 4 / 7, 7 / 10), (10, 2, 1 / 2, 6 / 10)],
@@ -143,14 +137,6 @@ def test_directed_deviation_stays_just_outside_the_honest_values():
     for column, (low, high) in zip(forged.T, bounds, strict=True):
         assert low <= column.min() < low + 0.05 * (high - low)
         assert high - 0.05 * (high - low) < column.max() <= high
-
-
-@pytest.mark.parametrize("rule", [CoordinateMedian(), TrimmedMean(f=4)], ids=repr)
-def test_directed_deviation_pushes_robust_statistics_against_the_truth(rule):
-    honest = torch.randn(6, 200, generator=torch.Generator().manual_seed(2)) + 0.2
-    attacked = rule(torch.cat([forge(t.DirectedDeviation(), honest[:4], honest), honest]))
-    mean = honest.mean(dim=0)
-    assert ((attacked - mean) * mean.sign() < 0).float().mean() > 0.8
 
 
 SEARCHED = [Krum(f=2), MultiKrum(f=2), TrimmedMean(f=2), CGE(f=2), NearestNeighbourMixing(f=2) | TrimmedMean(f=2)]

@@ -7,8 +7,6 @@ other work on the machine does not. Times are for no Byzantine worker. The libra
 `pip install --no-deps byzfl byzpy krum torchjd` is enough. Some minutes; the slowest peers take most of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import importlib.util

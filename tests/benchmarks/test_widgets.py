@@ -1,7 +1,5 @@
 """How long the pages for JupyterLab take: a frame of the playground, opening a long trace, one move of its slider."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,9 +21,8 @@ def folder(tmp_path_factory):
     distances = np.linalg.norm(sent[:, :, None] - sent[:, None], axis=3)
     steps = pd.DataFrame({name: np.zeros(STEPS) for name in ("step", "accuracy", "qv_loss", "seconds", "nonfinite")})
     settings = {"title": "Made up", "rule": "GAA()", "seed": 0}
-    return Trace(settings, steps, credits, byzantine, {"distances": distances}).save(
-        tmp_path_factory.mktemp("r") / "run"
-    )
+    trace = Trace(settings, steps, credits, byzantine, {"distances": distances})
+    return trace.save(tmp_path_factory.mktemp("r") / "run")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """CIFAR-10: the batch files, and the stand-in that is called one."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

@@ -1,7 +1,5 @@
 """CMS: no payment among the features, codes as columns, strata for the quasi-validation set, and what is packaged."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

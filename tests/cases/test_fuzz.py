@@ -3,8 +3,6 @@
 GAA_FUZZ_EXAMPLES=10000 tries so many inputs each.
 """
 
-from __future__ import annotations
-
 import contextlib
 
 import numpy as np

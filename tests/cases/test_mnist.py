@@ -1,7 +1,5 @@
 """MNIST: which source is used, what broken files are called, and the similar digits."""
 
-from __future__ import annotations
-
 import gzip
 import struct
 from dataclasses import replace

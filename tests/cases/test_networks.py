@@ -1,7 +1,5 @@
 """Sizes and properties of the few networks."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """gaa_core.case(): what people bring is converted, or refused in one sentence. None of it trains nothing in silence."""
 
-from __future__ import annotations
-
 import pickle
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What the real files give. Runs where GAA_DATA has them; elsewhere it is skipped, and the packaged data is tested."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

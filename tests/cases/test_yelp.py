@@ -1,7 +1,5 @@
 """Yelp: which file is read, that the test text teaches nothing, and what is packaged."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """One Ray cluster for the whole session: two nodes on this machine with a token. Every process is gone afterwards."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A trace that is made up, for all that reads traces."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

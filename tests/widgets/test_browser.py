@@ -1,7 +1,5 @@
 """The notebook `explore` in a real JupyterLab and a real Chromium: what a person does, and what must not happen."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

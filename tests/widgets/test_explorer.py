@@ -1,7 +1,5 @@
 """The explorer's controls, moved without a browser and without a kernel."""
 
-from __future__ import annotations
-
 import pytest
 
 from gaa_core.errors import GaaError

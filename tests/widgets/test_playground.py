@@ -1,7 +1,5 @@
 """The playground's controls, pressed without a browser and without a kernel."""
 
-from __future__ import annotations
-
 import gc
 import threading
 

@@ -1,7 +1,5 @@
 """A race of rules in a thread: the same traces as `run`, turned workers included, and no thread left behind."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

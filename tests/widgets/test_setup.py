@@ -1,7 +1,5 @@
 """What can be chosen in the playground, and that the text of a choice says it again."""
 
-from __future__ import annotations
-
 import pytest
 
 from gaa_core import aggregators, attacks

@@ -1,14 +1,11 @@
 """A saved run read step by step: planes, thresholds, and which runs a source has."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
 
 from gaa_core.analysis import detect
-from gaa_core.errors import DataError
-from gaa_core.widgets.view import flagged, judge, plane, runs
+from gaa_core.widgets.view import flagged, judge, plane
 
 
 def distances(sent: torch.Tensor) -> np.ndarray:
@@ -55,15 +52,3 @@ def test_one_step_by_itself(made_up):
     assert np.isnan(judge(trace, 0.8, 3)[1])  # no worker is Byzantine at step 3
     without = made_up(credits=False)
     assert not flagged(without, 2.0, 5).any() and np.isnan(judge(without, 2.0)).all()
-
-
-def test_runs_of_a_folder(made_up, tmp_path):
-    for seed in range(3):
-        made_up(seed=seed).save(tmp_path / f"run{seed}")
-    (tmp_path / "unfinished").mkdir()
-    found = runs(tmp_path)
-    assert [title.rpartition(", ")[2] for title, _ in found] == ["seed 0", "seed 1", "seed 2"]
-    assert runs(tmp_path / "run1") == [found[1]]
-    (tmp_path / "run1" / "config.json").write_text("{")
-    with pytest.raises(DataError, match="damaged"):
-        runs(tmp_path)
