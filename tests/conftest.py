@@ -153,7 +153,8 @@ def run_notebook(tmp_path, monkeypatch):
     def run(path: Path, **parameters) -> None:
         monkeypatch.chdir(tmp_path)  # not the notebook's folder
         shell = InteractiveShell.instance()
-        warnings.simplefilter("ignore", DeprecationWarning)  # as in a kernel; pytest restores its own filters
+        for kind in (DeprecationWarning, PendingDeprecationWarning):  # as in a kernel; pytest restores its own filters
+            warnings.simplefilter("ignore", kind)
         try:
             for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
                 if cell["cell_type"] != "code":
