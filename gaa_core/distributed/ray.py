@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaa_core import seeding
 from gaa_core.attacks.base import Attack
 from gaa_core.cases.base import Split
 from gaa_core.distributed.cluster import connect, import_ray
 from gaa_core.distributed.ray_round import Round, Seat
 from gaa_core.distributed.ray_worker import Wire, Work, Worker, fingerprint
-from gaa_core.engine import ABSENCES, Answers
+from gaa_core.engine import ABSENCES, Answers, tamper
 from gaa_core.errors import GaaError
 from gaa_core.models import FlatModel
 
@@ -34,9 +35,8 @@ class RayEngine:
     all) and an object store of `object_store_bytes`; "auto" or "host:port" joins one; a process that is connected to
     Ray already stays so. A worker that has not answered `timeout_s` after the step began is absent from it. A worker
     that is absent for any reason is started anew, at once the first time, then ever later while it does no better, and
-    rejoins at the step that runs when it is ready. `start_s` is how long the first start may take. Attackers that look
-    at others get their submissions through a channel among workers, which `collusion=False` closes: then each forges
-    from its own gradient alone.
+    rejoins at the step that runs when it is ready. `start_s` is how long the first start may take. What attackers forge
+    from the submissions of others is computed at the server, from those that came.
 
     Workers get their samples from the server, whatever data their machine has; a worker whose samples or torch version
     differ ends the run (GaaError).
@@ -51,7 +51,6 @@ class RayEngine:
     workers: int | None = None
     address: str | None = None
     timeout_s: float = 30.0
-    collusion: bool = True
     cpus: int | None = None
     object_store_bytes: int = 200_000_000
     start_s: float = 180.0
@@ -79,7 +78,7 @@ class RayEngine:
         connection = f"{context.gcs_address} {context.get_job_id()}"
         if connection != self._connection:  # earlier processes were on another cluster, or called by another process
             self.seats, self._connection = [], connection
-        self.absences, self.complaint = dict.fromkeys(ABSENCES[1:], 0), ""
+        self.absences, self.complaint, self._seed = dict.fromkeys(ABSENCES[1:], 0), "", seed
         self._wire = Wire(model.d, str(model.dtype).removeprefix("torch."))
         self._buffer = torch.full((len(shards), model.d), torch.nan, dtype=model.dtype)
         work = ray.put(self.work(model, batch_size, seed))
@@ -100,9 +99,13 @@ class RayEngine:
         """All submissions at theta, or NaN and the reason; at most `timeout_s`."""
         current = Round(self.seats, self._wire, self._buffer, step, self.timeout_s)
         alone = isinstance(attack, Attack) and (not attack.colludes or type(attack).forge is Attack.forge)
-        together = self.collusion and attack is not None and not alone and bool(byzantine.any())
+        together = attack is not None and not alone and bool(byzantine.any())
         sent = import_ray().put((theta.detach().cpu().numpy(), attack, byzantine.numpy(), together))
-        answers = current.answers(sent, byzantine if together else torch.zeros_like(byzantine))
+        answers = current.answers(sent)
+        if together:
+            there = answers.absences == 0
+            draws = seeding.generator(self._seed, "attack", step)
+            answers.submissions[there] = tamper(attack, answers.submissions[there], byzantine[there], draws)
         self.complaint = current.complaint or self.complaint
         for number in answers.absences[answers.absences > 0].tolist():
             self.absences[ABSENCES[number]] += 1

@@ -89,43 +89,28 @@ class _Awaited:
     seat: Seat
     header_ref: object
     body_ref: object
-    channelled: bool  # what comes is for the other attackers, not for the server
     header: Header | None = None
 
 
 class Round:
-    """The answers to one broadcast. The rows of `colluding` (bool [n]) are forged together, in a second exchange.
-
-    Attackers wait for each other and for the benign workers until half of the time is over; those that have nothing by
-    then are absent. `buffer` [n, d] takes the submissions.
-    """
+    """The answers to one broadcast; `buffer` [n, d] takes the submissions."""
 
     def __init__(self, seats: list[Seat], wire: Wire, buffer: Tensor, step: int, seconds: float):
         self.seats, self.wire, self.buffer, self.step = seats, wire, buffer, step
-        now = time.monotonic()
-        self.halfway, self.deadline = now + seconds / 2, now + seconds
+        self.deadline = time.monotonic() + seconds
         self.losses = torch.full((len(seats),), torch.nan)
         self.reasons = ["restarting"] * len(seats)
         self.complaint = ""  # of the last worker that raised
         self.waiting: dict[object, _Awaited] = {}
-        self.channel: dict[int, object] = {}  # what attackers get to see
         self.ray = import_ray()
 
-    def answers(self, sent: object, colluding: Tensor) -> Answers:
+    def answers(self, sent: object) -> Answers:
         """Ask, wait, and return what came."""
-        self.sent, self.colluding = sent, colluding.tolist()
-        exchange = any(self.colluding)
         for seat in self._ready_seats():
             refs = seat.actor.submit.options(num_returns=2).remote(self.step, sent)
-            self.waiting[refs[0]] = _Awaited(seat, *refs, channelled=self.colluding[seat.number])
-        while (self.waiting or exchange) and self._left() > 0:
-            if exchange and (time.monotonic() >= self.halfway or all(each.header for each in self.waiting.values())):
-                self._exchange()
-                exchange = False
-            if not self.waiting:  # no attacker was left
-                break
-            until = self.halfway if exchange else self.deadline
-            arrived, _ = self.ray.wait(list(self.waiting), timeout=max(0.0, until - time.monotonic()))
+            self.waiting[refs[0]] = _Awaited(seat, *refs)
+        while self.waiting and self._left() > 0:
+            arrived, _ = self.ray.wait(list(self.waiting), timeout=self._left())
             for ref in arrived:
                 self._receive(self.waiting.pop(ref))
         for awaited in self.waiting.values():
@@ -147,18 +132,6 @@ class Round:
                 self.ray.wait(arriving, timeout=left)
             else:  # all were dismissed more than once, and it is not yet time to call others
                 time.sleep(left)
-
-    def _exchange(self) -> None:
-        """The second exchange: every attacker that is there gets what all have, and forges its share of it."""
-        for ref, awaited in list(self.waiting.items()):
-            if awaited.channelled:
-                self._refuse(self.waiting.pop(ref).seat, "timeout")
-        numbers = sorted(self.channel)
-        bodies = [self.channel[i] for i in numbers]
-        for number in filter(lambda i: self.colluding[i], numbers):
-            call = self.seats[number].actor.conspire.options(num_returns=2)
-            refs = call.remote(self.step, self.sent, numbers, *bodies)
-            self.waiting[refs[0]] = _Awaited(self.seats[number], *refs, channelled=False)
 
     def _receive(self, awaited: _Awaited) -> None:
         errors = self.ray.exceptions
@@ -187,10 +160,6 @@ class Round:
             reason = "size"
         if reason:
             return reason
-        if any(self.colluding):
-            self.channel.setdefault(awaited.seat.number, awaited.body_ref)
-        if awaited.channelled:
-            return ""
         awaited.header = header
         if self.ray.wait([awaited.body_ref], timeout=0)[0]:  # on this machine already
             return self._read(awaited)

@@ -97,7 +97,7 @@ class Worker:
         """Header and body for this step: its gradient; if Byzantine, what an attack that needs no others makes of it.
 
         `sent` is what the server broadcast: theta [d], the attack, bool [n] which workers are Byzantine, and whether
-        attackers forge together: then what a Byzantine worker computed waits for `conspire`.
+        attackers forge together: then the server forges from what they computed.
         """
         theta, attack, byzantine, together = sent
         mine = torch.tensor([bool(byzantine[self.number])])
@@ -106,18 +106,6 @@ class Worker:
         if not together:
             gradient = tamper(attack, gradient, mine, seeding.generator(self.seed, "attack", step, self.number))
         return self.wire.pack(step, gradient[0].numpy(), self.loss)
-
-    def conspire(self, step: int, sent: tuple, numbers: list[int], *bodies: np.ndarray) -> tuple[Header, np.ndarray]:
-        """Header and body of its share of what the Byzantine workers forge together.
-
-        `numbers` are the workers, in order, whose gradients came through the collusion channel; its own is among them.
-        """
-        _, attack, byzantine, _ = sent
-        colluding = torch.from_numpy(np.asarray(byzantine)[numbers])
-        forged = tamper(
-            attack, torch.from_numpy(np.stack(bodies)), colluding, seeding.generator(self.seed, "attack", step)
-        )
-        return self.wire.pack(step, forged[numbers.index(self.number)].numpy(), self.loss)
 
 
 def from_shared(array: np.ndarray) -> Tensor:
