@@ -74,7 +74,20 @@ SAMPLES = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), torch.t
 TWO = SAMPLES[0].expand(2, 4, 6), SAMPLES[1].expand(2, 4)
 
 
-@pytest.mark.parametrize("network", [Branching(), Recurrent(), nn.Sequential(nn.Dropout(), nn.Linear(6, 3))], ids=repr)
+def transformer() -> nn.Module:
+    """An encoder of six words with attention, which vmap would go through sample by sample, warning each time."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    return nn.Sequential(
+        nn.Unflatten(1, (6, 1)), nn.Linear(1, 8), nn.TransformerEncoder(layer, 1), nn.Flatten(), nn.Linear(48, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [Branching(), Recurrent(), nn.Sequential(nn.Dropout(), nn.Linear(6, 3)), transformer()],
+    ids=["branching", "recurrent", "dropout", "transformer"],
+)
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # by default they are no errors
 def test_what_cannot_be_vmapped_is_looped_with_one_sentence(network):
     method, words = FlatModel(network).choose_method("auto", *SAMPLES)
     assert method == "loop" and words.startswith("The workers' gradients are computed one by one")

@@ -51,9 +51,7 @@ class State(Measuring, Reversals):
         self.silent = 0  # steps on end without much credit
         self.explained: dict[str, np.ndarray] = {}  # [n] each: what the last credits were given for
         self.warm_up = self.begin_warm_up()
-        self.last: tuple[Tensor, slice | Tensor, np.ndarray] | None = (
-            None  # of the last step
-        )
+        self.last: tuple[Tensor, slice | Tensor, np.ndarray] | None = None  # of the last step
 
     def begin_warm_up(self) -> WarmUp | None:
         """A new warm-up, if there is to be one."""
