@@ -129,7 +129,9 @@ def _side_by_side(chosen: list[tuple], folders: Folders, due: list[str], lanes: 
             for ended in as_completed(begun):
                 (item, parameters), outcome = begun[ended], ended.result()
                 outcomes[item.name] = outcome
-                _enter(item, parameters, folders, outcome)
+                write_manifest(folders, parameters["profile"], item, parameters, outcome)
+                if outcome.status != "reused" or len(outcomes) == len(chosen):
+                    _write_pages(folders)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for kernel in psutil.Process().children():
@@ -148,9 +150,8 @@ def _one(item: Notebook, parameters: dict, folders: Folders, due: bool, bar: Bar
     return outcome
 
 
-def _enter(item: Notebook, parameters: dict, folders: Folders, outcome: Outcome) -> None:
-    """Bring the manifest, the claims table and the gallery up to date with one notebook."""
-    write_manifest(folders, parameters["profile"], item, parameters, outcome)
+def _write_pages(folders: Folders) -> None:
+    """Bring the claims table and the gallery up to date."""
     gallery.draw_claims(report.write_claims(folders.figures), folders.figures)
     gallery.gallery(folders.figures)
     if folders.figures == project_root() / "figures" / "paper":  # the entry page is tracked with these figures
