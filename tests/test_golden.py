@@ -43,11 +43,7 @@ RUNS = {  # name: (case, rule, what differs from 20 steps with gradients by vmap
     "bulyan, label flip": (Yelp, a.Bulyan(f=1), attacked(LabelFlip(classes=2), roles.static(10, 1))),
     "geometric median": (MNIST, a.GeometricMedian(), attacked(REVERSION, roles.static(10, 3))),
     "brute force": (CMS, a.BruteForce(f=3), attacked(Switcher(), roles.static(10, 3))),
-    "mixing and trimmed mean, dirichlet": (
-        MNIST,
-        MIXED,
-        attacked(REVERSION, FEW, partition="dirichlet"),
-    ),
+    "mixing and trimmed mean, dirichlet": (MNIST, MIXED, attacked(REVERSION, FEW, partition="dirichlet")),
     "centred clipping": (CMS, a.CenteredClipping(), attacked(SlowDrift(), PRETENSE)),
     "fltrust": (CMS, a.FLTrust(), attacked(REVERSION, STATIC)),
     "zeno++": (Yelp, a.ZenoPlusPlus(), attacked(REVERSION, STATIC)),

@@ -12,7 +12,7 @@ from hypothesis import given
 
 from gaa_core import kernels
 from gaa_core.aggregators import centered_clipping
-from gaa_core.kernels import blocks, distances, order
+from gaa_core.kernels import blocks, order
 
 BLOCK = 2**18
 
@@ -77,15 +77,6 @@ def test_distances_of_equal_rows_are_exactly_zero():
     gradients[4:] = 1e5 * normal(1, 5000, seed=1)
     found = kernels.squared_distances(gradients)
     assert (found[:4, :4] == 0.0).all() and (found[4:, 4:] == 0.0).all() and (found[:4, 4:] > 0.0).all()
-
-
-def test_distances_do_not_depend_on_the_row_that_is_centred_on(monkeypatch):
-    gradients = normal(9, 400)
-    gradients[3] = 1e8
-    expected = kernels.squared_distances(gradients)
-    for centre in range(9):
-        monkeypatch.setattr(distances, "product_centre", lambda _, centre=centre: centre)
-        torch.testing.assert_close(kernels.squared_distances(gradients), expected, rtol=1e-4, atol=0.0)
 
 
 def test_distances_beyond_float64_are_far_but_finite():

@@ -9,7 +9,7 @@ import torch
 from gaa_core import aggregators, analysis, attacks, league, roles
 from gaa_core.__main__ import main
 from gaa_core.aggregators import Bulyan, Krum, Mean
-from gaa_core.errors import GaaError, UnknownName
+from gaa_core.errors import GaaError
 from gaa_core.league import Part
 from gaa_core.league.entrants import ABSENT, MOST_WORKERS, PARTNERS, Entrant
 from gaa_core.league.grid import RATIOS, SCHEDULES
@@ -58,13 +58,7 @@ def test_the_grid_is_whole_and_references_meet_no_attack():
     assert all("attack" not in dict(game.experiment.options) for game in calm)
     sources = 2  # golden samples, and those of the missing-label attack
     assert len(calm) == 2 * 2 * sources * (len(SCHEDULES) * len(RATIOS) + 1), "each once for all attacks"
-
-
-def test_a_part_may_have_steps_and_samples_of_its_own():
-    part = Part("own", ("cms",), ("GAA",), ("reversion x1",), (("static", 0.7),), seeds=[7], steps=8, qv_size=1)
-    for game in _unique([part]):
-        own = dict(game.experiment.options)
-        assert (own["steps"], own["eval_every"], own["qv_size"], own["seed"]) == (8, 8, 1, 7)
+    assert all(type(attack) in attacks.REGISTRY.values() for attack in league.NAMED.values())
 
 
 def test_a_row_a_run_beside_its_references(played):
@@ -171,9 +165,3 @@ def test_command_takes_rule_attack_and_case_from_a_file(capsys, tmp_path):
 def test_command_refuses_unknown_words(capsys, words, message, tmp_path):
     assert main(["league", *words, "--results", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_named_attacks_are_of_the_registry():
-    assert all(type(attack) in attacks.REGISTRY.values() for attack in league.NAMED.values())
-    with pytest.raises(UnknownName, match="static"):
-        list(Part(roles=[("statik", 0.5)]).opponents(10, 0))

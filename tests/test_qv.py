@@ -22,16 +22,8 @@ def toy(samples: int = 60, classes: int = 4) -> tuple[CaseStudy, CaseData]:
     train, test = Split(numbers[:samples], targets[:samples]), Split(numbers[samples:], targets[samples:])
     data = CaseData(train, test, tuple("abcdefgh"[:classes]), "toy", "toy")
     foreign = Split(-1 - numbers, targets)
-    case = CaseStudy(
-        "toy",
-        "Toy",
-        load=lambda: data,
-        model=None,
-        settings=Settings(),
-        similar=lambda _: foreign,
-        shift=lambda _, samples, generator: replace(samples, inputs=samples.inputs + 0.25),
-    )
-    return case, data
+    case = CaseStudy("toy", "Toy", lambda: data, None, Settings(), similar=lambda _: foreign)
+    return replace(case, shift=lambda _, samples, generator: replace(samples, inputs=samples.inputs + 0.25)), data
 
 
 def draw(source: str, size: int, seed: int = 0, **options):

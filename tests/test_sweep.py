@@ -23,7 +23,6 @@ from gaa_core.cases import CMS, MNIST, CaseData, CaseStudy, Settings, Split
 from gaa_core.datasets.medicare import CHRONIC
 from gaa_core.errors import GaaError
 from gaa_core.sweep import SweepFailed, experiment, pending, sweep
-from gaa_core.sweep.workers import _compute
 
 SMALL = {"steps": 4, "batch_size": 8, "lr": 0.05}
 
@@ -174,11 +173,6 @@ def test_workers_follow_the_session_to_other_data_and_code(tmp_path, monkeypatch
     monkeypatch.setenv("GAA_DATA", str(tmp_path / "data"))
     found = {trace.settings["fingerprint"] for trace in losses(mine.rule, 2).traces()}
     assert found == {CMS.load().fingerprint} and "GAA_DATA" in CMS.load().source
-
-
-def test_a_worker_with_other_data_or_code_trains_nothing():
-    each = small(Mean())
-    assert _compute("another key", each, None) == ("another key", None, "stale")
 
 
 def test_no_run_begins_with_what_an_earlier_one_left_in_its_rule(tmp_path):

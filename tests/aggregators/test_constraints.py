@@ -8,20 +8,8 @@ import torch
 from gaa_core import aggregators as a
 from gaa_core.errors import GaaError, TooFewWorkers
 
-BOUNDS = {  # of Table 1, and of the papers of the others, for f = 3
-    a.BruteForce: 7,
-    a.MDA: 7,
-    a.Krum: 9,
-    a.MultiKrum: 9,
-    a.Bulyan: 15,
-    a.TrimmedMean: 7,
-    a.MeanAroundMedian: 7,
-    a.MoNNA: 7,
-    a.CGE: 7,
-    a.CAF: 7,
-    a.SMEA: 7,
-    a.DnC: 7,
-}
+TWO_F_AND_ONE = (a.BruteForce, a.MDA, a.TrimmedMean, a.MeanAroundMedian, a.MoNNA, a.CGE, a.CAF, a.SMEA, a.DnC)
+BOUNDS = dict.fromkeys(TWO_F_AND_ONE, 7) | {a.Krum: 9, a.MultiKrum: 9, a.Bulyan: 15}  # of their papers, for f = 3
 BOUND_ROWS = [*((cls(f=3), bound) for cls, bound in BOUNDS.items()), (a.MultiKrum(f=3, select=8), 11)]
 PIPES = [
     (a.NearestNeighbourMixing(f=3) | a.TrimmedMean(f=2), 7),

@@ -7,15 +7,7 @@ import pytest
 import torch
 
 from gaa_core import attacks as t
-from gaa_core.aggregators import (
-    CGE,
-    Krum,
-    LinearGAR,
-    Mean,
-    MultiKrum,
-    NearestNeighbourMixing,
-    TrimmedMean,
-)
+from gaa_core.aggregators import CGE, Krum, LinearGAR, Mean, MultiKrum, NearestNeighbourMixing, TrimmedMean
 from gaa_core.attacks.a_little_is_enough import largest_z
 from gaa_core.attacks.base import Knowledge
 from gaa_core.errors import GaaError, UnknownName

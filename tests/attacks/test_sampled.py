@@ -40,12 +40,7 @@ def test_every_primitive_occurs():
     assert min(abs(attack.scale) for attack, _, _ in DRAWS) < 1e-2 and max(a.scale for a, _, _ in DRAWS) > 10
     counts = {params["byzantine"] for _, _, params in DRAWS if "byzantine" in params}
     assert counts == set(range(1, 10))
-
-
-def test_its_roles_are_those_of_the_package():
-    for _, kind, params in DRAWS[:40]:
-        schedule = getattr(roles, kind)(10, **params)
-        assert schedule(0).shape == (10,) and schedule(0).dtype == torch.bool
+    assert all(getattr(roles, kind)(10, **params)(0).shape == (10,) for _, kind, params in DRAWS)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e18, 1e38])

@@ -40,16 +40,6 @@ def test_a_frame_of_the_playground(benchmark, playground):
     benchmark(playground._show, playground.race)
 
 
-def test_a_credit_map(benchmark, playground):
-    """Drawn a fifth of the time at most."""
-    benchmark(lambda: playground._picture._draw_map(0, playground.race, 50))
-
-
-def test_a_step_of_training(benchmark, playground):
-    """What goes on between two frames."""
-    benchmark(playground.race.simulations[0].advance)
-
-
 def test_a_worker_turns(benchmark, playground):
     """From the click to the button's new colour, while it trains: at most 150 ms."""
     playground.start.click()

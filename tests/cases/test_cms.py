@@ -74,15 +74,6 @@ def test_the_packaged_stays_are_real_and_used_without_the_file(packaged):
     assert survival.classes == ("survived", "died") and set(CMSSurvival.similar(survival).raw["type"]) == {"3"}
 
 
-def test_lengths_of_stay_are_standardised_logarithms_of_training_rows(packaged):
-    packaged = packaged(CMS)
-    days = packaged.train.inputs[:, -1]
-    assert days.mean().item() == pytest.approx(0, abs=1e-5)
-    assert days.std().item() == pytest.approx(1, abs=1e-3)
-    order = packaged.test.inputs[:, -1].argsort().numpy()
-    assert (np.diff(packaged.test.raw["los"].to_numpy()[order]) >= 0).all()
-
-
 def test_the_network_is_as_good_as_logistic_regression(packaged, trained):
     data = packaged(CMS)
     reference = LogisticRegression(max_iter=1_000).fit(data.train.inputs.numpy(), data.train.targets.numpy())

@@ -113,16 +113,9 @@ def test_a_second_answer_does_not_count():
 
 
 def test_options_are_those_of_fedavg():
-    strategy = GAAStrategy(
-        CoordinateMedian(),
-        4,
-        fraction_train=0.5,
-        min_train_nodes=2,
-        min_available_nodes=4,
-        fraction_evaluate=0.0,
-        weighted_by_key="num-examples",
-        train_metrics_aggr_fn=lambda contents, key: MetricRecord({"answers": len(contents)}),
-    )
+    options = {"fraction_train": 0.5, "min_train_nodes": 2, "min_available_nodes": 4, "fraction_evaluate": 0.0}
+    options["train_metrics_aggr_fn"] = lambda contents, key: MetricRecord({"answers": len(contents)})
+    strategy = GAAStrategy(CoordinateMedian(), 4, weighted_by_key="num-examples", **options)
     _, told = play(strategy, dict.fromkeys(NODES, floats(2.0)))
     assert dict(told) == {"missing": 0, "answers": 2}
     assert GAAStrategy(Mean(), 4, fraction_train=0.0).aggregate_train(1, []) == (None, None)

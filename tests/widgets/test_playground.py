@@ -1,7 +1,6 @@
 """The playground's controls, pressed without a browser and without a kernel."""
 
 import gc
-import threading
 
 import pytest
 
@@ -126,13 +125,3 @@ def test_a_panel_without_credits_says_why():
     (ax,) = playground._picture._maps
     assert "does not weigh whole submissions" in ax.texts[-1].get_text()
     playground.close()
-
-
-def test_another_playground_pauses_the_first(playground):
-    """A cell that is run again leaves no thread behind."""
-    playground.start.click()
-    again = Playground(**SMALL)
-    playground.race.wait()
-    assert (playground.race.state, again.race.state) == ("paused", "ready")
-    assert "gaa-race" not in [thread.name for thread in threading.enumerate()]
-    again.close()
