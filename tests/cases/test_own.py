@@ -238,13 +238,6 @@ def test_a_metric_that_fails_is_named():
         mine.score(INPUTS, LABELS)
 
 
-def test_settings_may_be_scalars_of_numpy_and_torch():
-    """numpy's integers are no int (holoviz/param issue 688)."""
-    settings = Settings(lr=np.float32(0.5), steps=np.int64(3), n=torch.tensor(4), cooldown=torch.tensor(0.25))
-    assert settings == Settings(lr=0.5, steps=3, n=4, cooldown=0.25)
-    assert {type(value) for value in vars(settings).values()} == {int, float}
-
-
 @pytest.mark.parametrize("built_in", [MNIST, CMS, Yelp])
 def test_built_in_networks_are_the_same_under_another_default_type(built_in):
     found = []

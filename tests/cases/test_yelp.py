@@ -54,9 +54,6 @@ def test_whole_reviews_come_before_sentences(files):
     data = Yelp.load()
     assert data.source == "Yelp review polarity, 30 + 10 reviews of it (GAA_DATA)"
     assert data.test.raw[0] == "review 0 of stars 0"
-
-
-def test_five_stars(files):
     with pytest.raises(DataError, match="python -m gaa_core fetch yelp_full"):
         YelpFull.load()
     write_reviews(files / yelp.FULL, stars=5)

@@ -13,14 +13,14 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
-from failing_workers import Fault, FaultyEngine, IdleEngine, measure_rounds
+from failing_workers import Fault, FaultyEngine
 
 from gaa_core import roles, run
 from gaa_core.aggregators import GAA, FLTrust, Krum, Mean
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, LabelFlip, MimicThenTurn, NonFinite, RandomFault
 from gaa_core.cases import CMS, MNIST
 from gaa_core.distributed import RayEngine
-from gaa_core.distributed.ray_worker import SLACK, fingerprint
+from gaa_core.distributed.ray_worker import fingerprint
 from gaa_core.engine import ABSENCES
 from gaa_core.errors import GaaError
 
@@ -110,16 +110,6 @@ def test_a_missing_worker_is_what_a_non_finite_one_is(engine, rule):
     np.testing.assert_allclose(trace.steps["qv_loss"], local.steps["qv_loss"], rtol=1e-6)
     np.testing.assert_allclose(trace.credits, local.credits, atol=1e-6)
     assert (trace.steps["missing"] == 1).all()
-
-
-def test_an_oversized_answer_never_reaches_the_server(engine):
-    faults = Fault("huge", 0, steps=(1,)), Fault("smuggle", 1, steps=(1,))  # 10 MB each in place of 0.1
-    run(MNIST, Mean(), engine=engine(*faults), **{**SMALL, "steps": 1})
-    before = psutil.Process().memory_info()
-    trace = run(MNIST, Mean(), engine=engine(*faults), **{**SMALL, "steps": 2})
-    after = psutil.Process().memory_info()
-    assert trace.steps["missing"].tolist() == [0, 2]
-    assert after.rss - after.shared - (before.rss - before.shared) < 8e6
 
 
 def test_an_attack_that_raises_is_named(engine):
@@ -235,15 +225,3 @@ def test_a_run_across_two_nodes_survives_the_death_of_one(cluster):
     assert (trace.extras["absences"][-1] == 0).all(), "all are back"
     assert np.isfinite(trace.steps["qv_loss"]).all()
     assert trace.steps["seconds"].max() <= 2 * 10.0
-
-
-def test_a_round_moves_the_bytes_of_a_submission(cluster):
-    import ray
-
-    with IdleEngine(workers=2, address=cluster.address, timeout_s=60.0) as engine:
-        assert (measure_rounds(engine, 2, 300_000, rounds=5) > 0).all()
-        refs = engine.seats[0].actor.submit.options(num_returns=2).remote(9, None)
-        ray.get(refs[0])
-        size = ray.experimental.get_object_locations(refs)[refs[1]]["object_size"]
-    assert 1.2e6 <= size <= 1.2e6 + SLACK
-    assert engine._buffer.isfinite().all()
