@@ -187,14 +187,6 @@ def test_scrub_and_play(page):
     page.page.locator(".jupyter-widgets.widget-play button").first.click()
 
 
-def test_export(page, lab):
-    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
-        page.button(f"Save {kind.upper()}").click()
-        page.page.get_by_text(re.compile(rf"written: .*{kind}")).wait_for()
-        (path,) = (lab[1].parent / "results" / "explored").glob(f"*.{kind}")
-        assert path.read_bytes().startswith(start)
-
-
 def test_every_control_is_named_and_reached_by_keyboard(page):
     """All but sliders' handles, which ipywidgets leaves without a name: each has a box with one as a twin."""
     page.page.get_by_text("More settings").click()

@@ -94,9 +94,11 @@ class GAAPlus(LearningAggregator):
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
         object.__setattr__(self, "_state", State(self, n, d, generator))
 
+    @np.errstate(all="ignore")  # lengths of 0 and beyond any number are provided for
     def observe(self, server: Server) -> None:
         self._require_state().observe(server)
 
+    @np.errstate(all="ignore")
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
         _, finite, kept = self._admit(gradients)
         state = self._require_state()
