@@ -258,6 +258,14 @@ def test_a_folder_of_somebody_else_is_refused_before_anything_is_written(good, t
     assert [path.name for path in folder.iterdir()] == ["claims.csv"] and runs(good) == 0
 
 
+def test_what_a_notebook_run_by_hand_wrote_does_not_stop_a_reproduction(good):
+    own = good.folder / "figures" / "smoke"
+    own.mkdir(parents=True)
+    (own / "explore.png").write_bytes(b"a picture")
+    quiet("smoke")
+    assert runs(good) == 1 and (own / "explore.png").read_bytes() == b"a picture"
+
+
 def test_two_at_once_are_refused(good):
     folder = good.folder / "results" / "notebooks" / "smoke"
     with machinery._alone(folder), pytest.raises(GaaError, match="Another reproduce is at work"):

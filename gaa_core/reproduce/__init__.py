@@ -159,8 +159,12 @@ def _write_pages(folders: Folders) -> None:
 
 
 def _check_own(folder: Path) -> None:
-    """Refuse a folder for figures that holds files of somebody else: pages and tables would be overwritten."""
-    if not folder.exists() or (folder / MANIFEST).is_file():
+    """Refuse a folder for figures that holds files of somebody else: pages and tables would be overwritten.
+
+    Those in the project's own figures/ are ours: a notebook that was run by hand may have written there before.
+    """
+    own = folder.parent == project_root() / "figures"
+    if own or not folder.exists() or (folder / MANIFEST).is_file():
         return
     if not folder.is_dir():
         raise GaaError(f"{folder} is a file: figures need a folder.")
