@@ -94,11 +94,10 @@ class GAAPlus(LearningAggregator):
     def reset(self, n: int, d: int, generator: torch.Generator) -> None:
         object.__setattr__(self, "_state", State(self, n, d, generator))
 
-    @np.errstate(all="ignore")  # lengths of 0 and beyond any number are provided for
     def observe(self, server: Server) -> None:
-        self._require_state().observe(server)
+        with np.errstate(all="ignore"):  # lengths of 0 and beyond any number are provided for
+            self._require_state().observe(server)
 
-    @np.errstate(all="ignore")
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
         _, finite, kept = self._admit(gradients)
         state = self._require_state()
@@ -107,7 +106,8 @@ class GAAPlus(LearningAggregator):
         credits = gradients.new_zeros(len(gradients))
         if len(kept) == 0:
             return gradients.new_zeros(gradients.shape[1]), credits
-        update, chosen = state.decide(kept, finite.numpy())
+        with np.errstate(all="ignore"):
+            update, chosen = state.decide(kept, finite.numpy())
         credits[finite] = torch.from_numpy(chosen).to(credits)
         return update, credits
 
