@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from gaa_core import aggregators as a
 from gaa_core import conformance, errors
 from gaa_core.conformance import CHECKS, Subject, check_aggregator
+from gaa_core.identity import identity
 
 RULES = conformance.examples(f=2)
 PIPES = [
@@ -25,6 +26,11 @@ by_repr = pytest.mark.parametrize("rule", RULES + PIPES, ids=repr)
 @by_repr
 def test_rule_conforms(rule):
     assert "form" in check_aggregator(rule)
+
+
+@by_repr
+def test_a_sweep_can_keep_runs_of_the_rule(rule):
+    assert identity(rule) == identity(rule)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
