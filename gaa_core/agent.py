@@ -128,11 +128,16 @@ class Agent:
             self.act(*told)
 
 
+def sigmoid(odds: np.ndarray) -> np.ndarray:
+    """Probabilities from log-odds."""
+    return 0.5 * (1 + np.tanh(0.5 * odds))
+
+
 class EvidencePolicy:
     """Trust from a few log-odds a worker: their weighted sum, with the same weights for every worker (ours).
 
-    Equivariant under renumbering. The weights are learned from the reward by the exact policy gradient, and drift back
-    to where they began as far as the reward says nothing.
+    Equivariant under renumbering. The weights are learned from the reward by the policy gradient, which is that of the
+    shares p_i / sum_j p_j but for a positive factor, and drift back to where they began as far as it says nothing.
     """
 
     def __init__(self, weights: dict[str, float], lr: float, return_rate: float = 0.01):
@@ -148,7 +153,7 @@ class EvidencePolicy:
 
     def trust(self, odds: dict[str, np.ndarray]) -> np.ndarray:
         """[n] in [0, 1]: exactly 0 and 1 where there is little doubt."""
-        return ((0.5 * (1 + np.tanh(0.5 * self.logits(odds))) - 0.1) / 0.8).clip(0, 1)
+        return ((sigmoid(self.logits(odds)) - 0.1) / 0.8).clip(0, 1)
 
     def remember(self, odds: dict[str, np.ndarray], credits: np.ndarray, finite: np.ndarray) -> None:
         """What the credits [k] of this step were given for, and which of the n workers they went to."""
@@ -164,7 +169,7 @@ class EvidencePolicy:
         odds, credits, finite = self.taken
         advantage = slopes[finite] - credits @ slopes[finite]
         advantage = advantage / max(np.abs(slopes).max(), 1e-12)
-        trust = 0.5 * (1 + np.tanh(0.5 * self.weights @ odds))
+        trust = sigmoid(self.weights @ odds)
         gradient = odds @ (trust * (1 - trust) * advantage)
         change = self.lr * worth * gradient + self.return_rate * (self.prior - self.weights)
         self.weights = (self.weights + change).clip(0.0, 2.0)

@@ -123,6 +123,7 @@ def _preview(chosen: list[tuple], due: list[str], minutes: dict[str, float], say
 def _side_by_side(chosen: list[tuple], folders: Folders, due: list[str], lanes: int, bar: Bar) -> list[Outcome]:
     """Bring notebooks up to date, `lanes` at a time, and all that is made of them. Interrupted, no kernel goes on."""
     outcomes: dict[str, Outcome] = {}
+    others = psutil.Process().children()  # of a program that calls this
     with ThreadPoolExecutor(lanes) as pool:
         begun = {pool.submit(_one, *each, folders, each[0].name in due, bar): each for each in chosen}
         try:
@@ -134,8 +135,9 @@ def _side_by_side(chosen: list[tuple], folders: Folders, due: list[str], lanes: 
                     _write_pages(folders)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for kernel in psutil.Process().children():
-                kernel.kill()
+            for process in psutil.Process().children():
+                if process not in others:
+                    process.kill()
             raise
     return [outcomes[item.name] for item, _ in chosen]
 

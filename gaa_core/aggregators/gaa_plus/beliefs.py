@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaa_core.agent import EvidencePolicy
+from gaa_core.agent import EvidencePolicy, sigmoid
 from gaa_core.aggregators.gaa_plus.evidence import Calibration
 from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
-from gaa_core.aggregators.gaa_plus.statistics import Statistics, sigmoid
+from gaa_core.aggregators.gaa_plus.statistics import Statistics
 from gaa_core.aggregators.gaa_plus.workers import Reputation
 
 

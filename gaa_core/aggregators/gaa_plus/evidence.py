@@ -18,6 +18,8 @@ IMAGINED = 3.0
 WANING = 0.85
 #: Steps of a run after which an axis is not followed any more: late in training benign gradients agree with nothing.
 YOUNG = 150
+#: Submissions in the moments of a mirrored law.
+WINDOW = 100.0
 #: What a fading law keeps at a step in which no worker is trusted.
 RELAXED = 0.95
 
@@ -101,7 +103,7 @@ class Mirror:
     is worn once the kinds were apart and are no more, or the run is no longer young.
     """
 
-    def __init__(self, window: float = 100.0):
+    def __init__(self, window: float = WINDOW):
         self.window = window  # submissions
         self.second = self.fourth = 0.0
         self.mean, self.variance = 0.0, 1.0
@@ -136,7 +138,8 @@ class Mirror:
         return self.log_odds(values) if self.apart() > 1 else values / self.second**0.5
 
     def renew(self) -> None:
-        """What it measures was reversed or found elsewhere: it is not worn."""
+        """What it measures was reversed or found in warm-up: it goes on with the usual window, and is not worn."""
+        self.window = WINDOW
         self.was_apart = self.worn = False
 
     def apart(self) -> float:

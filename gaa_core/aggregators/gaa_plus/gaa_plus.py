@@ -36,7 +36,8 @@ class GAAPlus(LearningAggregator):
     alpha_i = (1 - prod_j (1 - p_j)) p_i / sum_j p_j: the rest is abstention. Copies count as one, and not at all beside
     a single submission that is trusted. No submission enters longer than `norm_bound` times the credited median.
 
-    Learning. The weights w follow the exact policy gradient of the fall of f_B at the next step.
+    Learning. The weights w follow the policy gradient of the fall of f_B at the next step: exact for the shares p_i /
+    sum_j p_j but for a positive factor, abstention aside.
 
     The sign of m. In the first steps no worker gets credit: one axis is learned from submissions of both signs, of
     which f_B has to tell the sign alone (`warm_up.py`). Later g votes on it at every step.

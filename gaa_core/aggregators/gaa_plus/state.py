@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.agent import EvidencePolicy
+from gaa_core.agent import EvidencePolicy, sigmoid
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.gaa_plus import statistics
 from gaa_core.aggregators.gaa_plus.all_workers import AllWorkers
@@ -151,15 +151,14 @@ class State(Measuring, Reversals):
         gone = 1 - np.exp(self.length_odds(seen.lengths))
         if clear:
             self.beliefs.learn_in_warm_up(seen, odds)
-            gone = np.maximum(gone, 1 - statistics.sigmoid(odds))
+            gone = np.maximum(gone, 1 - sigmoid(odds))
         if self.rule.uses("length"):
             self.beliefs.lengths.learn(seen.lengths, (1 - gone) / seen.alike)
         if warm_up.over():
             if warm_up.best is not None:
                 best, standing = warm_up.best, min(abs(warm_up.best.log_odds()), STANDING)
                 self.momentum.adopt(best.sign() * best.average, best.steps, standing)
-                window, self.mirror = self.mirror.window, best.mirror
-                self.mirror.window = window
+                self.mirror = best.mirror
                 self.mirror.renew()
             self.beliefs.reputation.expect(warm_up.share())
             self.warm_up = None

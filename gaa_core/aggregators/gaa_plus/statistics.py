@@ -77,11 +77,6 @@ def unit(vector: Tensor) -> Tensor:
     return torch.where(length > 0, vector / length, 0.0)
 
 
-def sigmoid(odds: np.ndarray) -> np.ndarray:
-    """Probabilities from log-odds."""
-    return 0.5 * (1 + np.tanh(0.5 * odds))
-
-
 def cosines(gram: np.ndarray) -> np.ndarray:
     """Cosines [n, n] between submissions from their Gram matrix; 0 where one is zero, 1 on the diagonal."""
     lengths = np.sqrt(gram.diagonal().clip(0))

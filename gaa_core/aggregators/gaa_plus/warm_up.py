@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaa_core.agent import sigmoid
 from gaa_core.aggregators.gaa_plus.evidence import Mirror
-from gaa_core.aggregators.gaa_plus.statistics import LEAST, TINY, Statistics, sigmoid, size, survey, unit
+from gaa_core.aggregators.gaa_plus.statistics import LEAST, TINY, Statistics, size, survey, unit
 from gaa_core.aggregators.gaa_plus.workers import START
 
 #: Submissions that are imagined to have come, at the usual share of benign ones, before any was seen.

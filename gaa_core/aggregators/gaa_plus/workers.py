@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from gaa_core.agent import sigmoid
 from gaa_core.aggregators.gaa_plus.evidence import CAP
-from gaa_core.aggregators.gaa_plus.statistics import sigmoid
 
 #: P(benign) of a worker nothing is known of: without evidence all are trusted.
 START = 0.8
