@@ -75,5 +75,5 @@ def test_a_submission_that_is_not_finite_uses_up_one_f(rule):
 
 
 @pytest.mark.parametrize("rule", [a.Mean(), a.CoordinateMedian(), a.GeometricMedian()], ids=repr)
-def test_nobody_finite_means_no_update(rule):
+def test_no_finite_row_means_no_update(rule):
     assert torch.equal(rule(torch.full((4, 3), torch.inf)), torch.zeros(3))

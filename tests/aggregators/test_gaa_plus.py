@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,10 +24,7 @@ RUN = {"steps": 120, "batch_size": 64, "lr": 0.05, "seed": 104}  # a seed of the
 
 
 def answer(rule: GAAPlus, submissions: torch.Tensor, honest: int, steps: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """The last of some steps with the same submissions [n, d], of which the first `honest` make the QV gradient.
-
-    Warm-up comes before them.
-    """
+    """The last step of some after warm-up, with the same submissions; the first `honest` make the QV gradient."""
     n, d = submissions.shape
     byzantine = torch.arange(n) >= honest
     server = conformance.QuadraticServer(-submissions[:honest].mean(dim=0), byzantine)
@@ -49,14 +46,14 @@ def test_conforms():
     assert "row order" in conformance.check_aggregator(GAAPlus())
 
 
-def test_liars_get_exactly_nothing_and_the_rest_sums_to_one():
+def test_byzantine_workers_get_exactly_nothing_and_the_rest_sums_to_one():
     update, credits = answer(GAAPlus(), submissions(), honest=3)
     assert torch.equal(credits[3:], torch.zeros(7))
     assert credits.sum().item() == pytest.approx(1)
     assert (update > 0).float().mean() > 0.8
 
 
-def test_silence_when_nobody_deserves_credit():
+def test_abstains_when_no_worker_deserves_credit():
     rows = submissions(honest=0)
     server = conformance.QuadraticServer(rows.mean(dim=0), torch.ones(10, dtype=torch.bool))
     rule = GAAPlus()
@@ -142,19 +139,10 @@ def test_needs_a_run():
         rule(torch.ones(3, 4))
 
 
-class Model:
-    """f_B(theta) = theta^2 / 2 in one dimension."""
-
-    def parts(self, theta):
-        return [theta]
-
-    def loss(self, theta, inputs, targets):
-        return float(theta.square().sum() / 2)
-
-
 def test_the_server_rolls_back_to_the_older_kept_state_and_counts_it():
-    qv = dataclasses.make_dataclass("Qv", ["inputs", "targets"])(None, None)
-    server = ParameterServer(Model(), qv, torch.tensor([3.0]), lr=1.0)
+    qv, half_square = SimpleNamespace(inputs=None, targets=None), lambda theta, *_: float(theta.square().sum() / 2)
+    model = SimpleNamespace(loss=half_square, parts=lambda theta: [theta])
+    server = ParameterServer(model, qv, torch.tensor([3.0]), lr=1.0)
     with pytest.raises(GaaError, match="keep"):
         server.rollback()
     for _ in range(3):
@@ -218,13 +206,13 @@ def test_stays_near_the_oracle(attack, schedule):
 
 
 @pytest.mark.slow
-def test_is_the_mean_when_nobody_attacks():
+def test_is_the_mean_without_attackers():
     assert run(MNIST, GAAPlus(), **RUN).accuracy > run(MNIST, Oracle(), **RUN).accuracy - 0.01
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", [RandomFault(), OneCoordinate()], ids=["random fault", "one coordinate"])
-def test_survives_twenty_steps_without_anybody_honest(attack):
+def test_survives_twenty_steps_without_benign_workers(attack):
     """Long Byzantine workers among themselves, before and after it knows how long the honest are: silence, and no
     forgetting.
     """

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from gaa_core import seeding
+from gaa_core.agent import EvidencePolicy, sigmoid
 from gaa_core.aggregators.gaa_plus.evidence import CAP, Calibration, Mirror
 from gaa_core.aggregators.gaa_plus.leakage import Leakage, sample_slopes
 from gaa_core.aggregators.gaa_plus.momentum import Momentum
 from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
 from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
+from gaa_core.aggregators.gaa_plus.state import State
 from gaa_core.aggregators.gaa_plus.statistics import classes, counted, identical, multiplicity, weighted_median
 from gaa_core.aggregators.gaa_plus.warm_up import Axis
 from gaa_core.aggregators.gaa_plus.watchdog import ALARM, Kept, Watchdog
@@ -32,21 +35,21 @@ def noise(count: int, seed: int = 0) -> np.ndarray:
 
 def server(qv_size: int = 10) -> ParameterServer:
     data = CMS.load()
-    model = FlatModel(CMS.network(data), CMS.loss)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = FlatModel(CMS.network(data), CMS.loss)
     qv, _ = draw_qv(CMS, data, "golden", qv_size, seeding.generator(0, "qv"))
     return ParameterServer(model, qv, model.initial(), lr=0.1)
 
 
 def test_copies_and_medians_by_hand():
-    cosine = np.array([[1.0, 0.995, 0.2], [0.995, 1.0, 0.2], [0.2, 0.2, 1.0]])
-    assert multiplicity(cosine).tolist() == [2, 2, 1]
+    assert multiplicity(np.array([[1.0, 0.995, 0.2], [0.995, 1.0, 0.2], [0.2, 0.2, 1.0]])).tolist() == [2, 2, 1]
     alike = np.array([2.0, 2.0, 1.0])
     assert identical(alike).tolist() == pytest.approx([1, 1, 0], abs=1e-6)
     counts, beside = counted(alike, np.zeros(3), known=0.0)
     assert counts.tolist() == pytest.approx([0, 0, 1], abs=1e-6)  # beside a single one: not at all
     assert beside == pytest.approx(1)
-    counts, _ = counted(alike[:2], np.zeros(2), known=0.0)
-    assert counts.tolist() == pytest.approx([0.5, 0.5])  # alone: as one
+    assert counted(alike[:2], np.zeros(2), known=0.0)[0].tolist() == pytest.approx([0.5, 0.5])  # alone: as one
     assert weighted_median(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 3.0])) == 2.0
     assert weighted_median(np.ones(2), np.zeros(2)) == math.inf
 
@@ -123,9 +126,7 @@ def test_the_momentum_turns_when_the_votes_speak_against_it():
     momentum, own = Momentum(3), np.array([0.5, 0.5, -0.5])
     momentum.adopt(torch.tensor([1.0, 0.0, 0.0]), 5, standing=1.0)
     assert not momentum.vote(own, [own], np.ones(3), 1.0) and momentum.standing > 2
-    for turned in (momentum.vote(own, [-own], np.ones(3), 1.0) for _ in range(9)):
-        if turned:
-            break
+    turned = any(momentum.vote(own, [-own], np.ones(3), 1.0) for _ in range(9))
     assert turned and momentum.average.tolist() == [-1, 0, 0] and momentum.standing >= 2
     assert 0 < momentum.credibility() < 1
 
@@ -141,9 +142,9 @@ def test_an_axis_is_signed_by_votes_and_by_the_many():
 
 
 def test_slopes_are_the_products_with_each_samples_gradient():
-    parameters, direction = server(), torch.from_numpy(noise(server().model.d)).float()
+    parameters = server()
+    qv, model, direction = parameters.qv, parameters.model, torch.from_numpy(noise(parameters.model.d)).float()
     slopes = sample_slopes(parameters, direction)
-    qv, model = parameters.qv, parameters.model
     own = [model.gradient(parameters.parameters, qv.inputs[i : i + 1], qv.targets[i : i + 1])[0] for i in range(10)]
     assert slopes.tolist() == pytest.approx([float(g @ direction / direction.norm()) for g in own], abs=2e-4)
     assert sample_slopes(server(qv_size=3), direction) is None and sample_slopes(parameters, 0 * direction) is None
@@ -159,6 +160,13 @@ def test_leakage_is_found_where_the_samples_slope_has_gone_and_the_others_has_no
         vars(changed).update(vars(leakage) | {name: value})
         assert not changed.too_bad()
     assert leakage.turned({"qv": np.array([1.0, -1.0]), "memory": np.ones(2)})["qv"].tolist() == [-1, 1]
+
+
+def test_credits_leave_out_the_chance_that_no_worker_is_benign():
+    assert State._share_out(np.array([0.5, 0.5, 0.0]), np.ones(3)).tolist() == pytest.approx([0.375, 0.375, 0])
+    assert State._share_out(np.array([0.5, 0.5]), np.full(2, 2.0)).tolist() == pytest.approx(
+        [0.25, 0.25]
+    )  # copies: one
 
 
 def test_no_loss_falls_by_more_than_it_was():
@@ -193,12 +201,9 @@ def test_a_run_is_lost_when_f_b_stays_above_its_first_value():
 
 
 def test_what_is_kept_is_a_copy_and_the_restored_sign_is_in_doubt():
-    class Nothing:
-        keep = rollback = lambda *arguments: None
-
     kept, momentum = Kept(), Momentum(2)
     momentum.standing = 4.0
-    kept.keep(Nothing(), momentum, {"a": 1})
+    kept.keep(SimpleNamespace(keep=lambda: None), momentum, {"a": 1})
     momentum.average += 1
     restored, beliefs = kept.restore(standing=3.0)
     assert restored.average.tolist() == [0, 0] and restored.standing == 0.5 and beliefs == {"a": 1}
@@ -206,9 +211,17 @@ def test_what_is_kept_is_a_copy_and_the_restored_sign_is_in_doubt():
 
 @pytest.mark.parametrize(("targets", "count"), [([1], 1), ([0, 0, 0], 1), ([0, 2, 0], 2), ([], 0)])
 def test_of_how_many_classes_the_qv_samples_are(targets, count):
-    class Shown:
-        class qv:  # noqa: N801
-            pass
+    assert classes(SimpleNamespace(qv=SimpleNamespace(targets=torch.tensor(targets)))) == count
 
-    Shown.qv.targets = torch.tensor(targets)
-    assert classes(Shown()) == count
+
+def test_the_weights_follow_the_gradient_of_shares():
+    """Against central differences of sum_i slopes_i p_i / sum_j p_j, up to a positive factor."""
+    policy = EvidencePolicy({"a": 1.0, "b": 0.5}, lr=1e-3, return_rate=0.0)
+    odds, slopes = np.array([[0.3, -0.4, 0.2], [-0.2, 0.5, 0.1]]), np.array([1.0, -2.0, 3.0])
+    nudges = 1e-6 * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+    shares = sigmoid((policy.weights + nudges) @ odds)
+    own, *moved = shares / shares.sum(axis=1, keepdims=True)
+    policy.remember(dict(zip("ab", odds, strict=True)), own, np.ones(3, dtype=bool))
+    policy.learn(slopes)
+    found, expected = policy.weights - policy.prior, np.array([moved[0] - moved[1], moved[2] - moved[3]]) @ slopes
+    assert found @ expected / np.linalg.norm(found) / np.linalg.norm(expected) == pytest.approx(1, rel=1e-6)

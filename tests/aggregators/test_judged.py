@@ -88,7 +88,7 @@ def test_rule_survives_a_majority_of_reversed_submissions(rule):
 
 
 @pytest.mark.parametrize("rule", [a.FLTrust(), a.ZenoPlusPlus()], ids=repr)
-def test_nobody_trusted_means_no_update(rule):
+def test_no_trust_means_no_update(rule):
     update, credits = fresh(rule, n=2).decide(-SERVER_GRADIENT.repeat(2, 1))
     assert torch.equal(update, torch.zeros(2)) and torch.equal(credits, torch.zeros(2))
 
