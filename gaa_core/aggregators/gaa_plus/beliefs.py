@@ -10,6 +10,9 @@ from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
 from gaa_core.aggregators.gaa_plus.statistics import Statistics
 from gaa_core.aggregators.gaa_plus.workers import Reputation
 
+#: Spreads between two laws of a cosine under which they may be of one kind of workers, cut in two by chance.
+ONE_KIND = 2.5
+
 
 class Beliefs:
     """The laws of each kind of evidence, and the role filters."""
@@ -22,8 +25,8 @@ class Beliefs:
     def _begin(self) -> None:
         self.laws = {
             "calm qv": Calibration(),
-            "memory": Calibration(),
-            "qv": Calibration(floor=0.25, apart=2.5),
+            "memory": Calibration(apart=ONE_KIND),
+            "qv": Calibration(floor=0.25, apart=ONE_KIND),
         }
         self.agreement = Agreement()
         self.lengths = Lengths()
@@ -35,7 +38,7 @@ class Beliefs:
 
     def forget_momentum(self) -> None:
         """The momentum was reversed: what its cosines said of workers was the opposite of the truth."""
-        self.laws["memory"] = Calibration()
+        self.laws["memory"] = Calibration(apart=ONE_KIND)
         self.reputation.forget()
 
     def relax(self, yardstick: float) -> None:

@@ -20,6 +20,7 @@ from gaa_core.aggregators.gaa_plus.statistics import (
     size,
     spreads,
     survey,
+    weighted_median,
 )
 
 #: Standard errors: the samples agree with the sum of submissions too well; with the course of updates too badly; and so
@@ -75,6 +76,7 @@ class Leakage:
         """Forget all submissions, but not what was found out."""
         self.course: Tensor | None = None  # [d], a moving average of updates
         self.steps = 0
+        self.slope = MOST  # of the samples along the course, in standard errors: a moving average
         self.surprise = self.theirs = self.own = 0.0  # moving averages: standard errors, and the two slopes
         self.centres: dict[str, tuple[int, float]] = {}  # steps, and the usual value, by kind of evidence
         self.sum: Tensor | None = None  # [d], of all submissions since then
@@ -106,11 +108,15 @@ class Leakage:
         slopes = sample_slopes(server, direction)
         if slopes is not None:
             self.peak = max(self.peak, float(slopes.mean()))
-        theirs = float(update @ direction) / (float(kernels.norms(direction[None])) * share or 1.0)
+        along = (seen.gradients @ direction.to(update)).double().numpy() / (
+            float(kernels.norms(direction[None])) or 1.0
+        )
+        theirs = weighted_median(along, credits)  # a mean might be that of one which drags the course along
         if slopes is not None and not fresh and math.isfinite(theirs):  # an update agrees with itself
             self.steps += 1
             rate = max(RATE, 1 / self.steps)
             self.surprise += (max(-MOST, min(spreads(slopes, theirs), MOST)) - self.surprise) * rate
+            self.slope += (max(-MOST, min(spreads(slopes, 0.0), MOST)) - self.slope) * rate
             self.theirs += (theirs - self.theirs) * rate
             self.own += (float(slopes.mean()) - self.own) * rate
             if self.first is None and self.steps == YOUNG:

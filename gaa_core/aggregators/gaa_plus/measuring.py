@@ -11,6 +11,10 @@ from gaa_core.aggregators.gaa_plus.statistics import QV_KINDS, Statistics, size,
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
 PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+#: Of its first value, under which f_B has fallen so far that samples which contradict each other say nothing.
+FALLEN = 0.5
+#: Standard errors of their slope along the course of updates, under which they do, and above which they do not.
+CONTRADICTION, AGREEMENT = 1.0, 3.0
 #: Multiples of the median length that a slope counts for at most.
 LONGEST = 3.0
 
@@ -29,6 +33,13 @@ class Measuring:
         counts, beside = statistics.counted(alike, self.length_odds(lengths), self.copies)
         self._try_momentum(values, counts)
         return Statistics(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
+
+    def worth_of_samples(self) -> float:
+        """How far QV samples are asked, in [0, 1]: not at all once they are fitted, and pull to and fro."""
+        left = self.server.qv_loss() / max(self.watchdog.first, 1e-12)
+        unfitted = (left - FALLEN) / (1 - FALLEN)
+        agreed = (abs(self.leakage.slope) - CONTRADICTION) / (AGREEMENT - CONTRADICTION)
+        return min(1.0, max(0.0, unfitted, agreed))
 
     def _cosines(self, gradients: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Lengths [k], and cosines [k] with the QV gradient and the momentum, as far as there are any."""
@@ -53,8 +64,7 @@ class Measuring:
         judges = [values[kind] for kind in QV_KINDS if kind in values]
         if not judges or "memory" not in values:
             return
-        worth = min(1.0, self.server.qv_loss() / max(self.watchdog.first, 1e-12))  # fitted samples say little
-        if self.momentum.vote(values["memory"], judges, counts, worth):
+        if self.momentum.vote(values["memory"], judges, counts, self.worth):
             values["memory"] = -values["memory"]
             self.beliefs.forget_momentum()
 
@@ -75,7 +85,7 @@ class Measuring:
         odds["length"] = self.length_odds(seen.lengths)
         for kind, law in beliefs.laws.items():
             if kind in seen.values:
-                odds[kind] = law.log_odds(seen.values[kind])
+                odds[kind] = law.log_odds(seen.values[kind]) * (self.worth if kind in QV_KINDS else 1.0)
         if not self.mirror.worn and "memory" in seen.values:
             # the mirror cannot tell a reversed gradient from a true one that swings back; known workers can
             settled = beliefs.reputation.settled() if rule.uses("reputation") else 0.0
@@ -86,10 +96,10 @@ class Measuring:
             odds["reputation"] = beliefs.reputation.prior()[seen.finite]
         if rule.uses("ledger") and "qv" in seen.values and not self.leakage.known:
             longest = LONGEST * weighted_median(seen.lengths, seen.counts)
-            slopes = self.yardstick * seen.values["qv"] * np.minimum(seen.lengths, longest)
+            slopes = self.worth * self.yardstick * seen.values["qv"] * np.minimum(seen.lengths, longest)
             self.ledger.learn(slopes, seen.counts, seen.finite)
             odds["reputation"] = odds["reputation"] + self.ledger.log_odds()[seen.finite]
-        if rule.uses("peers"):
+        if rule.uses("peers") and (self.one_class or self.leakage.known):
             voices = np.where(odds["length"] < 0, 0.0, 1 / seen.alike)
             for _ in range(2):
                 lean = np.tanh(self.policy.logits(odds) / 2) * voices

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from gaa_core.aggregators.gaa_plus.statistics import Statistics, classes, identical, unit
+from gaa_core.aggregators.gaa_plus.statistics import Statistics, identical, unit
 
 #: Credits from which on an update is compared with all workers' mean.
 COMPARED = 0.3
@@ -85,7 +85,7 @@ class Reversals:
 
         They ask that their class becomes likelier, and so may a worker that drives the model to one class.
         """
-        if classes(self.server) != 1:
+        if not self.one_class:
             return False
         if self.beliefs.reputation.settled() > 0.5 and not (odds["length"] >= 0).any():
             odds = {**odds, "length": np.zeros_like(seen.lengths)}  # it is the model that has run away

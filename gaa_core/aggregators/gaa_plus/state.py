@@ -62,12 +62,14 @@ class State(Measuring, Reversals):
     def observe(self, server: Server) -> None:
         """See f_B and its gradient at the start of a step, and reward the step before."""
         self.server = server
+        self.one_class = statistics.classes(server) == 1
         gradient = server.qv_gradient()
         self.qv = statistics.unit(gradient)
         self.watchdog.note(server.qv_loss())
         length = float(kernels.norms(gradient[None]))  # a first idea of how long a benign submission is
         # where the samples were fitted, their gradient is shorter than any benign worker's
         self.yardstick = max(self.yardstick, length) if self.leakage.known else length
+        self.worth = self.worth_of_samples()
         if self.last is not None:
             self._reward(*self.last)
             self.last = None
@@ -133,7 +135,7 @@ class State(Measuring, Reversals):
             self.momentum.accept(contrast if not self.mirror.worn and contrast.any() else update)
         self.silent = 0 if credits.sum() > MUCH else self.silent + 1
         if self.silent > PATIENCE:
-            self.beliefs.relax(self.yardstick)
+            self.beliefs.relax(max(self.yardstick, float(seen.lengths.min())))
         whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy
         self.last = (seen.part.clone() if whole else seen.part, columns, seen.finite)
         return update, credits
@@ -143,9 +145,8 @@ class State(Measuring, Reversals):
         warm_up, values = self.warm_up, seen.values
         if warm_up.exposed and "memory" in values:
             values = {**values, "memory": self.leakage.centred("memory", values["memory"])}
-        one_class = statistics.classes(self.server) == 1
         odds, clear = warm_up.look(
-            seen, values, self.momentum.calm, lambda benign: self.doubt(benign, seen.alike)[0], one_class
+            seen, values, self.momentum.calm, lambda benign: self.doubt(benign, seen.alike)[0], self.one_class
         )
         self.copies += EXPOSED_IN_WARM_UP * max(0.0, seen.beside - self.copies)
         gone = 1 - np.exp(self.length_odds(seen.lengths))

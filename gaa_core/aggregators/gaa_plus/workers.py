@@ -15,7 +15,7 @@ START = 0.8
 RATES = (1, 10, 100, 1000)
 #: The most that one step adds to a worker's log-odds, and says against a rate: evidence shares its errors.
 STEP_CAP, RATE_CAP = 2.0, 6.0
-#: What a step leaves of the evidence on rates.
+#: What a step full of evidence leaves of earlier evidence on rates.
 FADING = 0.98
 
 
@@ -49,7 +49,8 @@ class Reputation:
         before = self._ahead()
         predicted = before * np.exp(odds.clip(-CAP, CAP)) + 1 - before  # [rates, n]
         gains = np.log(predicted) @ weights
-        self.scores = FADING * self.scores + (gains - gains.max()).clip(-RATE_CAP)
+        told = float(np.tanh(np.abs(odds) / 2) @ weights) / max(float(weights.sum()), 1e-9)
+        self.scores = (1 - (1 - FADING) * told) * self.scores + (gains - gains.max()).clip(-RATE_CAP)
         self.benign = before * likelihood / (before * likelihood + 1 - before)
         if weights.any():
             share = float(self._shares() @ self.benign @ weights / weights.sum())
