@@ -42,10 +42,6 @@ def submissions(n: int = 10, honest: int = 3, d: int = 300) -> torch.Tensor:
     return rows
 
 
-def test_conforms():
-    assert "row order" in conformance.check_aggregator(GAAPlus())
-
-
 def test_byzantine_workers_get_exactly_nothing_and_the_rest_sums_to_one():
     update, credits = answer(GAAPlus(), submissions(), honest=3)
     assert torch.equal(credits[3:], torch.zeros(7))
@@ -122,14 +118,6 @@ def test_every_part_can_be_switched_off(part):
     assert (trace.credits >= 0).all() and (trace.credits.sum(axis=1) <= 1 + 1e-5).all()
 
 
-def test_same_run_same_trace():
-    rule = GAAPlus()
-    attack = {"attack": RandomFault(std=1.0), "roles": roles.resampled(10, 0.5, seed=3)}
-    first, second = (run(MNIST, rule, **SHORT, **attack) for _ in range(2))
-    assert np.array_equal(first.credits, second.credits)
-    assert first.steps["qv_loss"].equals(second.steps["qv_loss"])
-
-
 def test_needs_a_run():
     with pytest.raises(GaaError, match="learns during a run"):
         GAAPlus()(torch.ones(3, 4))
@@ -194,8 +182,9 @@ def test_survey_is_exact_where_squares_overflow():
         (GradientReversion(scale=10.0), roles.static(10, 9)),
         (GradientReversion(scale=1.0), roles.resampled(10, 0.7, seed=104)),
         (ALittleIsEnough(), roles.static(10, 7)),
+        (None, roles.none(10)),
     ],
-    ids=["reversion x10 static", "reversion resampled", "a little is enough"],
+    ids=["reversion x10 static", "reversion resampled", "a little is enough", "no attack"],
 )
 def test_stays_near_the_oracle(attack, schedule):
     oracle, ours, theirs = (
@@ -206,16 +195,9 @@ def test_stays_near_the_oracle(attack, schedule):
 
 
 @pytest.mark.slow
-def test_is_the_mean_without_attackers():
-    assert run(MNIST, GAAPlus(), **RUN).accuracy > run(MNIST, Oracle(), **RUN).accuracy - 0.01
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("attack", [RandomFault(), OneCoordinate()], ids=["random fault", "one coordinate"])
 def test_survives_twenty_steps_without_benign_workers(attack):
-    """Long Byzantine workers among themselves, before and after it knows how long the honest are: silence, and no
-    forgetting.
-    """
+    """Silence, and no forgetting, before and after it knows how long benign submissions are."""
     schedule = roles.resampled(10, 0.9, period=20, seed=103)
     oracle, ours = (run(MNIST, rule, attack=attack, roles=schedule, **LEAGUE) for rule in (Oracle(), GAAPlus()))
     assert ours.accuracy > oracle.accuracy - 0.05

@@ -24,8 +24,9 @@ class GAAPlus(LearningAggregator):
     """F = sum_i alpha_i V_i with credits alpha from the posterior of each worker's role.
 
     Evidence. Of a submission V_i it measures the length; the cosine with g = grad f_B, plain and preconditioned by the
-    second moment of submissions; the cosine with the momentum m of directions that benign workers took. Where the QV
-    samples are of one class, or are known to attackers, the agreement with trusted peers. Each kind k has a benign and a Byzantine normal law, learned as training goes on, and gives
+    second moment of submissions; the cosine with the momentum m of directions that benign workers took; and, where the
+    QV samples are of one class or known to attackers, the agreement with trusted peers. Each kind k has a benign and a
+    Byzantine normal law, learned as training goes on, and gives
 
         l_ik = log p_k(x_ik | benign) - log p_k(x_ik | Byzantine), at most CAP.
 
