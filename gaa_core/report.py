@@ -133,9 +133,17 @@ class Claims:
         return _frame(self.rows)
 
 
-def claims_table(folder: str | Path) -> pd.DataFrame:
-    """The rows of all notebooks that wrote to a figures folder, in the order of the claims."""
-    return _frame([row for path in sorted((Path(folder) / "claims").glob("*.json")) for row in read_json(path)])
+def claims_table(*folders: str | Path) -> pd.DataFrame:
+    """The rows of all notebooks that wrote to a figures folder, in the order of the claims.
+
+    Of further folders those, for claims and cases that no earlier one has.
+    """
+    rows: list[dict] = []
+    for folder in folders:
+        had = {(row["claim"], row["case"]) for row in rows}
+        read = [row for path in sorted((Path(folder) / "claims").glob("*.json")) for row in read_json(path)]
+        rows += [row for row in read if (row["claim"], row["case"]) not in had]
+    return _frame(rows)
 
 
 def _frame(rows: list[dict]) -> pd.DataFrame:

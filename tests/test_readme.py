@@ -9,17 +9,23 @@ from torch import nn
 from torch.nn import functional
 
 import gaa_core
-from gaa_core import report, roles
+from gaa_core import files, report, roles
 from gaa_core.aggregators import GAAPlus, Mean
 from gaa_core.attacks import GradientReversion
 from gaa_core.cases import r2
 
 
 def test_the_small_table_of_claims_is_that_of_the_figures(repository, tmp_path):
-    """`reproduce --update-readme` wrote it, of the quick profile's claims that are kept in figures/sketch."""
+    """`reproduce --update-readme` wrote it, of figures/paper, and of figures/sketch for what is not there.
+
+    All of it was made by one version of the code.
+    """
+    figures = repository / "figures"
+    made = [files.read_json(figures / each / "MANIFEST.json")["notebooks"].values() for each in ("paper", "sketch")]
+    assert len({entry["code"] for entries in made for entry in entries}) == 1
     text = (repository / "README.md").read_text(encoding="utf-8")
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    report.update_readme(tmp_path / "README.md", report.claims_table(repository / "figures/sketch"))
+    report.update_readme(tmp_path / "README.md", report.claims_table(figures / "paper", figures / "sketch"))
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
 
 

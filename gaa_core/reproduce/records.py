@@ -59,21 +59,23 @@ def told_minutes(item: Notebook, folders: Folders, committed: Path) -> float:
 
 def digest(item: Notebook, parameters: dict) -> str:
     """A digest of all that decides what a notebook writes: file, parameters, code, data, versions. Not of `jobs`."""
-    package = Path(__file__).parents[1]
-    sources = [
-        path
-        for path in sorted([*package.rglob("*.py"), *package.rglob("*.yml")])
-        if not _NOT_IN_DIGEST & set(path.parts)
-    ]
     given = sorted((name, repr(value)) for name, value in parameters.items() if name not in ("jobs", "results_dir"))
     parts = {
         "notebook": file_digest(item.path),
         "parameters": given,
-        "code": [(str(path.relative_to(package)), file_digest(path)) for path in sources],
+        "code": code(),
         "data": [_data_stamp(folder) for folder in (datasets.data_folder(), datasets.cache_folder())],
         "versions": versions(),
     }
     return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
+
+
+def code() -> str:
+    """A digest of this package's sources, but for the machinery."""
+    package = Path(__file__).parents[1]
+    sources = sorted([*package.rglob("*.py"), *package.rglob("*.yml")])
+    told = [(str(path.relative_to(package)), file_digest(path)) for path in sources if not _NOT_IN_DIGEST & {*path.parts}]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:
@@ -145,6 +147,7 @@ def write_manifest(folders: Folders, profile: str, item: Notebook, parameters: d
         "parameters": {name: value for name, value in config.items() if not name.endswith("_dir")},
         "data_sources": sorted({part["data_source"] for part in described} - {""}),
         "files": names,
+        "code": code(),
         "versions": versions(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
     }
