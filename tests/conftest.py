@@ -28,15 +28,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("gaa")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """With `--dist loadgroup` the tests of a file share a process and its fixtures; notebooks are spread singly."""
-    if config.getoption("dist", "no") == "loadgroup":
-        for item in items:
-            if "run_notebook" not in item.fixturenames:
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """Downloads of earlier days must not decide whether a test passes: data is that of GAA_DATA, or packaged."""

@@ -99,7 +99,7 @@ INSTALL = "-m pip install --disable-pip-version-check -e .[test] -c constraints.
 def test_make_reproduce_sets_up_once_and_goes(clone):
     assert clone("reproduce")[:2] == (0, ["-m venv --clear .venv", INSTALL, "-m gaa_core reproduce"])
     assert clone("reproduce")[:2] == (0, ["-m gaa_core reproduce"])
-    assert clone("test")[:2] == (0, ["-m pytest -n 2 --dist loadgroup"])
+    assert clone("test")[:2] == (0, ["-m pytest -n 2 --dist loadfile --no-loadscope-reorder"])
 
 
 def test_new_pins_are_installed_into_the_same_venv(clone, tmp_path):
