@@ -1,10 +1,10 @@
 """Descriptions of figures, claims and their verdicts, and the gallery."""
 
-import csv
 import re
 import shutil
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,13 +84,17 @@ def test_claims_of_all_notebooks_are_merged_in_their_order(figures):
     assert list(table["verdict"]) == ["holds", "not run", "holds", "fails"]
     assert table.loc[0, "gap"] == pytest.approx(1.0)
     assert table.loc[0, "reference"] == pytest.approx(91.0)
-    with (figures / "claims.csv").open() as file:
-        assert [row["claim"] for row in csv.DictReader(file)] == ["C2", "C3", "C9", "C10"]
+    assert list(pd.read_csv(figures / "claims.csv")["claim"]) == ["C2", "C3", "C9", "C10"]
     lines = (figures / "claims.md").read_text().splitlines()
     assert len(lines) == 6
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 11 for line in lines)  # the | in a data source is escaped
     assert "40.0 points" in lines[5] and "50.0 %" in lines[5]
     assert "0.980 [0.970, 0.990]" in lines[4]
+    sketch = report.Claims(figures / "sketch", "01_mnist")  # a further folder adds what no earlier one has
+    for claim in ("C2", "C4"):
+        sketch.not_run(claim, case="MNIST", setting="sketch")
+    sketch.write()
+    assert list(report.claims_table(figures, figures / "sketch")["setting"])[:3] == ["7 of 10", "9 of 10", "sketch"]
 
 
 def test_what_is_not_fit_to_be_reported_is_refused(figures, tmp_path):
