@@ -74,7 +74,9 @@ def code() -> str:
     """A digest of this package's sources, but for the machinery."""
     package = Path(__file__).parents[1]
     sources = sorted([*package.rglob("*.py"), *package.rglob("*.yml")])
-    told = [(str(path.relative_to(package)), file_digest(path)) for path in sources if not _NOT_IN_DIGEST & {*path.parts}]
+    told = [
+        (str(path.relative_to(package)), file_digest(path)) for path in sources if not _NOT_IN_DIGEST & {*path.parts}
+    ]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
