@@ -1,8 +1,9 @@
-"""Pages of HTML without any request elsewhere: the gallery of a figures folder, and executed notebooks to read."""
+"""Pages without any request elsewhere: the gallery of a figures folder, its claims, and executed notebooks to read."""
 
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ OURS = ('<meta name="generator" content="gaa_core">', "<title>GAAvernor")
 
 #: Steps of a run that its page shows at most.
 LOOKS = 400
+
+#: What stands on a page without any claim.
+NO_CLAIM = "No claim has been measured yet.\n"
 
 NOTHING = {"caption": "", "claims": [], "data_source": "", "notebook": "", "command": ""}
 
@@ -91,6 +95,42 @@ def readable_notebook(executed: Path, folder: Path, title: str) -> Path:
 
     body, _ = HTMLExporter(template_name="basic").from_filename(str(executed))
     return write_page(folder / f"{executed.stem}.html", "notebook.html", title=title, body=body)
+
+
+def claims_page(path: str | Path, *folders: str | Path) -> Path:
+    """Write a Markdown page with a section for each claim and case: verdicts, command, figures and all rows.
+
+    Figures folders count as in `report.claims_table`.
+    """
+    path, sections = Path(path), {}
+    for folder in map(Path, folders):
+        for where, rows in report.claims_table(folder).groupby(["claim", "case"], sort=False):
+            sections.setdefault(where, _claim_section(rows, folder, path.parent))
+    order = sorted(sections, key=lambda where: (int(where[0][1:]), where[1]))
+    parts = [f"## {claim} {case}\n\n{sections[claim, case]}" for claim, case in order]
+    return write(path, "\n".join(["# Claims, their figures and rows\n", *(parts or [NO_CLAIM])]))
+
+
+def _claim_section(rows: pd.DataFrame, folder: Path, start: Path) -> str:
+    notebook, profile = rows["notebook"].iloc[0], _manifest(folder).get("profile", "")
+    sources = "; ".join(filter(None, dict.fromkeys(rows["data_source"])))
+    command = f"{'GAA_DATA=DIR ' * ('GAA_DATA' in sources)}python -m gaa_core reproduce --only {notebook}"
+    command += f" --profile {profile}" * (profile not in ("", "quick"))
+    read = folder / "notebooks" / f"{Path(notebook).name}.html"
+    link = f" Executed: [{notebook}]({os.path.relpath(read, start)})." if read.is_file() else ""
+    found = report.matrix(rows)
+    found["widest gap"] = [report.widest(row, "") for row in found.to_dict("records")]
+    found["in"] = found["setting"].where(found["widest gap"] != "", "")
+    counts = found[["agent", "holds", "fails", "undecided", "settings", "widest gap", "in"]]
+    parts = [f"{report.CLAIMS[rows['claim'].iloc[0]].capitalize()}. Data: {sources}.{link}", f"    {command}"]
+    parts += [report.markdown(counts).strip()] if len(counts) else []
+    for picture in (folder / f"{name}.png" for name in dict.fromkeys(rows["figure"])):
+        if picture.is_file():
+            each = _described(picture, profile)
+            parts.append(f"![{each['alt']}]({os.path.relpath(picture, start)})\n\n{each['caption']}")
+    shown = report.readable(rows)[["Setting", "Measured", "No attack", "Gap", "Verdict"]]
+    parts.append(f"<details><summary>Every setting ({len(rows)})</summary>\n\n{report.markdown(shown)}\n</details>\n")
+    return "\n\n".join(parts)
 
 
 def draw_claims(table: pd.DataFrame, figures: Path) -> None:

@@ -227,27 +227,41 @@ def plain(table: pd.DataFrame) -> str:
 
 
 def write_claims(folder: str | Path) -> pd.DataFrame:
-    """Merge all rows into `claims.csv` and `claims.md` of a figures folder; the merged table."""
+    """Merge all rows into `claims.csv` of a figures folder; the merged table."""
     table = claims_table(folder)
     write(Path(folder) / "claims.csv", table.to_csv(index=False))
-    write(Path(folder) / "claims.md", markdown(readable(table)))
     return table
 
 
-def by_agent(table: pd.DataFrame) -> pd.DataFrame:
-    """The matrix with a row for each claim and agent and a column for each case: `3 of 4; 2.1 [1.0, 3.0]`."""
+def anchor(claim: str, case: str) -> str:
+    """Where a claim on a case stands in a Markdown page that has it as a heading."""
+    return re.sub(r"[^\w -]", "", f"{claim} {case}".lower()).replace(" ", "-")
+
+
+def by_agent(table: pd.DataFrame, page: str) -> pd.DataFrame:
+    """The matrix with a row for each claim and a column for each case; a line for each agent: `3/4, 2.1 [1.0, 3.0]`.
+
+    A cell leads to its place in `page`.
+    """
     found = matrix(table)
-    found["cell"] = [f"{row['holds']} of {row['settings']}{widest(row, '; ')}" for row in found.to_dict("records")]
-    found["Claim"] = pd.Categorical(found["claim"], found["claim"].unique())  # in the order of the table
-    found["Agent"] = pd.Categorical(found["agent"], [*AGENTS.values(), NO_AGENT])
-    return found.pivot(index=["Claim", "Agent"], columns="case", values="cell").fillna("").reset_index()
+    found["line"] = [f"{row['holds']}/{row['settings']}{widest(row, ', ')}" for row in found.to_dict("records")]
+    rows: dict[tuple, dict[str, str]] = {}
+    for (claim, general, case), part in found.groupby(["claim", found["agent"] == NO_AGENT, "case"], sort=False):
+        agents = [NO_AGENT] if general else list(AGENTS.values())
+        lines = "<br>".join(part.set_index("agent")["line"].reindex(agents).fillna("-"))
+        row = rows.setdefault((claim, general), {"Claim": f"{claim} {CLAIMS[claim]}", "Agent": "<br>".join(agents)})
+        row[case] = f"[{lines}]({page}#{anchor(claim, case)})"
+    return pd.DataFrame(list(rows.values()), columns=["Claim", "Agent", *sorted(found["case"].unique())]).fillna("")
 
 
-def update_readme(path: str | Path, table: pd.DataFrame) -> Path:
-    """Put the matrix of a claims table into the block between BEGIN and END of a README, and change nothing else."""
+def update_readme(path: str | Path, table: pd.DataFrame, page: str) -> Path:
+    """Put the matrix of a claims table into the block between BEGIN and END of a README, and change nothing else.
+
+    Its cells lead to `page`, the one of `gallery.claims_page`, by its path from the README.
+    """
     path = Path(path)
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise GaaError(f"{path.name} needs the lines {BEGIN} and {END}, once and in this order.")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    return write(path, f"{before}{BEGIN}\n\n{markdown(by_agent(table))}\n{END}{after}")
+    return write(path, f"{before}{BEGIN}\n\n{markdown(by_agent(table, page))}\n{END}{after}")

@@ -25,8 +25,13 @@ def test_the_small_table_of_claims_is_that_of_the_figures(repository, tmp_path):
     assert len({entry["code"] for entries in made for entry in entries}) == 1
     text = (repository / "README.md").read_text(encoding="utf-8")
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    report.update_readme(tmp_path / "README.md", report.claims_table(figures / "paper", figures / "sketch"))
+    merged = (figures / "paper", figures / "sketch")
+    report.update_readme(tmp_path / "README.md", report.claims_table(*merged), "figures/claims.md")
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
+    page = (figures / "claims.md").read_text(encoding="utf-8")
+    places = {report.anchor(*heading.split(" ", 1)) for heading in re.findall(r"(?m)^## (.*)$", page)}
+    assert set(re.findall(r"figures/claims\.md#([\w-]+)", text)) == places
+    assert all((figures / picture).is_file() for picture in re.findall(r"\]\(([\w/.]+\.(?:png|html))\)", page))
 
 
 def test_the_table_of_sampled_attacks_is_that_of_the_runs(repository):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import partial
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -84,7 +85,7 @@ def test_claims_of_all_notebooks_are_merged_in_their_order(figures):
     assert list(table["verdict"]) == ["holds", "not run", "holds", "fails"]
     assert table.loc[0, ["gap", "reference"]].tolist() == pytest.approx([1.0, 91.0])
     assert list(pd.read_csv(figures / "claims.csv")["claim"]) == ["C2", "C3", "C9", "C10"]
-    lines = (figures / "claims.md").read_text().splitlines()
+    lines = report.markdown(report.readable(table)).splitlines()
     assert len(lines) == 6
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 11 for line in lines)  # the | in a data source is escaped
     assert "40.0 points" in lines[5] and "50.0 %" in lines[5]
@@ -111,7 +112,7 @@ def test_what_is_not_fit_to_be_reported_is_refused(figures, tmp_path):
 
 def test_no_claims_is_a_table_too(tmp_path):
     assert len(report.write_claims(tmp_path)) == 0
-    assert "No claim" in (tmp_path / "claims.md").read_text()
+    assert "No claim" in gallery.claims_page(tmp_path / "claims.md", tmp_path).read_text()
     assert "No claim" in gallery.gallery(tmp_path).read_text()
 
 
@@ -153,17 +154,26 @@ def test_the_matrix_fits_a_terminal(judged):
     assert "1/2 1/1 1/1" in lines[-2] and "1/1" in lines[-1]
 
 
-def test_the_readme_s_block_is_rewritten_and_nothing_else(judged, tmp_path):
+def test_the_readme_s_block_is_rewritten_and_every_cell_leads_to_its_rows(judged, tmp_path):
     page = tmp_path / "README.md"
     page.write_text(f"before\n{report.BEGIN}\nformer table\n{report.END}\nafter\n")
-    once = report.update_readme(page, judged).read_text()
+    update = partial(report.update_readme, page, judged, "claims.md")
+    once = update().read_text()
     assert once.startswith(f"before\n{report.BEGIN}\n") and once.endswith(f"{report.END}\nafter\n")
-    assert "former" not in once and "| C2 | bounded | 1 of 1" in once
-    assert report.update_readme(page, judged).read_text() == once
-    for text in ("no markers", f"{report.END} {report.BEGIN}", f"{report.BEGIN}{report.BEGIN}{report.END}"):
-        page.write_text(text)
+    assert "former" not in once and "[1/2, 40.5 [40.0, 41.0]<br>1/1, 1.5 [" in once
+    assert update().read_text() == once
+    (tmp_path / "mnist_static.png").write_bytes(b"made up")
+    text = gallery.claims_page(tmp_path / "claims.md", tmp_path).read_text()
+    sections = re.split(r"(?m)^## ", text)[1:]
+    places = {heading.split("\n")[0].lower().replace(" ", "-"): heading for heading in sections}
+    led = re.findall(r"claims\.md#([\w-]+)", once)
+    assert led == ["c2-mnist", "c9-mnist"] and set(led) < set(places)
+    assert "(mnist_static.png)" in places["c2-mnist"] and "--only 01_mnist" in places["c2-mnist"]
+    assert places["c2-mnist"].count("GAA; a") == 2 and "GAA; a; stress" in places["c2-mnist"]
+    for wrong in ("no markers", f"{report.END} {report.BEGIN}", f"{report.BEGIN}{report.BEGIN}{report.END}"):
+        page.write_text(wrong)
         with pytest.raises(GaaError, match="once and in this order"):
-            report.update_readme(page, judged)
+            update()
 
 
 def test_a_page_of_somebody_else_is_never_replaced(tmp_path):

@@ -73,7 +73,7 @@ def test_a_second_run_reuses_and_each_change_runs_again(good):
     assert [outcome.status for outcome in quiet("smoke")] == ["done"]
     figures = good.folder / "figures" / "smoke"
     assert (figures / "tiny.png").read_text() == "smoke 1 1.0"
-    assert "holds" in (figures / "claims.md").read_text()
+    assert "| holds |\n" in (figures / "claims.md").read_text()
     assert "tiny.png" in (figures / "index.html").read_text()
     executed = good.folder / "results" / "notebooks" / "smoke"
     assert sorted(path.name for path in executed.iterdir()) == [".lock", "good.ipynb", "good.json"]

@@ -37,7 +37,7 @@ def reproduce(
     dry_run: only say what would be run, and the minutes it took before
     force: run what is up to date as well
     table: print every row of the claims table, too
-    update_readme: put the small table of claims into README.md, and its picture into figures; of figures/paper
+    update_readme: put the small table of claims into README.md, its page and picture into figures; of figures/paper
         where that has a claim and case, else of this run
     """
     from gaa_core import gallery, report
@@ -56,9 +56,11 @@ def reproduce(
     print("\n" + report.plain(claims))
     print(f"Gallery: {folder / 'index.html'}")
     if update_readme:
-        shown = report.claims_table(root / "figures" / "paper", folder)
-        gallery.draw_claims(shown, root / "figures")
-        print(f"Updated: {report.update_readme(root / 'README.md', shown)}")
+        merged = (root / "figures" / "paper", folder)
+        gallery.draw_claims(report.claims_table(*merged), root / "figures")
+        gallery.claims_page(root / "figures" / "claims.md", *merged)
+        page = report.update_readme(root / "README.md", report.claims_table(*merged), "figures/claims.md")
+        print(f"Updated: {page}")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         print(f"gaa_core: {outcome.name} failed: {outcome.message}", file=sys.stderr)

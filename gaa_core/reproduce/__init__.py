@@ -121,11 +121,17 @@ def _preview(chosen: list[tuple], due: list[str], minutes: dict[str, float], say
 
 
 def _side_by_side(chosen: list[tuple], folders: Folders, due: list[str], lanes: int, bar: Bar) -> list[Outcome]:
-    """Bring notebooks up to date, `lanes` at a time, and all that is made of them. Interrupted, no kernel goes on."""
+    """Bring notebooks up to date, `lanes` at a time, and all that is made of them. Interrupted, no kernel goes on.
+
+    After the first, so that there is a figure soon, the longest come first, so that all lanes end together.
+    """
     outcomes: dict[str, Outcome] = {}
-    others = psutil.Process().children()  # of a program that calls this
+    first, *others = chosen
+    if lanes > 1:
+        others.sort(key=lambda each: -bar.minutes.get(each[0].name, 0.0))
+    strangers = psutil.Process().children()  # of a program that calls this
     with ThreadPoolExecutor(lanes) as pool:
-        begun = {pool.submit(_one, *each, folders, each[0].name in due, bar): each for each in chosen}
+        begun = {pool.submit(_one, *each, folders, each[0].name in due, bar): each for each in (first, *others)}
         try:
             for ended in as_completed(begun):
                 (item, parameters), outcome = begun[ended], ended.result()
@@ -136,7 +142,7 @@ def _side_by_side(chosen: list[tuple], folders: Folders, due: list[str], lanes: 
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in psutil.Process().children():
-                if process not in others:
+                if process not in strangers:
                     process.kill()
             raise
     return [outcomes[item.name] for item, _ in chosen]
@@ -155,6 +161,7 @@ def _one(item: Notebook, parameters: dict, folders: Folders, due: bool, bar: Bar
 def _write_pages(folders: Folders) -> None:
     """Bring the claims table and the gallery up to date."""
     gallery.draw_claims(report.write_claims(folders.figures), folders.figures)
+    gallery.claims_page(folders.figures / "claims.md", folders.figures)
     gallery.gallery(folders.figures)
     if folders.figures == project_root() / "figures" / "paper":  # the entry page is tracked with these figures
         gallery.entry(folders.figures.parent)
