@@ -40,15 +40,9 @@ def test_every_dependency_is_pinned_to_a_version_it_allows(repository, pyproject
             (specifier,) = pin.specifier
             assert specifier.operator == "=="
             assert specifier.version in requirement.specifier
-
-
-def test_torch_is_pinned_without_naming_a_build(repository, pyproject):
-    pins = lines(repository / "constraints.txt")
-    assert "torch>=2.6" in pyproject["project"]["dependencies"] and "torch==2.13.0" in pins
-    assert not any("+" in line or "--" in line or "@" in line for line in pins)
-
-
-def test_conda_file_has_one_list_of_dependencies(repository, pyproject):
+    pinned = lines(repository / "constraints.txt")  # torch without naming a build
+    assert "torch>=2.6" in project["dependencies"] and "torch==2.13.0" in pinned
+    assert not any("+" in line or "--" in line or "@" in line for line in pinned)
     environment = yaml.safe_load((repository / "environment.yml").read_text(encoding="utf-8"))
     assert environment["dependencies"] == ["python=3.11", "pip", {"pip": ["-e .[test]"]}]
     assert pyproject["project"]["requires-python"] == ">=3.11"
