@@ -13,17 +13,19 @@ from gaa_core import files, report, roles
 from gaa_core.aggregators import GAAPlus, Mean
 from gaa_core.attacks import GradientReversion
 from gaa_core.cases import r2
+from gaa_core.reproduce.plan import choose, read_plan
 
 
 def test_the_small_table_of_claims_is_that_of_the_figures(repository, tmp_path):
     """`reproduce --update-readme` wrote it, of figures/paper, and of figures/sketch for what is not there.
 
-    All of it was made by one version of the code.
+    All of it was made by one version of the code, by the command that stands there.
     """
     figures = repository / "figures"
     made = [files.read_json(figures / each / "MANIFEST.json")["notebooks"].values() for each in ("paper", "sketch")]
     assert len({entry["code"] for entries in made for entry in entries}) == 1
     text = (repository / "README.md").read_text(encoding="utf-8")
+    assert len(choose(read_plan(repository / "notebooks"), re.search(r"--only ([\w ]+)", text)[1].split())) == 4
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
     merged = (figures / "paper", figures / "sketch")
     report.update_readme(tmp_path / "README.md", report.claims_table(*merged), "figures/claims.md")
@@ -81,6 +83,5 @@ def test_the_quick_starts_of_other_libraries_run_as_written(examples):
     short = {"steps=1000": "steps=4", "eval_every=100": "eval_every=2", "local_steps=125": "local_steps=2"}
     for long in short:
         code = code.replace(long, short[long])
-    scope = {}
-    exec(code, scope)
+    exec(code, scope := {})
     assert all(0 <= scope[each].accuracy <= 1 and len(scope[each].steps) < 5 for each in ("byzfl", "flower"))
