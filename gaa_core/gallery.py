@@ -38,9 +38,6 @@ OURS = ('<meta name="generator" content="gaa_core">', "<title>GAAvernor")
 #: Steps of a run that its page shows at most.
 LOOKS = 400
 
-#: What stands on a page without any claim.
-NO_CLAIM = "No claim has been measured yet.\n"
-
 NOTHING = {"caption": "", "claims": [], "data_source": "", "notebook": "", "command": ""}
 
 
@@ -108,14 +105,15 @@ def claims_page(path: str | Path, *folders: str | Path) -> Path:
             sections.setdefault(where, _claim_section(rows, folder, path.parent))
     order = sorted(sections, key=lambda where: (int(where[0][1:]), where[1]))
     parts = [f"## {claim} {case}\n\n{sections[claim, case]}" for claim, case in order]
-    return write(path, "\n".join(["# Claims, their figures and rows\n", *(parts or [NO_CLAIM])]))
+    parts = parts or [report.markdown(report.claims_table())]  # of no folder: a sentence
+    return write(path, "\n".join(["# Claims, their figures and rows\n", *parts]))
 
 
 def _claim_section(rows: pd.DataFrame, folder: Path, start: Path) -> str:
     notebook, profile = rows["notebook"].iloc[0], _manifest(folder).get("profile", "")
     sources = "; ".join(filter(None, dict.fromkeys(rows["data_source"])))
-    command = f"{'GAA_DATA=DIR ' * ('GAA_DATA' in sources)}python -m gaa_core reproduce --only {notebook}"
-    command += f" --profile {profile}" * (profile not in ("", "quick"))
+    command = _of_profile(f"python -m gaa_core reproduce --only {notebook}", profile)
+    command = f"{'GAA_DATA=DIR ' * ('GAA_DATA' in sources)}{command}"
     read = folder / "notebooks" / f"{Path(notebook).name}.html"
     link = f" Executed: [{notebook}]({os.path.relpath(read, start)})." if read.is_file() else ""
     found = report.matrix(rows)
@@ -235,12 +233,16 @@ def _tally(folder: Path) -> str:
 def _described(picture: Path, profile: str) -> dict:
     sidecar = picture.with_suffix(".json")
     found = NOTHING | {"alt": picture.stem} | (read_json(sidecar) if sidecar.is_file() else {})
-    command = found["command"]
-    if profile not in ("", "quick") and "gaa_core reproduce" in command and "--profile" not in command:
-        command += f" --profile {profile}"  # a notebook need not know under which profile it runs
+    command = _of_profile(found["command"], profile)
     facts = [("Claim", ", ".join(found["claims"])), ("Data", found["data_source"]), ("Notebook", found["notebook"])]
     names = {"figure": picture.name, "name": picture.stem, "size": _size(picture)}
     return found | names | {"command": command, "facts": facts}
+
+
+def _of_profile(command: str, profile: str) -> str:
+    """A command that runs a notebook, with its profile: a notebook need not know under which one it runs."""
+    told = profile in ("", "quick") or "gaa_core reproduce" not in command or "--profile" in command
+    return command if told else f"{command} --profile {profile}"
 
 
 def _size(picture: Path) -> str:

@@ -57,10 +57,10 @@ def reproduce(
     print(f"Gallery: {folder / 'index.html'}")
     if update_readme:
         merged = (root / "figures" / "paper", folder)
-        gallery.draw_claims(report.claims_table(*merged), root / "figures")
+        shown = report.claims_table(*merged)
+        gallery.draw_claims(shown, root / "figures")
         gallery.claims_page(root / "figures" / "claims.md", *merged)
-        page = report.update_readme(root / "README.md", report.claims_table(*merged), "figures/claims.md")
-        print(f"Updated: {page}")
+        print(f"Updated: {report.update_readme(root / 'README.md', shown, 'figures/claims.md')}")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         print(f"gaa_core: {outcome.name} failed: {outcome.message}", file=sys.stderr)
