@@ -20,8 +20,8 @@ from gaa_core.trace import Trace
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The profiles that the entry page knows, the most thorough first.
-PROFILES = ("paper", "quick")
+#: The folders that the entry page knows, the most thorough first; in `gaa_plus` the paper profile of that rule alone.
+PROFILES = ("paper", "gaa_plus", "quick")
 
 #: The picture that heads the page, where it is there.
 HERO = "tour"
@@ -100,17 +100,17 @@ def claims_page(path: str | Path, *folders: str | Path) -> Path:
     Figures folders count as in `report.claims_table`.
     """
     path, sections = Path(path), {}
-    for folder in map(Path, folders):
-        for where, rows in report.claims_table(folder).groupby(["claim", "case"], sort=False):
-            sections.setdefault(where, _claim_section(rows, folder, path.parent))
+    for folder, own in report.rows_of(*folders).items():
+        for where, rows in report.table_of(own).groupby(["claim", "case"], sort=False):
+            sections.setdefault(where, []).append(_claim_section(rows, folder, path.parent))
     order = sorted(sections, key=lambda where: (int(where[0][1:]), where[1]))
-    parts = [f"## {claim} {case}\n\n{sections[claim, case]}" for claim, case in order]
+    parts = ["\n".join([f"## {claim} {case}\n", *sections[claim, case]]) for claim, case in order]
     parts = parts or [report.markdown(report.claims_table())]  # of no folder: a sentence
     return write(path, "\n".join(["# Claims, their figures and rows\n", *parts]))
 
 
 def _claim_section(rows: pd.DataFrame, folder: Path, start: Path) -> str:
-    notebook, profile = rows["notebook"].iloc[0], _manifest(folder).get("profile", "")
+    notebook, profile = rows["notebook"].iloc[0], _profile(folder)
     sources = "; ".join(filter(None, dict.fromkeys(rows["data_source"])))
     command = _of_profile(f"python -m gaa_core reproduce --only {notebook}", profile)
     command = f"{'GAA_DATA=DIR ' * ('GAA_DATA' in sources)}{command}"
@@ -180,12 +180,18 @@ def _manifest(folder: Path) -> dict:
     return read_json(path) if path.is_file() else {}
 
 
+def _profile(folder: Path) -> str:
+    """The profile of a figures folder, as it stands in a command, with the rules that were asked for."""
+    manifest = _manifest(folder)
+    rules = "".join(f" '{each}'" if " " in each else f" {each}" for each in manifest.get("rules", []))
+    return manifest.get("profile", "") + (rules and f" --rules{rules}")
+
+
 def _contents(folder: Path, prefix: str) -> dict:
     """What there is to see of a profile; `prefix` leads from the page to its files."""
-    manifest, table = _manifest(folder), report.claims_table(folder)
-    notebooks, profile = manifest.get("notebooks", {}), manifest.get("profile", "")
+    notebooks, table = _manifest(folder).get("notebooks", {}), report.claims_table(folder)
     pictures = sorted([*folder.glob("[!.]*.png"), *folder.glob("[!.]*.gif")])  # a dot: left by a killed run
-    figures = [_described(path, profile) for path in pictures]
+    figures = [_described(path, _profile(folder)) for path in pictures]
     names = dict.fromkeys([*notebooks, *(figure["notebook"] for figure in figures)])
     sections = [_section(name, notebooks.get(name, {}), figures, folder) for name in names]
     cells: dict[str, dict[str, list]] = {}

@@ -130,24 +130,39 @@ class Claims:
 
     def to_frame(self) -> pd.DataFrame:
         """The rows so far, as a table."""
-        return _frame(self.rows)
+        return table_of(self.rows)
 
 
 def claims_table(*folders: str | Path) -> pd.DataFrame:
     """The rows of all notebooks that wrote to a figures folder, in the order of the claims.
 
-    Of further folders those, for claims and cases that no earlier one has.
+    Of further folders those, for claims, cases and agents that no earlier one has.
     """
-    rows: list[dict] = []
-    for folder in folders:
-        had = {(row["claim"], row["case"]) for row in rows}
-        read = [row for path in sorted((Path(folder) / "claims").glob("*.json")) for row in read_json(path)]
-        rows += [row for row in read if (row["claim"], row["case"]) not in had]
-    return _frame(rows)
+    return table_of([row for rows in rows_of(*folders).values() for row in rows])
 
 
-def _frame(rows: list[dict]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+def rows_of(*folders: str | Path) -> dict[Path, list[dict]]:
+    """What each of these folders has to say, by the order in which they count."""
+    found: dict[Path, list[dict]] = {}
+    for folder in map(Path, folders):
+        had = {_about(row) for rows in found.values() for row in rows}
+        read = [row for path in sorted((folder / "claims").glob("*.json")) for row in read_json(path)]
+        found[folder] = [row for row in read if _about(row) not in had]
+    return found
+
+
+def _about(row: dict) -> tuple[str, str, str]:
+    return row["claim"], row["case"], agent_of(row["setting"])
+
+
+def agent_of(setting: str) -> str:
+    """The agent that a row speaks of, as the matrix calls it."""
+    return AGENTS.get(setting.partition(";")[0].strip(), NO_AGENT)
+
+
+def table_of(rows: Iterable[dict]) -> pd.DataFrame:
+    """Rows of the claims table as that, in the order of the claims."""
+    frame = pd.DataFrame(list(rows), columns=COLUMNS)
     return frame.sort_values("claim", key=lambda names: names.str[1:].astype(int), kind="stable", ignore_index=True)
 
 
@@ -183,7 +198,7 @@ def matrix(table: pd.DataFrame) -> pd.DataFrame:
     settings (all that count), verdict (that of the claim: it holds where it holds in every setting), gap, gap_low,
     gap_high, unit, setting, notebook, figure (of the widest gap).
     """
-    agents = [AGENTS.get(setting.partition(";")[0].strip(), NO_AGENT) for setting in table["setting"]]
+    agents = [agent_of(setting) for setting in table["setting"]]
     judged = (table["verdict"] != "not run") & ~table["setting"].str.contains(STRESS)
     run = table.assign(agent=agents)[judged]
     rows = []

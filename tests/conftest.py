@@ -77,6 +77,8 @@ scale = 1.0  # of the attack
 class Project:
     """A small clone: a folder with notebooks/figures.yml and notebooks that a test makes up."""
 
+    parameters = PARAMETERS
+
     def __init__(self, folder: Path):
         self.folder = folder
         self.notebooks = folder / "notebooks"

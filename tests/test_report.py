@@ -90,8 +90,12 @@ def test_claims_of_all_notebooks_are_merged_in_their_order(figures):
     sketch = report.Claims(figures / "sketch", "01_mnist")  # a further folder adds what no earlier one has
     for claim in ("C2", "C4"):
         sketch.not_run(claim, case="MNIST", setting="sketch")
+    sketch.not_run("C2", case="MNIST", setting="GAAPlus; sketch")  # one agent alone, in a folder of its own
     sketch.write()
-    assert list(report.claims_table(figures, figures / "sketch")["setting"])[:3] == ["7 of 10", "9 of 10", "sketch"]
+    found = list(report.claims_table(figures, figures / "sketch")["setting"])
+    assert found[:4] == ["7 of 10", "GAAPlus; sketch", "9 of 10", "sketch"]
+    page = gallery.claims_page(figures / "claims.md", figures, figures / "sketch").read_text()
+    assert page.count("## C2 MNIST\n") == 1 and page.index("| 7 of 10 |") < page.index("| GAAPlus; sketch |")
 
 
 def test_what_is_not_fit_to_be_reported_is_refused(figures, tmp_path):

@@ -258,6 +258,22 @@ def test_a_folder_of_somebody_else_is_refused_before_anything_is_written(good, t
     assert [path.name for path in folder.iterdir()] == ["claims.csv"] and runs(good) == 0
 
 
+def test_rules_are_handed_on_named_in_every_command_and_not_mixed(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("GAA_BATCH", "")
+    project.notebook("good", GOOD, parameters=f"{project.parameters}\nrules = ['Mean']")
+    project.plan(PLAN)
+    folder = tmp_path / "one"
+    assert quiet("smoke", rules=["GAAPlus"], figures=folder)[0].status == "done"
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert manifest["rules"] == manifest["notebooks"]["good"]["parameters"]["rules"] == ["GAAPlus"]
+    assert "--only good --profile smoke --rules GAAPlus" in (folder / "claims.md").read_text()
+    with pytest.raises(GaaError, match="shows the rules GAAPlus, and these are the rules of the profile"):
+        quiet("smoke", figures=folder)
+    project.notebook("good", GOOD)
+    with pytest.raises(GaaError, match="Unknown parameter of good.ipynb 'rules'"):
+        quiet("smoke", rules=["GAAPlus"], figures=tmp_path / "two")
+
+
 def test_what_a_notebook_run_by_hand_wrote_does_not_stop_a_reproduction(good):
     own = good.folder / "figures" / "smoke"
     own.mkdir(parents=True)

@@ -17,6 +17,7 @@ def reproduce(
     only: Words = None,
     jobs: int | None = None,
     seeds: int | None = None,
+    rules: Words = None,
     figures: Path | None = None,
     results: Path | None = None,
     dry_run: Flag = False,
@@ -32,19 +33,20 @@ def reproduce(
     only: notebooks such as 01_mnist
     jobs: processes a notebook may use for its experiments
     seeds: repetitions of every experiment
+    rules: rules that the cases are evaluated with, such as GAAPlus; name these notebooks with --only, and --figures
     figures: folder instead of figures/<profile>
     results: folder instead of results
     dry_run: only say what would be run, and the minutes it took before
     force: run what is up to date as well
     table: print every row of the claims table, too
-    update_readme: put the small table of claims into README.md, its page and picture into figures; of figures/paper
-        where that has a claim and case, else of this run
+    update_readme: put the small table of claims into README.md, its page and picture into figures; of figures/gaa_plus
+        where that has a claim, case and agent, else of figures/paper, else of this run
     """
     from gaa_core import gallery, report
     from gaa_core import reproduce as machinery
 
     folders = {"figures": figures, "results": results}
-    wished = {"only": only, "jobs": jobs, "seeds": seeds, "dry_run": dry_run, "force": force}
+    wished = {"only": only, "jobs": jobs, "seeds": seeds, "rules": rules, "dry_run": dry_run, "force": force}
     outcomes = machinery.reproduce(profile, **wished, **folders)
     if dry_run:
         return 0
@@ -56,7 +58,7 @@ def reproduce(
     print("\n" + report.plain(claims))
     print(f"Gallery: {folder / 'index.html'}")
     if update_readme:
-        merged = (root / "figures" / "paper", folder)
+        merged = (root / "figures" / "gaa_plus", root / "figures" / "paper", folder)
         shown = report.claims_table(*merged)
         gallery.draw_claims(shown, root / "figures")
         gallery.claims_page(root / "figures" / "claims.md", *merged)

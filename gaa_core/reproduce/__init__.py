@@ -18,7 +18,7 @@ import psutil
 
 from gaa_core import gallery, report
 from gaa_core.errors import GaaError, one_of
-from gaa_core.files import write_json
+from gaa_core.files import read_json, write_json
 from gaa_core.reproduce.plan import PROFILES, Notebook, choose, read_plan
 from gaa_core.reproduce.progress import Bar
 from gaa_core.reproduce.records import (
@@ -70,6 +70,7 @@ def reproduce(
     only: list[str] | None = None,
     jobs: int | None = None,
     seeds: int | None = None,
+    rules: list[str] | None = None,
     figures: Path | None = None,
     results: Path | None = None,
     dry_run: bool = False,
@@ -79,7 +80,8 @@ def reproduce(
     """Bring the figures of a profile up to date; one Outcome a notebook. `force` runs what is up to date as well.
 
     `jobs` notebooks run at a time, with one process each; in the paper profile one with `jobs` processes, since its
-    notebooks differ in length by hours.
+    notebooks differ in length by hours. `rules` are refused by notebooks that have no such parameter, and for a folder
+    whose figures show others.
     """
     one_of("profile", profile, PROFILES)
     root = project_root()
@@ -90,12 +92,14 @@ def reproduce(
     if not plan:
         raise GaaError("notebooks/figures.yml lists no notebook: there is nothing to reproduce.")
     always = {"profile": profile, "figures_dir": os.path.relpath(folders.figures, folders.notebooks)}
+    always |= {"rules": rules} if rules else {}
     jobs = jobs or JOBS
     lanes = 1 if profile == "paper" or len(plan) == 1 else jobs
     wished = {"results_dir": os.path.relpath(folders.experiments, folders.notebooks), "seeds": seeds}
     wished["jobs"] = max(1, jobs // lanes)
     chosen = [(item, item.resolve(profile, always, wished)) for item in plan]
     _check_own(target)
+    _check_rules(target, rules)
     for source in ("GAA_DATA", "GAA_CACHE"):  # a relative path would mean another folder in the kernel
         if os.environ.get(source):
             os.environ[source] = str(Path(os.environ[source]).expanduser().resolve())
@@ -107,7 +111,7 @@ def reproduce(
         return _preview(chosen, due, minutes, say)
     os.environ[BATCH] = "1"  # kernels inherit it: no bars in executed notebooks
     if not (target / MANIFEST).is_file():  # from now on the folder is ours, even if this is interrupted
-        write_json(target / MANIFEST, {"profile": profile, "notebooks": {}})
+        write_json(target / MANIFEST, {"profile": profile} | ({"rules": rules} if rules else {}) | {"notebooks": {}})
     with _alone(folders.results), Bar({name: minutes[name] for name in due}, lanes, say) as bar:
         return _side_by_side(chosen, folders, due, lanes, bar)
 
@@ -180,6 +184,14 @@ def _check_own(folder: Path) -> None:
     strangers = sorted(path.name for path in folder.rglob("*") if path.is_file())
     if strangers:
         raise GaaError(f"{folder} holds '{strangers[0]}' and no {MANIFEST} of ours: name a new folder for the figures.")
+
+
+def _check_rules(folder: Path, rules: list[str] | None) -> None:
+    """Refuse to put figures of some rules beside those of others."""
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {"rules": rules}
+    found, wanted = (" ".join(each or []) or "of the profile" for each in (manifest.get("rules"), rules))
+    if found != wanted:
+        raise GaaError(f"{folder} shows the rules {found}, and these are the rules {wanted}: name other --figures.")
 
 
 def _run(item: Notebook, parameters: dict, folders: Folders) -> Outcome:

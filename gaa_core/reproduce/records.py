@@ -134,7 +134,8 @@ def figure_times(item: Notebook, folders: Folders) -> dict[Path, int]:
 def write_manifest(folders: Folders, profile: str, item: Notebook, parameters: dict, outcome: Outcome) -> None:
     """Enter one notebook into MANIFEST.json; the entries of the others stay."""
     path = folders.figures / MANIFEST
-    entries = read_json(path).get("notebooks", {}) if path.is_file() else {}
+    known = read_json(path) if path.is_file() else {}
+    entries = known.get("notebooks", {})
     if outcome.status == "reused" and item.name in entries:
         return
     names = written_files(item, folders) if outcome.status != "failed" else []
@@ -153,7 +154,7 @@ def write_manifest(folders: Folders, profile: str, item: Notebook, parameters: d
         "versions": versions(),
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-    write_json(path, {"profile": profile, "notebooks": dict(sorted(entries.items()))})
+    write_json(path, known | {"profile": profile, "notebooks": dict(sorted(entries.items()))})
 
 
 def file_digest(path: Path) -> str:

@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from gaa_core import seeding
 from gaa_core.agent import EvidencePolicy, sigmoid
 from gaa_core.aggregators.gaa_plus.evidence import CAP, Calibration, Mirror
-from gaa_core.aggregators.gaa_plus.leakage import Leakage, sample_slopes
-from gaa_core.aggregators.gaa_plus.measuring import Measuring
 from gaa_core.aggregators.gaa_plus.momentum import Momentum
 from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
 from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
@@ -21,26 +18,11 @@ from gaa_core.aggregators.gaa_plus.state import State
 from gaa_core.aggregators.gaa_plus.statistics import counted, identical, multiplicity, weighted_median
 from gaa_core.aggregators.gaa_plus.warm_up import Axis
 from gaa_core.aggregators.gaa_plus.watchdog import ALARM, Kept, Watchdog
-from gaa_core.aggregators.gaa_plus.workers import START, Ledger, Reputation
-from gaa_core.cases import CMS
-from gaa_core.models import FlatModel
-from gaa_core.qv import draw_qv
-from gaa_core.server import ParameterServer
-
-ALL = np.ones(10, dtype=bool)
+from gaa_core.aggregators.gaa_plus.workers import START, Reputation
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(count)
-
-
-def server(qv_size: int = 10) -> ParameterServer:
-    data = CMS.load()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = FlatModel(CMS.network(data), CMS.loss)
-    qv, _ = draw_qv(CMS, data, "golden", qv_size, seeding.generator(0, "qv"))
-    return ParameterServer(model, qv, model.initial(), lr=0.1)
 
 
 def test_copies_and_medians_by_hand():
@@ -73,6 +55,17 @@ def test_one_kind_cut_in_two_is_not_believed():
         for _ in range(30):
             law.learn(values + 1, told, 1 - told)
     assert abs(float(careful.log_odds(np.zeros(1))[0])) < 0.6 * abs(float(whole.log_odds(np.zeros(1))[0]))
+
+
+def test_a_signed_law_says_nothing_against_a_cosine_of_zero():
+    """One worker that always submits the same agrees with the momentum for ever, where benign noise does not."""
+    values, told = np.append(0.02 * noise(9), 0.9), np.ones(10)
+    plain, signed = Calibration(), Calibration(signed=True)
+    for law in (plain, signed):
+        for _ in range(30):
+            law.learn(values, told, 1 - told)
+    assert float(plain.log_odds(np.zeros(1))[0]) < -0.05 and float(signed.log_odds(np.zeros(1))[0]) == 0
+    assert (signed.log_odds(np.array([-0.5])) < -1).all()
 
 
 def test_a_mirrored_law_needs_no_signs():
@@ -112,78 +105,28 @@ def test_filters_learn_at_which_rate_roles_change():
     for _ in range(100):  # late in training nothing tells benign from Byzantine: what is known stays
         static.learn(np.zeros(10), np.ones(10))
     assert (static.prior()[:3] > 1.5).all() and (static.prior()[3:] < -2.5).all()
+    for step in range(300):  # faint noise of both signs is no sign that roles change
+        static.learn(0.9 * np.tanh(noise(10, step)), np.ones(10))
+    assert (static.prior()[:3] > 1).all() and static.settled() > 0.3
     static.forget()
     assert static.prior().tolist() == pytest.approx([math.log(START / (1 - START))] * 10)
-
-
-@pytest.mark.parametrize("moving", [False, True])
-def test_the_ledger_finds_who_works_against_f_b_unless_roles_move(moving):
-    ledger = Ledger(10)
-    for step in range(60):
-        slopes = np.where(np.arange(10) < 4, 0.6, -0.6) + noise(10, step)
-        ledger.learn(np.random.default_rng(step).permutation(slopes) if moving else slopes, np.ones(10), ALL)
-    odds = ledger.log_odds()
-    assert np.abs(odds).max() < 1 if moving else (odds[:4] >= 0).all() and (odds[4:] <= 0).all() and odds.max() > 1
 
 
 def test_the_momentum_turns_when_the_votes_speak_against_it():
     momentum, own = Momentum(3), np.array([0.5, 0.5, -0.5])
     momentum.adopt(torch.tensor([1.0, 0.0, 0.0]), 5, standing=1.0)
-    assert not momentum.vote(own, [own], np.ones(3), 1.0) and momentum.standing > 2
-    turned = any(momentum.vote(own, [-own], np.ones(3), 1.0) for _ in range(9))
+    assert not momentum.vote(own, [own], np.ones(3)) and momentum.standing > 2
+    turned = any(momentum.vote(own, [-own], np.ones(3)) for _ in range(9))
     assert turned and momentum.average.tolist() == [-1, 0, 0] and momentum.standing >= 2
     assert 0 < momentum.credibility() < 1
 
 
 def test_an_axis_is_signed_by_votes_and_by_the_many():
-    axis = Axis(2, favour=0.5)
+    axis = Axis(2)
     axis.counted, axis.along = 10.0, 9.0
     assert axis.log_odds() == pytest.approx(0.5 * 0.8) and axis.sign() == 1
     axis.product = -1.0
     assert axis.sign() == -1
-    axis.unanimity = 4.0
-    assert axis.log_odds() == pytest.approx(-2 + 0.4 + 4 * 0.75)
-
-
-def test_slopes_are_the_products_with_each_samples_gradient():
-    parameters = server()
-    qv, model, direction = parameters.qv, parameters.model, torch.from_numpy(noise(parameters.model.d)).float()
-    slopes = sample_slopes(parameters, direction)
-    own = [model.gradient(parameters.parameters, qv.inputs[i : i + 1], qv.targets[i : i + 1])[0] for i in range(10)]
-    assert slopes.tolist() == pytest.approx([float(g @ direction / direction.norm()) for g in own], abs=2e-4)
-    assert sample_slopes(server(qv_size=3), direction) is None and sample_slopes(parameters, 0 * direction) is None
-
-
-def test_leakage_is_found_where_the_samples_slope_has_gone_and_the_others_has_not():
-    leakage = Leakage()
-    leakage.first, leakage.peak, leakage.steps = 1.0, 1.0, 20
-    leakage.surprise, leakage.own, leakage.theirs = -4.0, 0.1, 0.9
-    assert leakage.too_bad() and leakage.in_doubt()
-    for name, value in (("surprise", -2.0), ("own", 0.7), ("theirs", 0.3), ("peak", 0.5), ("steps", 5)):
-        changed = Leakage()
-        vars(changed).update(vars(leakage) | {name: value})
-        assert not changed.too_bad()
-    assert leakage.turned({"qv": np.array([1.0, -1.0]), "memory": np.ones(2)})["qv"].tolist() == [-1, 1]
-
-
-def test_the_slope_of_the_credited_is_not_that_of_one_which_drags_the_course_along():
-    leakage, shown = Leakage(), server()
-    rows = torch.from_numpy(noise(3 * shown.model.d)).float().view(3, -1)
-    rows[0] *= 100
-    seen, credits = SimpleNamespace(gradients=rows, alike=np.ones(3)), np.full(3, 1 / 3)
-    for _ in range(2):
-        leakage.follow(shown, seen, rows.mean(dim=0), credits, calm=lambda vector: vector)
-    course = rows.mean(dim=0)
-    assert leakage.theirs == pytest.approx(float((rows @ course / course.norm()).median()), rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("loss", "slope", "worth"), [(1, 0, 1), (0.75, 0, 0.5), (0.4, -1, 0), (0.4, 2, 0.5), (0, -9, 1)]
-)
-def test_samples_that_are_fitted_and_contradict_each_other_say_nothing(loss, slope, worth):
-    known = SimpleNamespace(qv_loss=lambda: loss), SimpleNamespace(first=1.0), SimpleNamespace(slope=slope)
-    state = SimpleNamespace(**dict(zip(("server", "watchdog", "leakage"), known, strict=True)))
-    assert Measuring.worth_of_samples(state) == pytest.approx(worth)
 
 
 def test_credits_leave_out_the_chance_that_no_worker_is_benign():
@@ -218,9 +161,8 @@ def test_a_run_is_lost_when_f_b_stays_above_its_first_value():
     found = []
     for _ in range(40):
         watchdog.note(1.0 if not found else 1.6)
-        found.append(watchdog.lost(standing=0.0, roles=0.0))
-    assert found.index(True) == 15
-    assert not watchdog.lost(standing=5.0, roles=3.0)  # where momentum and filters are sure, not before twice the value
+        found.append(watchdog.lost())
+    assert found.index(True) == 18  # after 15 steps, and by a moving average
 
 
 def test_what_is_kept_is_a_copy_and_the_restored_sign_is_in_doubt():

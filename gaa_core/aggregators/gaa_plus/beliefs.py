@@ -7,7 +7,7 @@ import numpy as np
 from gaa_core.agent import EvidencePolicy, sigmoid
 from gaa_core.aggregators.gaa_plus.evidence import Calibration
 from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
-from gaa_core.aggregators.gaa_plus.statistics import Statistics
+from gaa_core.aggregators.gaa_plus.statistics import TINY, Statistics
 from gaa_core.aggregators.gaa_plus.workers import Reputation
 
 #: Spreads between two laws of a cosine under which they may be of one kind of workers, cut in two by chance.
@@ -25,7 +25,7 @@ class Beliefs:
     def _begin(self) -> None:
         self.laws = {
             "calm qv": Calibration(),
-            "memory": Calibration(apart=ONE_KIND),
+            "memory": Calibration(apart=ONE_KIND, signed=True),
             "qv": Calibration(floor=0.25, apart=ONE_KIND),
         }
         self.agreement = Agreement()
@@ -38,7 +38,7 @@ class Beliefs:
 
     def forget_momentum(self) -> None:
         """The momentum was reversed: what its cosines said of workers was the opposite of the truth."""
-        self.laws["memory"] = Calibration(apart=ONE_KIND)
+        self.laws["memory"] = Calibration(apart=ONE_KIND, signed=True)
         self.reputation.forget()
 
     def relax(self, yardstick: float) -> None:
@@ -49,9 +49,15 @@ class Beliefs:
         self.reputation.lift()
 
     def learn(
-        self, seen: Statistics, odds: dict[str, np.ndarray], trust: np.ndarray, policy: EvidencePolicy, young: bool
+        self,
+        seen: Statistics,
+        odds: dict[str, np.ndarray],
+        trust: np.ndarray,
+        sole: np.ndarray,
+        policy: EvidencePolicy,
+        young: bool,
     ) -> None:
-        """Let a step's trust [k] teach the laws, and its log-odds [k] by kind the role filters.
+        """Let a step's trust [k] teach the laws, and its log-odds [k] by kind, with the doubt of copies, the filters.
 
         The law of a kind is not taught by that kind, or it would confirm itself; but for a `young` run's QV cosines.
         """
@@ -61,9 +67,9 @@ class Beliefs:
             if kind in seen.values:
                 fair = trust if kind == "memory" else unseen
                 law.learn(seen.values[kind], fair / alike, (1 - fair) / alike)
-        self.lengths.learn(seen.lengths, trust / alike)
         self.agreement.learn(seen.cosine, policy.trust({**odds, "peers": none}) / alike)
-        fresh = policy.logits({**odds, "reputation": none})
+        fresh = sigmoid(policy.logits({**odds, "reputation": none})) * sole
+        fresh = np.log(fresh.clip(TINY) / (1 - fresh).clip(TINY))
         self.tell_reputation(seen.finite, fresh, np.where(odds["length"] < 0, 0.0, 1 / alike))
 
     def learn_in_warm_up(self, seen: Statistics, odds: np.ndarray) -> None:

@@ -30,16 +30,22 @@ class Calibration:
     Until Byzantine submissions are known, their law is as wide as the benign one, about 0. Beyond the two means a
     cosine says what it says there: what was never seen is judged by its sign. `floor`: spreads that the benign mean is
     taken to be above 0 at least. `apart`: spreads between the laws under which they may be one kind, cut in two.
+    `signed`: a cosine of 0 says nothing against a worker, as late in training benign gradients agree with nothing.
     """
 
-    def __init__(self, floor: float = 0.0, apart: float | None = None):
-        self.floor, self.apart = floor, apart
+    def __init__(self, floor: float = 0.0, apart: float | None = None, signed: bool = False):
+        self.floor, self.apart, self.signed = floor, apart, signed
         self.mean = self.variance = self.other_mean = self.other_variance = 0.0  # benign, and Byzantine
         self.steps = 0
         self.known = 0.0  # Byzantine submissions seen
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
         """[k] -> [k], within CAP."""
+        odds = self._ratio(np.append(values, 0.0))
+        return (odds[:-1] - min(odds[-1], 0.0) if self.signed else odds[:-1]).clip(-CAP, CAP)
+
+    def _ratio(self, values: np.ndarray) -> np.ndarray:
+        """Log-likelihood ratios [k], without a bound."""
         if self.steps == 0:  # as the first step's cosines are, most of them benign
             self.mean, self.steps = 0.7 * float(np.abs(values).max()), 1
             self.variance = (0.4 * self.mean) ** 2
@@ -49,7 +55,7 @@ class Calibration:
         spread = self.variance + (0.2 * mean) ** 2
         simple = 2 * mean / spread * (values - mean / 3)
         if self.known < 1:
-            return simple.clip(-CAP, CAP)
+            return simple
         seen = self.known / (self.known + IMAGINED)
         other_mean = seen * self.other_mean
         other_spread = seen * self.other_variance + (1 - seen) * spread + seen * (1 - seen) * self.other_mean**2
@@ -63,7 +69,7 @@ class Calibration:
         if other_mean < mean:
             odds = np.where(values > mean, odds.clip(ratio(mean)), odds)
             odds = np.where(values < other_mean, np.minimum(odds, simple), odds)
-        return (odds * self._faith()).clip(-CAP, CAP)
+        return odds * self._faith()
 
     def _faith(self) -> float:
         """How far two kinds of workers are believed in, in [0, 1]: one kind, cut in two, is some 2.7 spreads apart."""

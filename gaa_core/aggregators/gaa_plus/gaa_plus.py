@@ -14,7 +14,7 @@ from gaa_core.errors import GaaError, UnknownName
 
 #: What can be switched off.
 PARTS = (
-    "warm up", "length", "qv", "memory", "peers", "reputation", "ledger", "predicted decrease", "copies", "leakage",
+    "warm up", "length", "qv", "memory", "peers", "reputation", "predicted decrease", "copies",
     "all workers", "watchdog",
 )  # fmt: skip
 
@@ -25,14 +25,12 @@ class GAAPlus(LearningAggregator):
 
     Evidence. Of a submission V_i it measures the length; the cosine with g = grad f_B, plain and preconditioned by the
     second moment of submissions; the cosine with the momentum m of directions that benign workers took; and, where the
-    QV samples are of one class or known to attackers, the agreement with trusted peers. Each kind k has a benign and a
-    Byzantine normal law, learned as training goes on, and gives
+    QV samples are of one class, the agreement with trusted peers. Each kind k has a benign and a Byzantine normal law,
+    learned as training goes on, and gives
 
         l_ik = log p_k(x_ik | benign) - log p_k(x_ik | Byzantine), at most CAP.
 
-    Workers. A hidden Markov model of each role, at four rates of changing, gives log-odds l_i0 before the step. A
-    ledger adds up the slopes <g, V_i> of f_B along each worker's submissions, and contradicts where it has to.
-    Once f_B has fallen far, g counts only as far as the QV samples agree on the course of updates.
+    Workers. A hidden Markov model of each role, at four rates of changing, gives log-odds l_i0 before the step.
 
     Decision. p_i = sigmoid(sum_k w_k l_ik), exactly 0 or 1 where there is little doubt, is P(worker i is benign).
     alpha_i = (1 - prod_j (1 - p_j)) p_i / sum_j p_j: the rest is abstention. Copies count as one, and not at all beside
@@ -46,13 +44,13 @@ class GAAPlus(LearningAggregator):
 
     When it was wrong (`reversals.py`). An update is tried on f_B, and refused where f_B would jump; after refusals in a
     row it rolls back (`watchdog.py`). With f_B long above its first value, the momentum is reversed and the rest
-    forgotten. QV samples that attackers know are found by their slopes (`leakage.py`), QV samples of one class that
-    speak for Byzantine workers by a predicted decrease that no loss can have (`predicted_decrease.py`); workers whose
-    data are unlike by whose update lowers f_B (`all_workers.py`). The trace counts refusals and rollbacks.
+    forgotten. QV samples of one class that speak for Byzantine workers are found by a predicted decrease that no loss
+    can have (`predicted_decrease.py`), workers whose data are unlike by whose update lowers f_B (`all_workers.py`). The
+    trace counts refusals and rollbacks.
 
     It is told neither f nor the ratio, the attack or the roles. Where f_B cannot tell right from wrong it cannot
-    either: attackers who lower f_B while the true loss rises are trusted until the tests above find them. Runs of a few
-    dozen steps lose by the warm-up. O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond
+    either: attackers who know the QV samples, and lower f_B while the true loss rises, are trusted. Runs of a few dozen
+    steps lose by the warm-up. O(n d) time in about three passes, and 2^17 columns of a Gram matrix; memory beyond
     the submissions: twelve vectors of d numbers and n times 2^17.
 
     Source: ours. Developed on run seeds 100 to 299 and generator seeds under 10,000, with one set of constants for all

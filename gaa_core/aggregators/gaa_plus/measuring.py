@@ -7,16 +7,10 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.gaa_plus import statistics
-from gaa_core.aggregators.gaa_plus.statistics import QV_KINDS, Statistics, size, survey, weighted_median
+from gaa_core.aggregators.gaa_plus.statistics import QV_KINDS, Statistics, survey
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
 PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
-#: Of its first value, under which f_B has fallen so far that samples which contradict each other say nothing.
-FALLEN = 0.5
-#: Standard errors of their slope along the course of updates, under which they do, and above which they do not.
-CONTRADICTION, AGREEMENT = 1.0, 3.0
-#: Multiples of the median length that a slope counts for at most.
-LONGEST = 3.0
 
 
 class Measuring:
@@ -34,13 +28,6 @@ class Measuring:
         self._try_momentum(values, counts)
         return Statistics(gradients, finite, part, lengths, values, cosine, alike, counts, beside)
 
-    def worth_of_samples(self) -> float:
-        """How far QV samples are asked, in [0, 1]: not at all once they are fitted, and pull to and fro."""
-        left = self.server.qv_loss() / max(self.watchdog.first, 1e-12)
-        unfitted = (left - FALLEN) / (1 - FALLEN)
-        agreed = (abs(self.leakage.slope) - CONTRADICTION) / (AGREEMENT - CONTRADICTION)
-        return min(1.0, max(0.0, unfitted, agreed))
-
     def _cosines(self, gradients: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Lengths [k], and cosines [k] with the QV gradient and the momentum, as far as there are any."""
         vectors = {"qv": self.qv}
@@ -52,31 +39,26 @@ class Measuring:
         values = dict(zip(vectors, found.T, strict=True))
         if not self.rule.uses("qv") or self.misled:
             values = {kind: value for kind, value in values.items() if kind not in QV_KINDS}
-        return lengths, self.leakage.turned(values) if self.leakage.known else values
+        return lengths, values
 
     def length_odds(self, lengths: np.ndarray) -> np.ndarray:
         return self.beliefs.lengths.log_odds(lengths, self.yardstick) if self.rule.uses("length") else 0.0 * lengths
 
     def _try_momentum(self, values: dict[str, np.ndarray], counts: np.ndarray) -> None:
         """Let the QV gradients vote on the momentum, where there are both."""
-        if self.warm_up is not None and self.warm_up.exposed:
-            return  # what the momentum holds is the opposite of what the exposed submitted, and no gradient
         judges = [values[kind] for kind in QV_KINDS if kind in values]
         if not judges or "memory" not in values:
             return
-        if self.momentum.vote(values["memory"], judges, counts, self.worth):
+        if self.momentum.vote(values["memory"], judges, counts):
             values["memory"] = -values["memory"]
             self.beliefs.forget_momentum()
 
     def lean(self, seen: Statistics) -> np.ndarray:
-        """Which kind each submission [k] is of by its side of the momentum, and of grad f_B."""
-        leaning = np.zeros_like(seen.lengths)
+        """Which kind each submission [k] is of by its side of the momentum."""
         if "memory" not in seen.values:
-            return leaning
+            return np.zeros_like(seen.lengths)
         self.mirror.learn(seen.values["memory"], seen.counts)
-        leaning = self.mirror.leaning(seen.values["memory"])
-        qv = seen.values.get("calm qv", seen.values.get("qv"))
-        return leaning if qv is None else leaning + 0.5 * qv / size(qv, seen.counts)
+        return self.mirror.leaning(seen.values["memory"])
 
     def weigh(self, seen: Statistics) -> dict[str, np.ndarray]:
         """Log-odds [k] of each kind of evidence."""
@@ -85,7 +67,7 @@ class Measuring:
         odds["length"] = self.length_odds(seen.lengths)
         for kind, law in beliefs.laws.items():
             if kind in seen.values:
-                odds[kind] = law.log_odds(seen.values[kind]) * (self.worth if kind in QV_KINDS else 1.0)
+                odds[kind] = law.log_odds(seen.values[kind])
         if not self.mirror.worn and "memory" in seen.values:
             # the mirror cannot tell a reversed gradient from a true one that swings back; known workers can
             settled = beliefs.reputation.settled() if rule.uses("reputation") else 0.0
@@ -94,12 +76,7 @@ class Measuring:
         odds["memory"] = odds["memory"] * self.momentum.credibility()
         if rule.uses("reputation"):
             odds["reputation"] = beliefs.reputation.prior()[seen.finite]
-        if rule.uses("ledger") and "qv" in seen.values and not self.leakage.known:
-            longest = LONGEST * weighted_median(seen.lengths, seen.counts)
-            slopes = self.worth * self.yardstick * seen.values["qv"] * np.minimum(seen.lengths, longest)
-            self.ledger.learn(slopes, seen.counts, seen.finite)
-            odds["reputation"] = odds["reputation"] + self.ledger.log_odds()[seen.finite]
-        if rule.uses("peers") and (self.one_class or self.leakage.known):
+        if rule.uses("peers") and self.one_class:
             voices = np.where(odds["length"] < 0, 0.0, 1 / seen.alike)
             for _ in range(2):
                 lean = np.tanh(self.policy.logits(odds) / 2) * voices

@@ -68,7 +68,7 @@ class Momentum:
                 self.square[block].lerp_(moment.to(self.square), share)
         self.seen += 1
 
-    def vote(self, own: np.ndarray, judges: list[np.ndarray], counts: np.ndarray, worth: float) -> bool:
+    def vote(self, own: np.ndarray, judges: list[np.ndarray], counts: np.ndarray) -> bool:
         """Compare its own cosines [k] with the QV gradients': one vote a step. True when it has been reversed.
 
         A QV gradient errs for all submissions of a step at once, and rightly or wrongly the momentum confirms itself:
@@ -78,7 +78,7 @@ class Momentum:
         agreements = [float(counts @ (own * by) / scale) for by, scale in zip(judges, scales, strict=True) if scale > 0]
         if agreements:
             agreement = sum(agreements) / len(agreements)
-            weight = VOTE * worth * min(1.0, float(counts.sum()))
+            weight = VOTE * min(1.0, float(counts.sum()))
             self.standing = min(self.standing + weight * agreement * abs(agreement), STANDING)
         if self.standing > REVERSED:
             return False

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from gaa_core.aggregators.gaa_plus.evidence import CAP, HORIZON
-from gaa_core.aggregators.gaa_plus.statistics import LEAST, weighted_median
+from gaa_core.aggregators.gaa_plus.evidence import CAP
+from gaa_core.aggregators.gaa_plus.statistics import LEAST
 
 
 class Lengths:
-    """What a submission's length says against it: four spreads of the trusted lengths, 2 to 3 times, are ordinary.
+    """What a submission's length says against it: up to three times the length of the trusted is ordinary.
 
     An ordinary length says nothing for a worker, and no other evidence outweighs a gross one.
     """
@@ -19,29 +19,19 @@ class Lengths:
     def __init__(self):
         self.usual = 0.0  # of the trusted
         self.fits = False  # whether any submission has been of an ordinary length
-        self.variance, self.looks = 0.0, 0  # of their logarithms about the usual one
 
     def log_odds(self, lengths: np.ndarray, yardstick: float) -> np.ndarray:
         """[k] -> [k]; the yardstick |grad f_B| stands in for the usual length until workers have been trusted."""
         usual = self.usual or yardstick
         if not usual > 0:
             return np.zeros_like(lengths)
-        longest = min(max(2.0, math.exp(4 * self.variance**0.5)), 3.0)
-        longest, shortest = (longest, 4.0) if self.usual else (2.0, 5.0)  # a mean of more samples is shorter
+        longest, shortest = (3.0, 4.0) if self.usual else (2.0, 5.0)  # a mean of more samples is shorter
         ratio = np.log(np.maximum(lengths, LEAST) / usual)
         excess = np.maximum(ratio - math.log(longest), -ratio - math.log(shortest))
         self.fits |= bool((excess <= 0).any())
         if not self.usual and not self.fits:
             return np.zeros_like(lengths)
         return -(25.0 * excess).clip(0.0, 8 * CAP)
-
-    def learn(self, lengths: np.ndarray, trust: np.ndarray) -> None:
-        """Take in how the trusted [k] scatter."""
-        total = float(trust.sum())
-        if total > 0.1 and self.usual:
-            spread = 1.48 * weighted_median(np.abs(np.log(np.maximum(lengths, LEAST) / self.usual)), trust)
-            self.looks += 1
-            self.variance += (spread**2 - self.variance) * max(1 / self.looks, min(1.0, total) / HORIZON)
 
     def follow(self, usual: float, yardstick: float) -> float:
         """Take in the median length of the credited, and return it: at most twice what was usual."""

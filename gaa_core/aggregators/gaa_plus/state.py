@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from gaa_core import kernels
-from gaa_core.agent import EvidencePolicy, sigmoid
+from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators.base import Server
 from gaa_core.aggregators.gaa_plus import statistics
 from gaa_core.aggregators.gaa_plus.all_workers import AllWorkers
 from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
 from gaa_core.aggregators.gaa_plus.evidence import Mirror
-from gaa_core.aggregators.gaa_plus.leakage import Leakage
 from gaa_core.aggregators.gaa_plus.measuring import PRIOR, Measuring
 from gaa_core.aggregators.gaa_plus.momentum import Momentum
 from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
@@ -21,7 +20,6 @@ from gaa_core.aggregators.gaa_plus.reversals import Reversals
 from gaa_core.aggregators.gaa_plus.statistics import Statistics, survey, weighted_median
 from gaa_core.aggregators.gaa_plus.warm_up import WarmUp
 from gaa_core.aggregators.gaa_plus.watchdog import Kept, Watchdog
-from gaa_core.aggregators.gaa_plus.workers import Ledger
 
 #: Steps without much credit before the odds of all workers are raised; and the credits that are much, and any.
 PATIENCE, MUCH, ANY = 4, 0.5, 0.05
@@ -45,19 +43,13 @@ class State(Measuring, Reversals):
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
         self.watchdog, self.kept = Watchdog(), Kept()
         self.copies = 0.0  # how far it is known that copies are Byzantine
-        self.leakage, self.all_workers = Leakage(), AllWorkers()
-        self.ledger, self.predicted = Ledger(n), PredictedDecrease(n)
+        self.all_workers = AllWorkers()
+        self.predicted = PredictedDecrease(n)
         self.misled = False  # whether QV samples of one class spoke for Byzantine workers, and are not asked any more
         self.silent = 0  # steps on end without much credit
         self.explained: dict[str, np.ndarray] = {}  # [n] each: what the last credits were given for
-        self.warm_up = self.begin_warm_up()
+        self.warm_up = WarmUp(d, rule.warm_up) if rule.warm_up else None
         self.last: tuple[Tensor, slice | Tensor, np.ndarray] | None = None  # of the last step
-
-    def begin_warm_up(self) -> WarmUp | None:
-        """A new warm-up, if there is to be one."""
-        if not self.rule.warm_up or self.misled:
-            return None
-        return WarmUp(self.d, self.rule.warm_up, exposed=self.leakage.known)
 
     def observe(self, server: Server) -> None:
         """See f_B and its gradient at the start of a step, and reward the step before."""
@@ -66,17 +58,14 @@ class State(Measuring, Reversals):
         gradient = server.qv_gradient()
         self.qv = statistics.unit(gradient)
         self.watchdog.note(server.qv_loss())
-        length = float(kernels.norms(gradient[None]))  # a first idea of how long a benign submission is
-        # where the samples were fitted, their gradient is shorter than any benign worker's
-        self.yardstick = max(self.yardstick, length) if self.leakage.known else length
-        self.worth = self.worth_of_samples()
+        self.yardstick = float(kernels.norms(gradient[None]))  # a first idea of how long a benign submission is
         if self.last is not None:
             self._reward(*self.last)
             self.last = None
 
     def _reward(self, submissions: Tensor, columns: slice | Tensor, finite: np.ndarray) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
-        if self.leakage.known or self.misled:
+        if self.misled:
             return  # a fall of f_B is what Byzantine workers offer
         slopes = np.zeros(self.n)
         slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
@@ -90,19 +79,16 @@ class State(Measuring, Reversals):
     def decide(self, gradients: Tensor, finite: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """The update [d] and the credits [k] from k finite submissions."""
         nothing = torch.zeros_like(gradients[0]), np.zeros(len(gradients))
-        sure = float(np.abs(self.beliefs.reputation.prior()).mean())
-        if self.watched() and self.watchdog.lost(self.momentum.standing, sure):
+        if self.watched() and self.watchdog.lost():
             self.reverse()
             return nothing
         columns = statistics.some_columns(gradients.shape[1], self.generator)
         seen = self.measure(gradients, finite, columns)
-        if self.rule.uses("leakage") and not self.misled and self.finds_leakage(seen):
-            return nothing
         if self.warm_up is not None:
             self._look_around(seen)
             return nothing
         keep = self.watched() and self.watchdog.wants_to_keep(self.server.qv_loss())
-        if keep and not self.leakage.in_doubt() and not self.all_workers.on_trial():
+        if keep and not self.all_workers.on_trial():
             self.kept.keep(self.server, self.momentum, self.beliefs)
         leaning, odds = self.lean(seen), self.weigh(seen)
         if self.rule.uses("predicted decrease") and self.finds_ascent(seen, odds):
@@ -114,7 +100,8 @@ class State(Measuring, Reversals):
     ) -> tuple[Tensor, np.ndarray] | None:
         """Update and credits by log-odds of each kind, if the watchdog admits them; then all of it teaches."""
         trust = np.where(seen.lengths > 0, self.policy.trust(odds), 0.0)
-        trust, shown = self.doubt(trust, seen.alike)
+        sole = self.doubt(trust, seen.alike)
+        trust, shown = trust * sole, self.shown(trust, seen.alike)
         credits, usual = self._share_out(trust, seen.alike), self.beliefs.lengths.usual
         sides = np.tanh(leaning / 2) * seen.counts
         sides = np.where(sides > 0, sides * trust, sides * (1 - trust))  # where the momentum and trust agree
@@ -123,13 +110,11 @@ class State(Measuring, Reversals):
             update, credits = of_all, equal_credits(seen)
         if not self.admits(update, credits, usual):
             return None
-        if self.rule.uses("leakage"):
-            self.leakage.follow(self.server, seen, update, credits, self.momentum.calm)
         self.copies += EXPOSED * max(0.0, shown - self.copies)
         for kind, values in (odds | {"P(benign)": trust, "credit": credits}).items():
             self.explained[kind] = np.full(self.n, np.nan)
             self.explained[kind][seen.finite] = values
-        self.beliefs.learn(seen, odds, trust, self.policy, young=self.momentum.accepted <= YOUNG)
+        self.beliefs.learn(seen, odds, trust, sole, self.policy, young=self.momentum.accepted <= YOUNG)
         self.policy.remember(odds, credits, seen.finite)
         if credits.sum() > ANY:
             self.momentum.accept(contrast if not self.mirror.worn and contrast.any() else update)
@@ -142,19 +127,11 @@ class State(Measuring, Reversals):
 
     def _look_around(self, seen: Statistics) -> None:
         """A step of warm-up: no worker is trusted, and what is clear teaches laws and role filters."""
-        warm_up, values = self.warm_up, seen.values
-        if warm_up.exposed and "memory" in values:
-            values = {**values, "memory": self.leakage.centred("memory", values["memory"])}
-        odds, clear = warm_up.look(
-            seen, values, self.momentum.calm, lambda benign: self.doubt(benign, seen.alike)[0], self.one_class
-        )
+        warm_up = self.warm_up
+        odds, clear = warm_up.look(seen, self.momentum.calm, lambda benign: benign * self.doubt(benign, seen.alike))
         self.copies += EXPOSED_IN_WARM_UP * max(0.0, seen.beside - self.copies)
-        gone = 1 - np.exp(self.length_odds(seen.lengths))
         if clear:
             self.beliefs.learn_in_warm_up(seen, odds)
-            gone = np.maximum(gone, 1 - sigmoid(odds))
-        if self.rule.uses("length"):
-            self.beliefs.lengths.learn(seen.lengths, (1 - gone) / seen.alike)
         if warm_up.over():
             if warm_up.best is not None:
                 best, standing = warm_up.best, min(abs(warm_up.best.log_odds()), STANDING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -18,9 +17,6 @@ from gaa_core.aggregators.gaa_plus.workers import START
 IMAGINED = 10.0
 #: Log-odds that all submissions on one side are benign rather than those on the other, before grad f_B is asked.
 FAVOUR = 0.5
-#: In addition, where nearly all are on one side and the QV samples are of one class: their gradient then points where
-#: that class becomes likelier, at which benign workers, whose data have all classes, do not aim.
-UNANIMITY = 4.0
 #: Submissions in the moments of an axis, and what a product of two cosines at their usual sizes says.
 WINDOW, PRODUCT = 30.0, 0.1
 #: Spreads from 0 at which two kinds are apart, and at which warm-up ends.
@@ -30,8 +26,7 @@ APART, CLEAR = 1.5, 2.5
 class Axis:
     """A direction that may be the true gradient's or its opposite's, and what speaks for its sign."""
 
-    def __init__(self, d: int, favour: float):
-        self.favour, self.unanimity = favour, 0.0
+    def __init__(self, d: int):
         self.average = torch.zeros(d)  # of unit vectors
         self.steps = 0
         self.mirror = Mirror(WINDOW)
@@ -47,8 +42,7 @@ class Axis:
     def log_odds(self) -> float:
         """That it points the right way: by the QV gradient, and by how many are on its side."""
         majority = 2 * self.along / max(self.counted, 1e-9) - 1  # 1: all are, -1: none is
-        nearly_all = math.copysign(min(1.0, max(0.0, (abs(majority) - 0.5) / 0.4)), majority)
-        return 2 * self.product + self.favour * majority + self.unanimity * nearly_all
+        return 2 * self.product + FAVOUR * majority
 
     def sign(self) -> float:
         """1 where it points the right way, as far as can be told; -1 where it points the other way."""
@@ -62,37 +56,29 @@ class WarmUp:
     tells it by four. All submissions of a few steps share that one direction up to their signs. Two axes grow: the mean
     of submissions, right where most are benign, and the contrast sum_i tanh(l_i / 2) V_i / |V_i|, where l_i adds up the
     evidence on V_i: right where no kind has the majority. The one that sets two kinds further apart is taken.
-
-    Once workers that had been trusted were `exposed`, nothing speaks for the mean. Source: ours.
+    Source: ours.
     """
 
-    def __init__(self, d: int, longest: int, exposed: bool = False):
-        self.longest, self.exposed = longest, exposed
-        self.axes = {kind: Axis(d, 0.0 if exposed else FAVOUR) for kind in ("mean", "contrast")}
+    def __init__(self, d: int, longest: int):
+        self.longest = longest
+        self.axes = {kind: Axis(d) for kind in ("mean", "contrast")}
         self.best: Axis | None = None
         self.size = 0.0  # root mean square of cosines with the QV gradient, over all steps
         self.steps = 0
         self.seen = self.told = 0.0  # submissions, and those that were told apart
         self.benign = IMAGINED * START  # of these
 
-    def look(
-        self, seen: Statistics, values: dict[str, np.ndarray], calm: Callable, doubt: Callable, one_class: bool
-    ) -> tuple[np.ndarray, bool]:
+    def look(self, seen: Statistics, calm: Callable, doubt: Callable) -> tuple[np.ndarray, bool]:
         """Take in a step; log-odds [k] of being benign, and whether they are clear enough to teach.
 
         `calm` preconditions a direction [d]; `doubt` turns P(benign) [k] into that of submissions that may be copies.
         """
-        counts = seen.counts
+        counts, values = seen.counts, seen.values
         self.steps += 1
         self.seen += float(counts.sum())
-        for axis in self.axes.values():
-            axis.unanimity = UNANIMITY if one_class and not self.exposed else 0.0
         hints = sum(0.5 * told / size(told, counts) for told in (values.get("calm qv", values["qv"]), values["qv"]))
-        if self.exposed and "memory" in values:
-            hints = 0.5 * hints + values["memory"] / size(values["memory"], counts)
-        voice = hints if self.exposed else values["qv"]
-        self.size += (size(voice, counts) - self.size) / self.steps
-        leanings = self._judge(seen, voice, calm)
+        self.size += (size(values["qv"], counts) - self.size) / self.steps
+        leanings = self._judge(seen, calm)
         self._follow(seen, hints, leanings, doubt)
         if self.best is None:
             return hints, False
@@ -103,7 +89,7 @@ class WarmUp:
             self.benign += float(sigmoid(odds) @ counts)
         return odds, clear
 
-    def _judge(self, seen: Statistics, voice: np.ndarray, calm: Callable) -> dict[Axis, np.ndarray]:
+    def _judge(self, seen: Statistics, calm: Callable) -> dict[Axis, np.ndarray]:
         """What each axis says of each submission [k], up to its sign; and which axis is the best."""
         axes = [axis for axis in self.axes.values() if axis.steps]
         if not axes:
@@ -115,9 +101,9 @@ class WarmUp:
             leanings[axis] = axis.mirror.leaning(own)
             axis.along += float(sigmoid(leanings[axis]) @ counts)
             axis.counted += float(counts.sum())
-            axis.product += PRODUCT * float((own * voice) @ counts) / max(axis.mirror.second**0.5 * self.size, TINY)
-        admitted = [self.axes["contrast"]] if self.exposed and self.axes["contrast"].steps else axes
-        self.best = max(admitted, key=lambda axis: axis.mirror.apart())
+            agreed = float((own * seen.values["qv"]) @ counts)
+            axis.product += PRODUCT * agreed / max(axis.mirror.second**0.5 * self.size, TINY)
+        self.best = max(axes, key=lambda axis: axis.mirror.apart())
         return leanings
 
     def _follow(self, seen: Statistics, hints: np.ndarray, leanings: dict[Axis, np.ndarray], doubt: Callable) -> None:

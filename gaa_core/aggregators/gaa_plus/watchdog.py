@@ -19,11 +19,8 @@ RAISED, FALLS = 1.5, 0.99
 PATIENCE = 4
 #: Steps between two states that are kept, and spreads above the level at which none is.
 EVERY, KEPT = 10, 1.5
-#: Multiples of f_B's first value above which the run has gone the wrong way; the second where momentum and role filters
-#: are sure of theirs: a few QV samples may speak against what they are sure of.
-LOST, LOST_THOUGH_SETTLED = 1.2, 2.0
-#: Steps for which that has to last, and log-odds from which on momentum and role filters are sure.
-LASTING, SURE_MOMENTUM, SURE_ROLES = 15, 4.0, 2.5
+#: Multiples of f_B's first value above which the run has gone the wrong way, and steps for which that has to last.
+LOST, LASTING = 1.5, 15
 #: f_B at a diverged model.
 DIVERGED = 1e6
 #: What a rollback takes from the log-odds of the momentum's sign.
@@ -49,13 +46,9 @@ class Watchdog:
         self.usual += 0.1 * (loss - self.usual)
         self.since += 1
 
-    def lost(self, standing: float, roles: float) -> bool:
-        """Whether f_B has long stood above its first value: the wrong workers have been trusted.
-
-        `standing`: log-odds of the momentum's sign; `roles`: mean size of the workers' log-odds.
-        """
-        settled = standing > SURE_MOMENTUM and roles > SURE_ROLES
-        return self.since > LASTING and self.usual > (LOST_THOUGH_SETTLED if settled else LOST) * self.first
+    def lost(self) -> bool:
+        """Whether f_B has long stood above its first value: the wrong workers have been trusted."""
+        return self.since > LASTING and self.usual > LOST * self.first
 
     def begin_anew(self) -> None:
         """The run was reversed."""
@@ -105,12 +98,11 @@ class Kept:
         server.keep()
         self.states = [*self.states[-1:], copy.deepcopy((momentum, beliefs))]
 
-    def roll_back(self, server: Server, momentum: Momentum, beliefs: Beliefs, to_start: bool = False) -> None:
-        """Have the server go back to the older state, if there is any, or to the first; what is known now stays."""
-        if self.states or to_start:
-            server.rollback(to_start)
-            kept = self.states[:1] if to_start else self.states
-            self.states = [copy.deepcopy((momentum, beliefs)) for _ in kept]
+    def roll_back(self, server: Server, momentum: Momentum, beliefs: Beliefs) -> None:
+        """Have the server go back to the older state, if there is any; what is known now stays."""
+        if self.states:
+            server.rollback()
+            self.states = [copy.deepcopy((momentum, beliefs)) for _ in self.states]
 
     def restore(self, standing: float) -> tuple[Momentum, Beliefs]:
         """What goes with the older state, to which the server went back; the sign of the momentum is in doubt."""
