@@ -60,7 +60,7 @@ class FlatModel:
 
     def parts(self, theta: Tensor) -> list[Tensor]:
         """theta [d] as tensors of the parameters' shapes; views, no copies."""
-        return [part.view(shape) for part, shape in zip(theta.split(self.sizes), self.shapes, strict=True)]
+        return [part.view(shape) for part, shape in zip(theta.split_with_sizes(self.sizes), self.shapes, strict=True)]
 
     def trained(self, theta: Tensor) -> nn.Module:
         """A copy of the network with these parameters, in evaluation mode."""
@@ -133,7 +133,9 @@ class FlatModel:
         """
         if method == "analytic" and theta.ndim == 1:
             gradients = theta.new_empty(len(inputs), self.d)
-            at_once = max(1, _IMAGES_AT_ONCE // inputs.shape[1]) if inputs.ndim == 5 else len(inputs)
+            if inputs.ndim != 5:
+                return gradients, self._analytic(theta, inputs, targets, gradients)
+            at_once = max(1, _IMAGES_AT_ONCE // inputs.shape[1])
             chunks = zip(inputs.split(at_once), targets.split(at_once), gradients.split(at_once), strict=True)
             return gradients, torch.cat([self._analytic(theta, *chunk) for chunk in chunks])
         if method in ("analytic", "vmap"):

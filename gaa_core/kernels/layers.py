@@ -10,6 +10,9 @@ _BY_SAMPLE = (
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
 
+#: Gradients of fewer numbers are computed in one piece and copied: where rows lie apart, a call for each costs more.
+LITTLE = 2**16
+
 #: Layers whose slopes are one operation; those of others are left to autograd.
 BY_HAND = (nn.Linear, nn.ReLU)
 
@@ -36,7 +39,7 @@ def apply(layer: nn.Module, inputs: Tensor, weight: Tensor | None, bias: Tensor 
         return functional.linear(inputs, weight, bias)
     if isinstance(layer, nn.Conv2d):
         return functional.conv2d(inputs, weight, bias, layer.stride, layer.padding, layer.dilation)
-    return layer(inputs)
+    return torch.relu(inputs) if type(layer) is nn.ReLU else layer(inputs)
 
 
 def slopes_before(layer: nn.Module, given: Tensor, weight: Tensor | None, found: Tensor, delta: Tensor) -> Tensor:
@@ -60,7 +63,11 @@ def layer_gradients(layer: nn.Module, given: Tensor, delta: Tensor, n: int, room
     room = rooms.pop()
     if linear:
         slopes, inputs = delta.reshape(n, -1, delta.shape[-1]), given.reshape(n, -1, given.shape[-1])
-        torch.bmm(slopes.transpose(1, 2), inputs, out=room.view(n, *layer.weight.shape))
+        room = room.view(n, *layer.weight.shape)
+        if n > 1 and room.numel() < LITTLE:
+            room.copy_(slopes.transpose(1, 2) @ inputs)
+        else:
+            torch.bmm(slopes.transpose(1, 2), inputs, out=room)
         return
     settings = (None, layer.stride, layer.padding, layer.dilation, False, [0, 0], 1, (False, True, False))
     for mine, slopes, inputs in zip(room, delta.chunk(n), given.chunk(n), strict=True):
