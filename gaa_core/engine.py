@@ -90,8 +90,8 @@ class Answers:
 
     def benign_loss(self, byzantine: Tensor) -> float:
         """The mean loss of the benign workers that answered; NaN where there is none."""
-        benign = ~byzantine if self.absences is None else ~byzantine & (self.absences == 0)
-        kept = [loss for loss, counts in zip(self.losses.tolist(), benign.tolist(), strict=True) if counts]
+        left_out = byzantine if self.absences is None else byzantine | (self.absences != 0)
+        kept = [loss for loss, out in zip(self.losses.tolist(), left_out.tolist(), strict=True) if not out]
         return sum(kept) / len(kept) if kept else math.nan
 
     def asked(self) -> Tensor | None:

@@ -68,10 +68,10 @@ class GAA(LearningAggregator):
             state.rates.clear()
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        _, finite, _ = self._admit(gradients)
+        _, finite, kept = self._admit(gradients)
         state = self._require_state()
         submissions = state.room(gradients).copy_(gradients)
-        if not finite.all():  # asked first, for filling costs a pass even where there is nothing to fill
+        if len(kept) < len(gradients):  # asked first, for filling costs a pass even where there is nothing to fill
             submissions[~finite] = 0.0
         if self.norm_bound is not None:
             bound = self.norm_bound * state.qv_gradient.norm()

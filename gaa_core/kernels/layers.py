@@ -57,13 +57,13 @@ def layer_gradients(layer: nn.Module, given: Tensor, delta: Tensor, n: int, room
     Bias and weight go into the last of the `rooms`, [n, size of a parameter] each, which are taken off.
     """
     linear = isinstance(layer, nn.Linear)
+    by_sample = delta if linear else delta.sum(dim=(2, 3))
+    slopes = by_sample.reshape(n, -1, by_sample.shape[-1])
     if layer.bias is not None:
-        by_sample = delta if linear else delta.sum(dim=(2, 3))
-        torch.sum(by_sample.reshape(n, -1, delta.shape[-1 if linear else 1]), dim=1, out=rooms.pop())
+        torch.sum(slopes, dim=1, out=rooms.pop())
     room = rooms.pop()
     if linear:
-        slopes, inputs = delta.reshape(n, -1, delta.shape[-1]), given.reshape(n, -1, given.shape[-1])
-        room = room.view(n, *layer.weight.shape)
+        room, inputs = room.view(n, *layer.weight.shape), given.reshape(n, -1, given.shape[-1])
         if n > 1 and room.numel() < LITTLE:
             room.copy_(slopes.transpose(1, 2) @ inputs)
         else:
