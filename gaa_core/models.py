@@ -204,7 +204,7 @@ class FlatModel:
 
         Writes the gradients [n, d] into `out` and returns the losses [n].
         """
-        n, batch = inputs.shape[:2]
+        n = len(inputs)
         taps: list[tuple] = []  # of each layer: itself, what went in, its weight and what came out
         with torch.enable_grad():
             outputs = self._through(theta.detach(), inputs.flatten(0, 1), taps)  # [n * batch, ...]

@@ -77,7 +77,9 @@ def layer_gradients(layer: nn.Module, given: Tensor, delta: Tensor, n: int, room
 
 def cross_entropy_slopes(outputs: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Each sample's loss [m], and its slopes times `share` [m, classes], by autograd's own operations."""
-    log = torch.log_softmax(outputs.t().contiguous(), dim=0)  # [classes, m]: over few columns it takes seven times as long
+    log = torch.log_softmax(
+        outputs.t().contiguous(), dim=0
+    )  # [classes, m]: over few columns it takes seven times as long
     told = targets, None, 0, -100  # no weights of classes, no reduction, the target that does not count
     losses, weight = torch.ops.aten.nll_loss_forward(log.t(), *told)
     delta = torch.ops.aten.nll_loss_backward(torch.full_like(losses, share), log.t(), *told, weight)
