@@ -60,7 +60,8 @@ class FlatModel:
 
     def parts(self, theta: Tensor) -> list[Tensor]:
         """theta [d] as tensors of the parameters' shapes; views, no copies."""
-        return [part.view(shape) for part, shape in zip(theta.split_with_sizes(self.sizes), self.shapes, strict=True)]
+        parts = zip(theta.split_with_sizes(self.sizes), self.shapes, strict=True)
+        return [part if len(shape) == 1 else part.view(shape) for part, shape in parts]
 
     def trained(self, theta: Tensor) -> nn.Module:
         """A copy of the network with these parameters, in evaluation mode."""
