@@ -13,6 +13,9 @@ _BY_SAMPLE = (
 #: Gradients of fewer numbers are computed in one piece and copied: where rows lie apart, a call for each costs more.
 LITTLE = 2**16
 
+#: torch's number for losses that are not added up, and for a target that counts for nothing.
+_NO_REDUCTION, _UNTOLD = 0, -100
+
 #: Layers whose slopes are one operation; those of others are left to autograd.
 BY_HAND = (nn.Linear, nn.ReLU)
 
@@ -80,7 +83,7 @@ def cross_entropy_slopes(outputs: Tensor, targets: Tensor, share: float) -> tupl
     log = torch.log_softmax(
         outputs.t().contiguous(), dim=0
     )  # [classes, m]: over few columns it takes seven times as long
-    told = targets, None, 0, -100  # no weights of classes, no reduction, the target that does not count
+    told = targets, None, _NO_REDUCTION, _UNTOLD  # no weights of classes
     losses, weight = torch.ops.aten.nll_loss_forward(log.t(), *told)
     delta = torch.ops.aten.nll_loss_backward(torch.full_like(losses, share), log.t(), *told, weight)
     return losses, torch.ops.aten._log_softmax_backward_data(delta.t(), log, 0, log.dtype).t()
