@@ -80,9 +80,8 @@ def layer_gradients(layer: nn.Module, given: Tensor, delta: Tensor, n: int, room
 
 def cross_entropy_slopes(outputs: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Each sample's loss [m], and its slopes times `share` [m, classes], by autograd's own operations."""
-    log = torch.log_softmax(
-        outputs.t().contiguous(), dim=0
-    )  # [classes, m]: over few columns it takes seven times as long
+    # a sample a column, [classes, m]: over rows of few numbers it takes seven times as long
+    log = torch.log_softmax(outputs.t().contiguous(), dim=0)
     told = targets, None, _NO_REDUCTION, _UNTOLD  # no weights of classes
     losses, weight = torch.ops.aten.nll_loss_forward(log.t(), *told)
     delta = torch.ops.aten.nll_loss_backward(torch.full_like(losses, share), log.t(), *told, weight)
