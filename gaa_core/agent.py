@@ -17,6 +17,12 @@ FEATURE_SCALE = 10.0
 #: What is added to magnitudes before their logarithm (reconstruction).
 _OFFSET = 1e-6
 
+#: Numbers in one product: of the least, e^-FEATURE_SCALE, it is still a normal number of float32.
+_FACTORS = 8
+
+#: Products are taken of at least so many numbers; of fewer they cost more calls than they save logarithms.
+_MANY = 2**15
+
 
 def gradient_features(gradients: Tensor, p: float = FEATURE_SCALE, block: int = 1 << 18) -> Tensor:
     """The two features of each submission averaged over its coordinates: [n, d] -> [n, 2].
@@ -26,15 +32,29 @@ def gradient_features(gradients: Tensor, p: float = FEATURE_SCALE, block: int = 
     """
     threshold = math.exp(-p)
     columns = max(1, block // max(1, len(gradients)))
-    totals = torch.zeros(2, len(gradients), dtype=torch.float64, device=gradients.device)
+    totals = torch.zeros(len(gradients), 2, dtype=torch.float64, device=gradients.device)
     for part in gradients.split(columns, dim=1):
         # threshold and clamp are one quick pass each where comparing and choosing takes three slow ones
         room = part.abs()  # fresh memory for each of these would take half the time
         functional.threshold_(room, threshold, threshold - _OFFSET)  # log(threshold) = -p where small
-        totals[0] += room.add_(_OFFSET).log_().sum(dim=1)
-        totals[1] += torch.clamp(part, -threshold, threshold, out=room).sum(dim=1)
-    scales = torch.tensor([p, threshold], dtype=torch.float64, device=gradients.device)
-    return (totals.T / scales / gradients.shape[1]).to(gradients.dtype)
+        logarithms = _sums_of_logarithms(room.add_(_OFFSET))
+        totals += torch.stack([logarithms, torch.clamp(part, -threshold, threshold, out=room).sum(dim=1)], dim=1)
+    scales = totals.new_tensor([p, threshold])
+    return (totals / scales / gradients.shape[1]).to(gradients.dtype)
+
+
+def _sums_of_logarithms(values: Tensor) -> Tensor:
+    """The sums [n] of the logarithms of positive numbers [n, w], none of them below e^-FEATURE_SCALE.
+
+    A logarithm takes as long as twenty products, so that it is taken of products; where one overflows, of each number.
+    """
+    if values.numel() >= _MANY:
+        whole = values.shape[1] // _FACTORS * _FACTORS
+        products = values[:, :whole].unflatten(1, (_FACTORS, -1)).prod(dim=1)  # [n, w / _FACTORS]
+        sums = products.log_().sum(dim=1) + values[:, whole:].log().sum(dim=1)
+        if sums.isfinite().all():
+            return sums
+    return values.log().sum(dim=1)
 
 
 #: Adam's usual constants (Kingma and Ba, 2015). Written out here, since torch.optim imports a compiler for seconds.
@@ -69,63 +89,61 @@ class Agent:
         self.lr, self.updates = lr, 0
         self.moments: list[tuple[Tensor, Tensor]] = []  # of the gradient of each parameter, from the first update on
         self.previous = torch.full((n,), 1 / n)  # alpha_0 is uniform
-        self.segment: list[Tensor] = []  # credits of the segment so far, each with its graph
-        self.start = self.previous  # the credits before the segment
-        self.seen: list[tuple[Tensor, ...]] = []  # what `act` was told in the segment so far
+        self.segment: list[tuple[Tensor, Tensor]] = []  # what the policy saw and the credits, for each step so far
 
+    @torch.no_grad()
     def act(self, features: Tensor, parameter_mean: Tensor, qv_loss: Tensor, present: Tensor) -> Tensor:
         """Credits [n] from submission features [n, 2]; who is not `present` (bool [n]) gets 0 and the others share it.
 
         The previous credits are an input, and the gradient flows through that path within a segment.
         """
-        self.seen.append((features, parameter_mean, qv_loss, present))
         state = torch.stack([parameter_mean.to(qv_loss), qv_loss])
         dtype = self.policy.weight.dtype  # the policy's own, whatever the submissions' is
         state = torch.nan_to_num(
             state.to(dtype), nan=1e6, posinf=1e6, neginf=-1e6
         )  # a diverged model must not destroy the policy
-        credits = self.policy(torch.cat([features.reshape(-1).to(dtype), state, self.previous]))
+        inputs = torch.cat([features.reshape(-1).to(dtype), state, self.previous])
+        credits = self.policy(inputs)
         if not present.all():
             credits = credits * present
             credits = credits / credits.sum().clamp_min(torch.finfo(credits.dtype).tiny)
         self.previous = credits
-        self.segment.append(credits)
-        return credits.detach()
+        self.segment.append((inputs, credits))
+        return credits
 
+    def gradients(self, slopes: Tensor) -> list[Tensor]:
+        """Of the segment's loss with respect to the policy's weight and bias, from slopes [T, n] as `learn` has them.
+
+        From the last step to the first: with logits z the slopes of credits c are c * (g - c @ g), where g is what the
+        credits did to the loss themselves and, being an input, through the credits of the next step.
+        """
+        inputs, credits = (
+            torch.stack(each).to(slopes) for each in zip(*self.segment, strict=True)
+        )  # [T, 3n+2], [T, n]
+        onward, later = self.policy.weight.detach()[:, -self.n :].to(slopes).numpy(), 0.0
+        logits = []
+        with np.errstate(all="ignore"):  # `learn` provides for numbers that are not finite
+            for own, given in zip(slopes.flip(0).numpy(), credits.flip(0).numpy(), strict=True):
+                total = own + later
+                logits.append(given * (total - given @ total))
+                later = logits[-1] @ onward
+        found = torch.from_numpy(np.stack(logits[::-1]))  # [T, n]
+        return [found.T @ inputs, found.sum(dim=0)]
+
+    @torch.no_grad()
     def learn(self, slopes: Tensor) -> None:
         """One policy update from slopes [T, n]: d(sum of the losses after s)/d credits_s for each step s."""
-        surrogate = (torch.stack(self.segment) * slopes).sum()
         parameters = list(self.policy.parameters())
         self.moments = self.moments or [(torch.zeros_like(each), torch.zeros_like(each)) for each in parameters]
         self.updates += 1
         first, second = (1 - decay**self.updates for decay in ADAM_DECAYS)
-        for parameter, gradient, (mean, square) in zip(
-            parameters, torch.autograd.grad(surrogate, parameters), self.moments, strict=True
-        ):
-            gradient = torch.nan_to_num(gradient).clamp_(-self.clamp, self.clamp)
+        for parameter, gradient, (mean, square) in zip(parameters, self.gradients(slopes), self.moments, strict=True):
+            gradient = torch.nan_to_num(gradient).clamp_(-self.clamp, self.clamp).to(parameter)
             mean.lerp_(gradient, 1 - ADAM_DECAYS[0])
             square.mul_(ADAM_DECAYS[1]).addcmul_(gradient, gradient, value=1 - ADAM_DECAYS[1])
             scale = (square.sqrt() / second**0.5).add_(ADAM_EPSILON)
-            parameter.data.addcdiv_(mean, scale, value=-self.lr / first)
-        self.forget_segment()
-
-    def forget_segment(self) -> None:
-        """Start a new segment: cut the graph, keep the last credits as the next input."""
-        self.previous = self.previous.detach()
+            parameter.addcdiv_(mean, scale, value=-self.lr / first)
         self.segment = []
-        self.start, self.seen = self.previous, []
-
-    def __getstate__(self) -> dict:
-        """What copies and pickles keep: all but the graph of the segment under way."""
-        return {name: value for name, value in vars(self).items() if name not in ("previous", "segment")}
-
-    def __setstate__(self, state: dict) -> None:
-        """Go on from there. The segment under way is acted again, which restores its graph."""
-        vars(self).update(state)
-        seen, self.previous = self.seen, self.start
-        self.forget_segment()
-        for told in seen:
-            self.act(*told)
 
 
 def sigmoid(odds: np.ndarray) -> np.ndarray:

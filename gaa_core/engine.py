@@ -90,8 +90,8 @@ class Answers:
 
     def benign_loss(self, byzantine: Tensor) -> float:
         """The mean loss of the benign workers that answered; NaN where there is none."""
-        benign = ~byzantine if self.absences is None else ~byzantine & (self.absences == 0)
-        kept = [loss for loss, counts in zip(self.losses.tolist(), benign.tolist(), strict=True) if counts]
+        left_out = byzantine if self.absences is None else byzantine | (self.absences != 0)
+        kept = [loss for loss, out in zip(self.losses.tolist(), left_out.tolist(), strict=True) if not out]
         return sum(kept) / len(kept) if kept else math.nan
 
     def asked(self) -> Tensor | None:
@@ -200,8 +200,8 @@ class LocalEngine:
         block, offset = divmod(step, BLOCK)
         if self._block is None or self._block[0] != block:
             draws = [self._draw(self.first + i, shard, block) for i, shard in enumerate(self.shards)]
-            self._block = (block, torch.stack(draws))
-        chosen = self._block[1][:, offset].reshape(-1)  # [n * batch]
+            self._block = (block, torch.cat(draws, dim=1))  # [BLOCK, n * batch]
+        chosen = self._block[1][offset]
         shape = (len(self.shards), self.batch_size)
         samples = (self.train.inputs, self.train.targets)
         # index_select is five times as quick as indexing with a matrix

@@ -13,7 +13,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 
 from gaa_core.errors import GaaError, explained, one_of, reason
-from gaa_core.kernels.layers import apply, layer_gradients, sequence_of
+from gaa_core.kernels.layers import BY_HAND, apply, cross_entropy_slopes, layer_gradients, sequence_of, slopes_before
 
 #: How per-worker gradients can be computed, the quickest first. All agree up to rounding.
 METHODS = ("analytic", "vmap", "loop")
@@ -60,7 +60,8 @@ class FlatModel:
 
     def parts(self, theta: Tensor) -> list[Tensor]:
         """theta [d] as tensors of the parameters' shapes; views, no copies."""
-        return [part.view(shape) for part, shape in zip(theta.split(self.sizes), self.shapes, strict=True)]
+        parts = zip(theta.split_with_sizes(self.sizes), self.shapes, strict=True)
+        return [part if len(shape) == 1 else part.view(shape) for part, shape in parts]
 
     def trained(self, theta: Tensor) -> nn.Module:
         """A copy of the network with these parameters, in evaluation mode."""
@@ -133,7 +134,9 @@ class FlatModel:
         """
         if method == "analytic" and theta.ndim == 1:
             gradients = theta.new_empty(len(inputs), self.d)
-            at_once = max(1, _IMAGES_AT_ONCE // inputs.shape[1]) if inputs.ndim == 5 else len(inputs)
+            if inputs.ndim != 5:
+                return gradients, self._analytic(theta, inputs, targets, gradients)
+            at_once = max(1, _IMAGES_AT_ONCE // inputs.shape[1])
             chunks = zip(inputs.split(at_once), targets.split(at_once), gradients.split(at_once), strict=True)
             return gradients, torch.cat([self._analytic(theta, *chunk) for chunk in chunks])
         if method in ("analytic", "vmap"):
@@ -202,38 +205,44 @@ class FlatModel:
 
         Writes the gradients [n, d] into `out` and returns the losses [n].
         """
-        n, batch = inputs.shape[:2]
-        taps: list[tuple[nn.Module, Tensor, Tensor]] = []  # layers with parameters, what went in and what came out
+        n = len(inputs)
+        taps: list[tuple] = []  # of each layer: itself, what went in, its weight and what came out
         with torch.enable_grad():
-            hidden = self._through(theta, inputs.flatten(0, 1), taps)  # [n * batch, ...]
-            losses = self._worker_losses(hidden.unflatten(0, (n, batch)), targets)  # [n]
-            deltas = torch.autograd.grad(losses.sum(), [output for _, _, output in taps])
-        rooms = iter(out.split(self.sizes, dim=1))
-        for (layer, given, _), delta in zip(taps, deltas, strict=True):
-            layer_gradients(layer, given, delta, n, rooms)
-        return losses.detach()
+            outputs = self._through(theta.detach(), inputs.flatten(0, 1), taps)  # [n * batch, ...]
+            losses, delta = self._loss_slopes(outputs.detach(), targets)
+        rooms = list(out.split_with_sizes(self.sizes, dim=1))
+        while True:
+            layer, given, weight, found = taps.pop()
+            if weight is not None:
+                layer_gradients(layer, given.detach(), delta, n, rooms)
+                if not rooms:
+                    return losses
+            delta = slopes_before(layer, given, weight, found, delta)
 
     def _through(self, theta: Tensor, hidden: Tensor, taps: list | None = None) -> Tensor:
-        """The outputs of a plain sequence of layers; with `taps` a graph from the first output of a layer on."""
+        """The outputs of a plain sequence of layers; with `taps` a graph of each layer that needs one."""
         weights = iter(self.parts(theta))
         if hidden.ndim == 4:
             hidden = hidden.contiguous(memory_format=torch.channels_last)  # convolutions and pools are quicker so
         for layer in self.layers:
-            if not isinstance(layer, nn.Linear | nn.Conv2d):
-                hidden = layer(hidden)
-                continue
-            given, weight = hidden, next(weights)
-            hidden = apply(layer, given, weight, None if layer.bias is None else next(weights))
+            given = hidden if taps is None else hidden.detach()
+            if taps is not None and type(layer) not in BY_HAND:
+                given.requires_grad_()
+            trained = isinstance(layer, (nn.Linear, nn.Conv2d))
+            weight = next(weights) if trained else None
+            hidden = apply(layer, given, weight, next(weights) if trained and layer.bias is not None else None)
             if taps is not None:
-                hidden = hidden if hidden.requires_grad else hidden.requires_grad_()
-                taps.append((layer, given.detach(), hidden))
+                taps.append((layer, given, weight, hidden))
         return hidden
 
-    def _worker_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:  # [n, batch, ...] -> [n]
+    def _loss_slopes(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The losses [n] of n batches, targets [n, batch, ...], and the slopes of their sum, [n * batch, ...]."""
         if self.loss_function is functional.cross_entropy and targets.ndim == 2:
-            losses = functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
-            return losses.view(targets.shape).mean(dim=1)
-        return torch.stack([self.loss_function(*each) for each in zip(outputs, targets, strict=True)])
+            losses, slopes = cross_entropy_slopes(outputs, targets.flatten(), 1 / targets.shape[1])
+            return losses.view(targets.shape).mean(dim=1), slopes
+        pairs = zip(outputs.requires_grad_().unflatten(0, targets.shape[:2]), targets, strict=True)
+        losses = torch.stack([self.loss_function(*each) for each in pairs])
+        return losses.detach(), torch.autograd.grad(losses.sum(), outputs)[0]
 
     def _sample_loss(self, output: Tensor, target: Tensor) -> Tensor:
         return self.loss_function(output[None], target[None])

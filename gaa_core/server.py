@@ -46,7 +46,7 @@ class ParameterServer:
         """
         if self._optimizer is None:
             decayed = aggregate + self.weight_decay * self.parameters if self.weight_decay else aggregate
-            self.parameters = self.parameters - self.lr * decayed
+            self.parameters = torch.sub(self.parameters, decayed, alpha=self.lr)
         else:
             values, slopes = self.model.parts(self.parameters), self.model.parts(aggregate)
             for leaf, value, slope in zip(self._leaves, values, slopes, strict=True):

@@ -171,7 +171,7 @@ class Simulation:
         self._inform(byzantine)
         answers = self.engine.ask(server.parameters, step, self.attack, byzantine)
         submissions = answers.submissions  # [n, d]
-        accepted = int(kernels.finite_rows(submissions).sum())
+        accepted = kernels.finite_rows(submissions).tolist().count(True)
         self.accepted += accepted
         server.byzantine = byzantine  # the truth, for the reference rule Oracle alone
         if self.learns:

@@ -14,10 +14,14 @@ def networks():
     torch.manual_seed(0)
     dense = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
     conv = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
-    return {"dense": (dense, (6,)), "conv": (conv, (1, 6, 6))}
+    first, second = nn.Conv2d(1, 2, 3, bias=False), nn.Linear(8, 4, bias=False)
+    mixed = nn.Sequential(
+        nn.ReLU(), first, nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), second, nn.Tanh(), nn.Linear(4, 3)
+    )
+    return {"dense": (dense, (6,)), "conv": (conv, (1, 6, 6)), "mixed": (mixed, (1, 6, 6))}
 
 
-@pytest.mark.parametrize("name", ["dense", "conv"])
+@pytest.mark.parametrize("name", ["dense", "conv", "mixed"])
 @pytest.mark.parametrize("method", ["analytic", "vmap", "loop"])
 def test_worker_gradients_equal_plain_backward(name, method):
     network, shape = networks()[name]
@@ -45,9 +49,10 @@ def test_the_method_follows_from_the_network_alone():
     shapes = {
         "dense": (torch.randn(4, 6), torch.tensor([0, 1, 2, 0])),
         "conv": (torch.randn(4, 1, 6, 6), torch.ones(4).long()),
+        "mixed": (torch.randn(4, 1, 6, 6), torch.ones(4).long()),
     }
     found = {name: FlatModel(network).choose_method("auto", *shapes[name]) for name, (network, _) in networks().items()}
-    assert found == {"dense": ("analytic", ""), "conv": ("analytic", "")}
+    assert found == dict.fromkeys(networks(), ("analytic", ""))
 
 
 class Branching(nn.Module):

@@ -68,10 +68,10 @@ class GAA(LearningAggregator):
             state.rates.clear()
 
     def decide(self, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        _, finite, _ = self._admit(gradients)
+        _, finite, kept = self._admit(gradients)
         state = self._require_state()
         submissions = state.room(gradients).copy_(gradients)
-        if not finite.all():  # asked first, for filling costs a pass even where there is nothing to fill
+        if len(kept) < len(gradients):  # asked first, for filling costs a pass even where there is nothing to fill
             submissions[~finite] = 0.0
         if self.norm_bound is not None:
             bound = self.norm_bound * state.qv_gradient.norm()
@@ -86,9 +86,12 @@ class GAA(LearningAggregator):
     def slopes(self) -> Tensor:
         """d(sum of the segment's losses)/d alpha_s for each step s so far, [T, n]."""
         state = self._require_state()
-        tails = torch.stack(state.later_gradients).flip(0).cumsum(0).flip(0)  # [T, d], row s: sum over t > s
-        steps = zip(state.rates, state.submissions, tails, strict=True)
-        return torch.stack([-rate * (submissions @ tail) for rate, submissions, tail in steps])
+        steps = zip(state.rates, state.submissions, state.later_gradients, strict=True)
+        tail, slopes = torch.zeros_like(state.qv_gradient), []
+        for rate, submissions, later in reversed(list(steps)):
+            tail += later  # sum over t > s
+            slopes.append(-rate * (submissions @ tail))
+        return torch.stack(slopes[::-1])
 
     def _require_state(self) -> _Memory:
         if self._state is None or self._state.agent is None:
