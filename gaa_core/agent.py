@@ -120,14 +120,14 @@ class Agent:
         inputs, credits = (
             torch.stack(each).to(slopes) for each in zip(*self.segment, strict=True)
         )  # [T, 3n+2], [T, n]
-        onward, later = self.policy.weight.detach()[:, -self.n :].to(slopes).numpy(), 0.0
+        onward, later = self.policy.weight.detach()[:, -self.n :].to(slopes).cpu().numpy(), 0.0
         logits = []
         with np.errstate(all="ignore"):  # `learn` provides for numbers that are not finite
-            for own, given in zip(slopes.flip(0).numpy(), credits.flip(0).numpy(), strict=True):
+            for own, given in zip(slopes.flip(0).cpu().numpy(), credits.flip(0).cpu().numpy(), strict=True):
                 total = own + later
                 logits.append(given * (total - given @ total))
                 later = logits[-1] @ onward
-        found = torch.from_numpy(np.stack(logits[::-1]))  # [T, n]
+        found = torch.from_numpy(np.stack(logits[::-1])).to(slopes)  # [T, n]
         return [found.T @ inputs, found.sum(dim=0)]
 
     @torch.no_grad()

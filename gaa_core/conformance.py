@@ -47,7 +47,7 @@ class QuadraticServer:
 
     refuse = keep
 
-    def rollback(self, to_start: bool = False) -> None:
+    def rollback(self) -> None:
         """Do nothing, likewise."""
 
 

@@ -37,7 +37,6 @@ class ParameterServer:
             raise GaaError(f"scheduler must return a scheduler of torch; found {type(self._scheduler).__name__}.")
         self._known: dict[str, tuple[int, object]] = {}
         self.kept: list[Tensor] = []  # states to roll back to, the older one first
-        self._start = self.parameters
         self._refused = self._rolled_back = False
 
     def update(self, aggregate: Tensor) -> None:
@@ -88,13 +87,11 @@ class ParameterServer:
         """A rule declares that it refuses what was submitted at this step; its update is zero. Counted in the trace."""
         self._refused = True
 
-    def rollback(self, to_start: bool = False) -> None:
-        """Return to the older of the two states kept, or to the first parameters, and keep no others.
+    def rollback(self) -> None:
+        """Return to the older of the two states kept.
 
         The step counts on, and the trace counts the rollback.
         """
-        if to_start:
-            self.kept = [self._start]
         if not self.kept:
             raise GaaError("There is nothing to roll back to: call keep() first.")
         self.parameters = self.kept[0]

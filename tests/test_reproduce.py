@@ -270,7 +270,7 @@ def test_rules_are_handed_on_named_in_every_command_and_not_mixed(project, tmp_p
     with pytest.raises(GaaError, match="shows the rules GAAPlus, and these are the rules of the profile"):
         quiet("smoke", figures=folder)
     project.notebook("good", GOOD)
-    with pytest.raises(GaaError, match="Unknown parameter of good.ipynb 'rules'"):
+    with pytest.raises(GaaError, match=r"Unknown parameter of good\.ipynb 'rules'"):
         quiet("smoke", rules=["GAAPlus"], figures=tmp_path / "two")
 
 

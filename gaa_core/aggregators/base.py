@@ -44,8 +44,8 @@ class Server(Protocol):
     def refuse(self) -> None:
         """Report that the submissions of this step are refused; the trace counts it."""
 
-    def rollback(self, to_start: bool = False) -> None:
-        """Return to the older of the states kept, or to the first parameters; the trace counts it."""
+    def rollback(self) -> None:
+        """Return to the older of the states kept; the trace counts it."""
 
 
 def check_count(rule: object, name: str, value: object, least: int = 0) -> None:

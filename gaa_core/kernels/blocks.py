@@ -13,6 +13,9 @@ BLOCK = 100_000
 #: Up to so many numbers the columns are one block: calls cost more than the caches gain.
 DIRECT = 2**20
 
+#: Columns whose products are summed in float32: over more of them some processors' sums are wrong by more than 1e-5.
+LONGEST = 2**17
+
 #: The same on an accelerator, where a call costs more than the memory.
 BLOCK_ELSEWHERE = 2**25
 
@@ -44,7 +47,7 @@ def column_blocks(gradients: Tensor, columns: slice | None = None, elements: int
     n, d = gradients.shape
     start, stop, _ = (columns or slice(None)).indices(d)
     elements = elements if gradients.device.type == "cpu" else BLOCK_ELSEWHERE
-    width = d if gradients.numel() <= DIRECT else max(256, elements // n // 64 * 64)
+    width = min(d, LONGEST) if gradients.numel() <= DIRECT else max(256, elements // n // 64 * 64)
     for left in range(start, stop, width):
         yield slice(left, min(left + width, stop))
 

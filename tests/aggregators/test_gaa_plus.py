@@ -142,11 +142,6 @@ def test_the_server_rolls_back_to_the_older_kept_state_and_counts_it():
     assert server.qv_loss() == 2.0
     assert server.interventions() == {"refused": True, "rolled_back": True}
     assert server.interventions() == {"refused": False, "rolled_back": False}
-    server.rollback(to_start=True)
-    assert server.parameters.item() == 3.0 and server.interventions()["rolled_back"]
-    server.update(torch.tensor([1.0]))
-    server.rollback()  # what was kept before is forgotten
-    assert server.parameters.item() == 3.0
 
 
 def test_refusals_and_rollbacks_are_in_the_trace(monkeypatch):

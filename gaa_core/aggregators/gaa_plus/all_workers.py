@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gaa_core import kernels
 from gaa_core.aggregators.base import Server
-from gaa_core.aggregators.gaa_plus.statistics import FEWEST, classes, shown_samples, spreads, survey
+from gaa_core.aggregators.gaa_plus.statistics import FEWEST, TINY, shown_samples, spreads
 
 #: Steps of the moving averages, and before anything is said.
 HORIZON, YOUNGEST = 15, 5
@@ -55,9 +56,10 @@ class AllWorkers:
         self.first = loss if self.first is None else self.first
         self.steps += 1
         share = max(1 / HORIZON, 1 / max(1, self.steps))
-        length, cosine = survey(all_workers[None], [trusted])
-        self.agree += share * (float(cosine[0, 0]) - self.agree)
-        self.prediction += share * (server.lr * float(length[0]) * slope - self.prediction)
+        length, other = kernels.norms(torch.stack([all_workers, trusted])).tolist()
+        cosine = float(all_workers @ trusted) / max(length * other, TINY)
+        self.agree += share * (cosine - self.agree)
+        self.prediction += share * (server.lr * length * slope - self.prediction)
         self.gains = gains if self.gains is None else self.gains + share * (gains - self.gains)
         self.since += 1
         bound = self.before * (FALLEN if self.since == TRIAL else 1.0)
@@ -82,10 +84,10 @@ class AllWorkers:
 def _tried(server: Server, *updates: Tensor) -> tuple[float, np.ndarray] | None:
     """f_B, and how far the loss of each QV sample would fall by each of k updates [d], [k, b].
 
-    None where the server shows too few samples, where these are of one class, and where a loss is not finite.
+    None where the server shows too few samples, and where a loss is not finite.
     """
     qv = shown_samples(server, FEWEST)
-    if qv is None or classes(server) < 2:
+    if qv is None:
         return None
     theta = server.parameters
     points = (theta, *(theta - server.lr * update.to(theta) for update in updates))

@@ -37,6 +37,7 @@ class State(Measuring, Reversals):
     def __init__(self, rule, n: int, d: int, generator: torch.Generator):
         self.rule, self.n, self.d, self.generator = rule, n, d, generator
         self.server: Server | None = None
+        self.one_class: bool | None = None  # whether the QV samples are of one class; None before they were seen
         self.momentum = Momentum(d)
         self.mirror = Mirror()  # of cosines with the momentum
         self.beliefs = Beliefs(n)
@@ -54,7 +55,8 @@ class State(Measuring, Reversals):
     def observe(self, server: Server) -> None:
         """See f_B and its gradient at the start of a step, and reward the step before."""
         self.server = server
-        self.one_class = statistics.classes(server) == 1
+        if self.one_class is None:
+            self.one_class = statistics.classes(server) == 1
         gradient = server.qv_gradient()
         self.qv = statistics.unit(gradient)
         self.watchdog.note(server.qv_loss())
@@ -106,7 +108,7 @@ class State(Measuring, Reversals):
         sides = np.tanh(leaning / 2) * seen.counts
         sides = np.where(sides > 0, sides * trust, sides * (1 - trust))  # where the momentum and trust agree
         update, contrast, of_all = self._combine(seen, credits, sides)
-        if self.rule.uses("all workers") and self.follows_all_workers(update, of_all, credits):
+        if self.rule.uses("all workers") and not self.one_class and self.follows_all_workers(update, of_all, credits):
             update, credits = of_all, equal_credits(seen)
         if not self.admits(update, credits, usual):
             return None

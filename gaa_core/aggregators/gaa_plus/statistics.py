@@ -55,12 +55,12 @@ def survey(gradients: Tensor, vectors: list[Tensor]) -> tuple[np.ndarray, np.nda
     """Lengths [n] and cosines [n, k] of finite submissions [n, d] with k vectors [d], in one pass; 0 with zero."""
     matrix = torch.stack([vector.to(gradients.dtype) for vector in vectors])  # [k, d]
     squares = torch.zeros(len(gradients), dtype=torch.float64)
-    products = torch.zeros(len(gradients), len(vectors), dtype=torch.float64)
+    products = torch.zeros(len(vectors), len(gradients), dtype=torch.float64)
     for block in kernels.column_blocks(gradients, elements=400_000):
         part = gradients[:, block]
         squares += torch.linalg.vector_norm(part, dim=1).double().square()
-        products += part @ matrix[:, block].T
-    squares, products = squares.numpy(), products.numpy()
+        products += matrix[:, block] @ part.T  # in this order it takes two thirds of the time
+    squares, products = squares.numpy(), products.numpy().T
     lengths = np.sqrt(squares)
     least, most = (1e-12, 1e15) if gradients.dtype == torch.float32 else (1e-130, 1e130)  # where squares are safe
     for row in np.flatnonzero(~((lengths > least) & (lengths < most))):
