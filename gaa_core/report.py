@@ -238,7 +238,8 @@ def plain(table: pd.DataFrame) -> str:
         agents = " ".join(told.get(agent, "-") for agent in AGENTS.values())
         cells.setdefault(case, {})[f"{claim:3} {CLAIMS.get(claim, '')}"] = told.get(NO_AGENT, agents)
     heading = f"Holds in k of m settings, by agent: {', '.join(AGENTS.values())} (- not run)."
-    return f"{heading}\n{pd.DataFrame(cells).fillna('').to_string(justify='left')}\n"
+    shown = pd.DataFrame(cells).fillna("").sort_index(key=lambda names: names.str.extract(r"(\d+)")[0].astype(int))
+    return f"{heading}\n{shown.to_string(justify='left')}\n"
 
 
 def write_claims(folder: str | Path) -> pd.DataFrame:
