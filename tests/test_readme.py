@@ -17,18 +17,22 @@ from gaa_core.reproduce.plan import choose, read_plan
 
 
 def test_the_small_table_of_claims_is_that_of_the_figures(repository, tmp_path):
-    """`reproduce --update-readme` wrote it, of figures/paper, and of figures/sketch for what is not there.
+    """`reproduce --update-readme` wrote it: GAAPlus of figures/gaa_plus, others of figures/paper, else of the sketch.
 
-    All of it was made by one version of the code, by the command that stands there.
+    It was made by the command that stands there; agent and sketch by one version of the code, figures/paper by one that
+    README names.
     """
     figures = repository / "figures"
-    made = [files.read_json(figures / each / "MANIFEST.json")["notebooks"].values() for each in ("paper", "sketch")]
-    assert len({entry["code"] for entries in made for entry in entries}) == 1
+    folders = [figures / each for each in ("gaa_plus", "paper", "sketch")]
+    made = [files.read_json(folder / "MANIFEST.json")["notebooks"].values() for folder in folders]
+    agent, paper, sketch = ({entry["code"] for entry in entries} for entries in made)
+    assert agent == sketch and len(agent) == len(paper) == 1
     text = (repository / "README.md").read_text(encoding="utf-8")
+    assert paper == agent or f"code\n{min(paper)} in MANIFEST.json" in text
     assert len(choose(read_plan(repository / "notebooks"), re.search(r"--only ([\w ]+)", text)[1].split())) == 4
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    merged = (figures / "paper", figures / "sketch")
-    report.update_readme(tmp_path / "README.md", report.claims_table(*merged), "figures/claims.md")
+    shown = report.claims_table(*folders)
+    report.update_readme(tmp_path / "README.md", shown, "figures/claims.md")
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
     page = (figures / "claims.md").read_text(encoding="utf-8")
     places = {report.anchor(*heading.split(" ", 1)) for heading in re.findall(r"(?m)^## (.*)$", page)}

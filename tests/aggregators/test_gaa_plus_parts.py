@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from gaa_core.agent import EvidencePolicy, sigmoid
+from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
 from gaa_core.aggregators.gaa_plus.evidence import CAP, Calibration, Mirror
+from gaa_core.aggregators.gaa_plus.measuring import PRIOR
 from gaa_core.aggregators.gaa_plus.momentum import Momentum
 from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
 from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
@@ -110,6 +112,18 @@ def test_filters_learn_at_which_rate_roles_change():
     assert (static.prior()[:3] > 1).all() and static.settled() > 0.3
     static.forget()
     assert static.prior().tolist() == pytest.approx([math.log(START / (1 - START))] * 10)
+
+
+def test_what_is_known_of_copies_is_told_to_the_role_filters():
+    """A switching majority of copies looked like changing roles: half of its submissions are true gradients."""
+    beliefs, policy = Beliefs(3), EvidencePolicy(PRIOR, lr=0.02)
+    odds = {kind: np.full(3, 2.0 * (kind == "qv")) for kind in PRIOR}
+    sole, everyone = np.array([0.0, 0.0, 1.0]), np.ones(3, dtype=bool)
+    told = {"values": {}, "lengths": np.ones(3), "alike": np.array([2.0, 2.0, 1.0]), "cosine": np.eye(3)}
+    for _ in range(10):
+        beliefs.learn(SimpleNamespace(finite=everyone, **told), odds, sole, sole, policy, young=False)
+    prior = beliefs.reputation.prior()
+    assert prior[2] > 2 and (prior[:2] < -2).all()
 
 
 def test_the_momentum_turns_when_the_votes_speak_against_it():
