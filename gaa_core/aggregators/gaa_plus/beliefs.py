@@ -25,7 +25,7 @@ class Beliefs:
     def _begin(self) -> None:
         self.laws = {
             "calm qv": Calibration(),
-            "memory": Calibration(apart=ONE_KIND, signed=True),
+            "memory": Calibration(apart=ONE_KIND, robust=True),
             "qv": Calibration(floor=0.25, apart=ONE_KIND),
         }
         self.agreement = Agreement()
@@ -38,7 +38,7 @@ class Beliefs:
 
     def forget_momentum(self) -> None:
         """The momentum was reversed: what its cosines said of workers was the opposite of the truth."""
-        self.laws["memory"] = Calibration(apart=ONE_KIND, signed=True)
+        self.laws["memory"] = Calibration(apart=ONE_KIND, robust=True)
         self.reputation.forget()
 
     def relax(self, yardstick: float) -> None:

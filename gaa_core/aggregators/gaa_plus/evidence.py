@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from gaa_core.aggregators.gaa_plus.statistics import TINY
+from gaa_core.aggregators.gaa_plus.statistics import TINY, weighted_median
 
 #: The most that one kind of evidence says, in log-odds.
 CAP = 4.0
@@ -20,6 +20,8 @@ WANING = 0.85
 YOUNG = 150
 #: Submissions in the moments of a mirrored law.
 WINDOW = 100.0
+#: Standard deviations of a normal law in its median absolute deviation.
+SIGMAS = 1.48
 #: What a fading law keeps at a step in which no worker is trusted.
 RELAXED = 0.95
 
@@ -30,22 +32,17 @@ class Calibration:
     Until Byzantine submissions are known, their law is as wide as the benign one, about 0. Beyond the two means a
     cosine says what it says there: what was never seen is judged by its sign. `floor`: spreads that the benign mean is
     taken to be above 0 at least. `apart`: spreads between the laws under which they may be one kind, cut in two.
-    `signed`: a cosine of 0 says nothing against a worker, as late in training benign gradients agree with nothing.
+    `robust`: the benign law is one of medians, so that it is not that of one worker which stands far from the others.
     """
 
-    def __init__(self, floor: float = 0.0, apart: float | None = None, signed: bool = False):
-        self.floor, self.apart, self.signed = floor, apart, signed
+    def __init__(self, floor: float = 0.0, apart: float | None = None, robust: bool = False):
+        self.floor, self.apart, self.robust = floor, apart, robust
         self.mean = self.variance = self.other_mean = self.other_variance = 0.0  # benign, and Byzantine
         self.steps = 0
         self.known = 0.0  # Byzantine submissions seen
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
         """[k] -> [k], within CAP."""
-        odds = self._ratio(np.append(values, 0.0))
-        return (odds[:-1] - min(odds[-1], 0.0) if self.signed else odds[:-1]).clip(-CAP, CAP)
-
-    def _ratio(self, values: np.ndarray) -> np.ndarray:
-        """Log-likelihood ratios [k], without a bound."""
         if self.steps == 0:  # as the first step's cosines are, most of them benign
             self.mean, self.steps = 0.7 * float(np.abs(values).max()), 1
             self.variance = (0.4 * self.mean) ** 2
@@ -55,7 +52,7 @@ class Calibration:
         spread = self.variance + (0.2 * mean) ** 2
         simple = 2 * mean / spread * (values - mean / 3)
         if self.known < 1:
-            return simple
+            return simple.clip(-CAP, CAP)
         seen = self.known / (self.known + IMAGINED)
         other_mean = seen * self.other_mean
         other_spread = seen * self.other_variance + (1 - seen) * spread + seen * (1 - seen) * self.other_mean**2
@@ -69,7 +66,7 @@ class Calibration:
         if other_mean < mean:
             odds = np.where(values > mean, odds.clip(ratio(mean)), odds)
             odds = np.where(values < other_mean, np.minimum(odds, simple), odds)
-        return odds * self._faith()
+        return (odds * self._faith()).clip(-CAP, CAP)
 
     def _faith(self) -> float:
         """How far two kinds of workers are believed in, in [0, 1]: one kind, cut in two, is some 2.7 spreads apart."""
@@ -86,7 +83,8 @@ class Calibration:
             reach = 3 * self.variance**0.5
             near = values.clip(self.mean - reach, self.mean + reach) if self.steps > 5 else values
             share = max(1 / HORIZON, 1 / (self.steps + 1)) * min(1.0, total)
-            self.mean, self.variance = _moved(self.mean, self.variance, near, benign / total, share)
+            moved = _moved_robustly if self.robust else _moved
+            self.mean, self.variance = moved(self.mean, self.variance, near, benign / total, share)
             self.steps += 1
         total = float(byzantine.sum())
         if total > 0.1:
@@ -157,3 +155,11 @@ def _moved(mean: float, variance: float, values: np.ndarray, weights: np.ndarray
     """A running mean and variance after weighted values [k], whose weights sum to 1."""
     deviation = float(weights @ (values - mean) ** 2)
     return mean + share * (float(weights @ values) - mean), variance + share * (deviation - variance)
+
+
+def _moved_robustly(
+    mean: float, variance: float, values: np.ndarray, weights: np.ndarray, share: float
+) -> tuple[float, float]:
+    """`_moved` by the weighted medians of values [k] and of their distances from the mean."""
+    spread = SIGMAS * weighted_median(np.abs(values - mean), weights)
+    return mean + share * (weighted_median(values, weights) - mean), variance + share * (spread**2 - variance)

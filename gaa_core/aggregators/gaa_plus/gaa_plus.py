@@ -14,7 +14,7 @@ from gaa_core.errors import GaaError, UnknownName
 
 #: What can be switched off.
 PARTS = (
-    "warm up", "length", "qv", "memory", "peers", "reputation", "predicted decrease", "copies",
+    "warm up", "length", "qv", "memory", "peers", "reputation", "ledger", "predicted decrease", "copies",
     "all workers", "watchdog",
 )  # fmt: skip
 
@@ -30,7 +30,9 @@ class GAAPlus(LearningAggregator):
 
         l_ik = log p_k(x_ik | benign) - log p_k(x_ik | Byzantine), at most CAP.
 
-    Workers. A hidden Markov model of each role, at four rates of changing, gives log-odds l_i0 before the step.
+    Workers. A hidden Markov model of each role, at four rates of changing, gives log-odds l_i0 before the step. A
+    ledger adds up the slopes <g, V_i> of f_B along each worker's submissions, and contradicts where it has to; samples
+    of one class have none.
 
     Decision. p_i = sigmoid(sum_k w_k l_ik), exactly 0 or 1 where there is little doubt, is P(worker i is benign).
     alpha_i = (1 - prod_j (1 - p_j)) p_i / sum_j p_j: the rest is abstention. Copies count as one, and not at all beside
@@ -40,13 +42,13 @@ class GAAPlus(LearningAggregator):
     sum_j p_j but for a positive factor, abstention aside.
 
     The sign of m. In the first steps no worker gets credit: one axis is learned from submissions of both signs, of
-    which f_B has to tell the sign alone (`warm_up.py`). Later g votes on it at every step.
+    which f_B has to tell the sign alone (`warm_up.py`). Later g votes on it, until settled roles have proven right.
 
     When it was wrong (`reversals.py`). An update is tried on f_B, and refused where f_B would jump; after refusals in a
     row it rolls back (`watchdog.py`). With f_B long above its first value, the momentum is reversed and the rest
-    forgotten. QV samples of one class that speak for Byzantine workers are found by a predicted decrease that no loss
-    can have (`predicted_decrease.py`), workers whose data are unlike by whose update lowers f_B (`all_workers.py`). The
-    trace counts refusals and rollbacks.
+    forgotten; after long silence all laws are. QV samples of one class that speak for Byzantine workers are found by a
+    predicted decrease that no loss can have (`predicted_decrease.py`), workers whose data are unlike by whose update
+    lowers f_B (`all_workers.py`). The trace counts refusals and rollbacks.
 
     It is told neither f nor the ratio, the attack or the roles. Where f_B cannot tell right from wrong it cannot
     either: attackers who know the QV samples, and lower f_B while the true loss rises, are trusted. Runs of a few dozen

@@ -7,10 +7,15 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.gaa_plus import statistics
-from gaa_core.aggregators.gaa_plus.statistics import QV_KINDS, Statistics, survey
+from gaa_core.aggregators.gaa_plus.statistics import QV_KINDS, TINY, Statistics, survey, weighted_median
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
 PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+
+#: The share of its first value by which f_B has to fall before it has shown that settled roles are right.
+FALLEN = 0.5
+#: Multiples of the median length that a slope counts for at most.
+LONGEST = 3.0
 
 
 class Measuring:
@@ -49,9 +54,17 @@ class Measuring:
         judges = [values[kind] for kind in QV_KINDS if kind in values]
         if not judges or "memory" not in values:
             return
-        if self.momentum.vote(values["memory"], judges, counts):
+        if self.momentum.vote(values["memory"], judges, counts, 1 - self.mirror.worn * self.proven()):
             values["memory"] = -values["memory"]
             self.beliefs.forget_momentum()
+
+    def proven(self) -> float:
+        """How far roles have proven right, in [0, 1]: they are settled, and f_B has fallen far.
+
+        Late in training, when the samples are fitted, votes of their gradient on the momentum would overturn them.
+        """
+        fallen = (1 - self.server.qv_loss() / max(self.watchdog.first, TINY)) / FALLEN
+        return self.beliefs.reputation.settled() * min(1.0, max(0.0, fallen))
 
     def lean(self, seen: Statistics) -> np.ndarray:
         """Which kind each submission [k] is of by its side of the momentum."""
@@ -76,6 +89,11 @@ class Measuring:
         odds["memory"] = odds["memory"] * self.momentum.credibility()
         if rule.uses("reputation"):
             odds["reputation"] = beliefs.reputation.prior()[seen.finite]
+        if rule.uses("ledger") and "qv" in seen.values and not self.one_class:
+            longest = LONGEST * weighted_median(seen.lengths, seen.counts)
+            slopes = self.yardstick * seen.values["qv"] * np.minimum(seen.lengths, longest)
+            self.ledger.learn(slopes, seen.counts, seen.finite)
+            odds["reputation"] = odds["reputation"] + self.ledger.log_odds()[seen.finite]
         if rule.uses("peers") and self.one_class:
             voices = np.where(odds["length"] < 0, 0.0, 1 / seen.alike)
             for _ in range(2):

@@ -68,17 +68,17 @@ class Momentum:
                 self.square[block].lerp_(moment.to(self.square), share)
         self.seen += 1
 
-    def vote(self, own: np.ndarray, judges: list[np.ndarray], counts: np.ndarray) -> bool:
+    def vote(self, own: np.ndarray, judges: list[np.ndarray], counts: np.ndarray, worth: float = 1.0) -> bool:
         """Compare its own cosines [k] with the QV gradients': one vote a step. True when it has been reversed.
 
         A QV gradient errs for all submissions of a step at once, and rightly or wrongly the momentum confirms itself:
-        what speaks for it is the votes alone. Copies have one voice, by `counts` [k].
+        what speaks for it is the votes alone. Copies have one voice, by `counts` [k], and a vote counts for `worth`.
         """
         scales = [math.sqrt((counts @ own**2) * (counts @ judge**2)) for judge in judges]
         agreements = [float(counts @ (own * by) / scale) for by, scale in zip(judges, scales, strict=True) if scale > 0]
         if agreements:
             agreement = sum(agreements) / len(agreements)
-            weight = VOTE * min(1.0, float(counts.sum()))
+            weight = VOTE * worth * min(1.0, float(counts.sum()))
             self.standing = min(self.standing + weight * agreement * abs(agreement), STANDING)
         if self.standing > REVERSED:
             return False

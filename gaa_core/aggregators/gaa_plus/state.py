@@ -20,9 +20,12 @@ from gaa_core.aggregators.gaa_plus.reversals import Reversals
 from gaa_core.aggregators.gaa_plus.statistics import Statistics, survey, weighted_median
 from gaa_core.aggregators.gaa_plus.warm_up import WarmUp
 from gaa_core.aggregators.gaa_plus.watchdog import Kept, Watchdog
+from gaa_core.aggregators.gaa_plus.workers import Ledger
 
 #: Steps without much credit before the odds of all workers are raised; and the credits that are much, and any.
 PATIENCE, MUCH, ANY = 4, 0.5, 0.05
+#: Steps without much credit after which all that was learned of workers is forgotten.
+GIVEN_UP = 40
 #: How fast it is learned that copies are Byzantine, from a step of warm-up and from any other.
 EXPOSED_IN_WARM_UP, EXPOSED = 0.5, 0.3
 #: The most that speaks for the sign of the momentum after warm-up, and updates in which a run is young.
@@ -45,7 +48,7 @@ class State(Measuring, Reversals):
         self.watchdog, self.kept = Watchdog(), Kept()
         self.copies = 0.0  # how far it is known that copies are Byzantine
         self.all_workers = AllWorkers()
-        self.predicted = PredictedDecrease(n)
+        self.ledger, self.predicted = Ledger(n), PredictedDecrease(n)
         self.misled = False  # whether QV samples of one class spoke for Byzantine workers, and are not asked any more
         self.silent = 0  # steps on end without much credit
         self.explained: dict[str, np.ndarray] = {}  # [n] each: what the last credits were given for
@@ -121,6 +124,9 @@ class State(Measuring, Reversals):
         if credits.sum() > ANY:
             self.momentum.accept(contrast if not self.mirror.worn and contrast.any() else update)
         self.silent = 0 if credits.sum() > MUCH else self.silent + 1
+        if self.silent > GIVEN_UP:  # what was learned contradicts itself
+            self.beliefs.forget()
+            self.silent = 0
         if self.silent > PATIENCE:
             self.beliefs.relax(max(self.yardstick, float(seen.lengths.min())))
         whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy

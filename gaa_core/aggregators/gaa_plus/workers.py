@@ -1,4 +1,4 @@
-"""What is known of each worker from earlier steps: role filters."""
+"""What is known of each worker from earlier steps: role filters, and a ledger of slopes of f_B."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ START = 0.8
 RATES = (1, 10, 100, 1000)
 #: The most that one step adds to a worker's log-odds, and says against a rate: evidence shares its errors.
 STEP_CAP, RATE_CAP = 2.0, 6.0
-#: Log-odds below which evidence says nothing of rates.
-FAINT = 1.0
 #: What a step full of evidence leaves of earlier evidence on rates.
 FADING = 0.98
 
@@ -49,10 +47,9 @@ class Reputation:
         """Take in this step's log-odds [n]; each counts for `weights` [n] where rates and new roles are judged."""
         likelihood = np.exp(odds.clip(-STEP_CAP, STEP_CAP))
         before = self._ahead()
-        plain = np.sign(odds) * (np.abs(odds) - FAINT).clip(0, CAP)  # what is fainter tells nothing of rates
-        predicted = before * np.exp(plain) + 1 - before  # [rates, n]
+        predicted = before * np.exp(odds.clip(-CAP, CAP)) + 1 - before  # [rates, n]
         gains = np.log(predicted) @ weights
-        told = float(np.tanh(np.abs(plain) / 2) @ weights) / max(float(weights.sum()), 1e-9)
+        told = float(np.tanh(np.abs(odds) / 2) @ weights) / max(float(weights.sum()), 1e-9)
         self.scores = (1 - (1 - FADING) * told) * self.scores + (gains - gains.max()).clip(-RATE_CAP)
         self.benign = before * likelihood / (before * likelihood + 1 - before)
         if weights.any():
@@ -84,3 +81,40 @@ class Reputation:
     def _shares(self) -> np.ndarray:  # [rates]
         shares = np.exp(self.scores - self.scores.max())
         return shares / shares.sum()
+
+
+class Ledger:
+    """How much faster f_B would have fallen for following each worker, summed over many steps.
+
+    A cosine weighs all steps alike; a slope (the cosine times both lengths) weighs them by what is at stake, in the
+    metric in which the update acts. It speaks where a worker's own sum and its sum beside the others' have one sign, by
+    their spreads, as Student's t. Where roles change the sums are noise: unless they are more over all workers, they
+    say nothing.
+    """
+
+    horizon, silent = 100, 5  # steps of a sum, and before the first
+
+    def __init__(self, n: int):
+        self.steps = 0
+        self.sums = np.zeros((2, n))  # of slopes, and of slopes less the mean of all
+        self.squares = np.zeros((2, n))
+
+    def learn(self, slopes: np.ndarray, counts: np.ndarray, finite: np.ndarray) -> None:
+        """Take in the slopes [k] of f_B along the submissions of the `finite` [n] workers; each counts `counts` [k]."""
+        self.steps += 1
+        if self.steps <= self.silent:
+            return
+        beside = slopes - float(slopes @ counts) / max(float(counts.sum()), 1e-9)
+        both = np.zeros_like(self.sums)
+        both[:, finite] = slopes, beside
+        keep = 1 - 1 / self.horizon
+        self.sums = keep * self.sums + both
+        self.squares = keep * self.squares + both**2
+
+    def log_odds(self) -> np.ndarray:
+        """[n], within CAP."""
+        spreads = self.sums / np.sqrt(self.squares).clip(1e-150)
+        sign = np.sign(spreads)
+        told = np.abs(spreads).min(axis=0) ** 2 * (sign[0] == sign[1])  # 1 by chance, or less
+        faith = min(1.0, max(0.0, (float(told.mean()) - 1) / 2))
+        return faith * sign[0] * (told / 2 - 1).clip(0, CAP)
