@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from gaa_core import conformance, roles, run, seeding
+from gaa_core.agent import EvidencePolicy
 from gaa_core.aggregators import GAA, GAAPlus, Oracle
+from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
 from gaa_core.aggregators.gaa_plus.gaa_plus import PARTS
+from gaa_core.aggregators.gaa_plus.state import GIVEN_UP
 from gaa_core.aggregators.gaa_plus.statistics import survey
 from gaa_core.aggregators.gaa_plus.watchdog import Watchdog
 from gaa_core.attacks import ALittleIsEnough, GradientReversion, OneCoordinate, RandomFault
@@ -155,6 +158,17 @@ def test_refusals_and_rollbacks_are_in_the_trace(monkeypatch):
     assert (trace.credits[2:4] == 0).all()
     assert trace.steps["qv_loss"][3] == trace.steps["qv_loss"][2]  # refused: theta stayed
     assert trace.steps["qv_loss"][4] == trace.steps["qv_loss"][0]  # rolled back to what was kept first
+
+
+def test_long_silence_ends_in_forgetting_and_not_in_a_deadlock(monkeypatch):
+    """Laws and role filters that speak against all workers confirmed each other to the end of a run."""
+    forgotten = []
+    monkeypatch.setattr(EvidencePolicy, "trust", lambda policy, odds: np.zeros_like(odds["qv"]))
+    monkeypatch.setattr(Beliefs, "forget", lambda beliefs: forgotten.append(beliefs))
+    run(MNIST, GAAPlus(off=("warm up", "watchdog")), **SHORT | {"steps": GIVEN_UP})
+    assert not forgotten
+    run(MNIST, GAAPlus(off=("warm up", "watchdog")), **SHORT | {"steps": 2 * GIVEN_UP})
+    assert len(forgotten) == 1
 
 
 def test_survey_is_exact_where_squares_overflow():
