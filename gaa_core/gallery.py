@@ -137,6 +137,8 @@ def draw_claims(table: pd.DataFrame, figures: Path) -> None:
     matrix = matrix[matrix["agent"] != report.NO_AGENT]
     if matrix.empty:
         return
+    order = list(report.AGENTS.values())
+    matrix = matrix.sort_values("agent", key=lambda names: names.map(order.index), kind="stable")
     import matplotlib.pyplot as plt  # slow to import, as plots is
 
     from gaa_core import plots

@@ -51,7 +51,7 @@ def test_the_table_of_sampled_attacks_is_that_of_the_runs(repository):
         assert f"| {rule} | {' | '.join(cells)} |" in text
     named = pd.read_csv(repository / "figures/agent/league_named.csv")
     means = (100 * (named["oracle"] - named["accuracy"])).groupby(named["rule"]).mean()
-    told = re.search(r"ends\s([\d.]+) points below Oracle, bounded GAA ([\d.]+), FLTrust ([\d.]+)", text).groups()
+    told = re.search(r"ends\s([\d.]+) points below Oracle, bounded GAA ([\d.]+), FLTrust (\d+\.\d)", text).groups()
     assert told == tuple(f"{means[rule]:.1f}" for rule in ("GAAPlus", "GAA, bounded", "FLTrust"))
     best = gaps.mean().unstack("case").drop(index="GAAPlus")
     assert (gaps.mean()["GAAPlus"] < best.min()).all()  # what the table is shown for
