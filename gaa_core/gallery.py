@@ -191,9 +191,9 @@ def _profile(folder: Path) -> str:
 
 def _contents(folder: Path, prefix: str) -> dict:
     """What there is to see of a profile; `prefix` leads from the page to its files."""
-    notebooks, table = _manifest(folder).get("notebooks", {}), report.claims_table(folder)
+    notebooks, profile, table = _manifest(folder).get("notebooks", {}), _profile(folder), report.claims_table(folder)
     pictures = sorted([*folder.glob("[!.]*.png"), *folder.glob("[!.]*.gif")])  # a dot: left by a killed run
-    figures = [_described(path, _profile(folder)) for path in pictures]
+    figures = [_described(path, profile) for path in pictures]
     names = dict.fromkeys([*notebooks, *(figure["notebook"] for figure in figures)])
     sections = [_section(name, notebooks.get(name, {}), figures, folder) for name in names]
     cells: dict[str, dict[str, list]] = {}
