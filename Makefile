@@ -21,7 +21,7 @@ reproduce: $(STAMP)  ## build the figures and the claims table (quick profile), 
 	$(PY) -m gaa_core reproduce $(ARGS)
 
 test: $(STAMP)  ## all tests, slow ones too; warnings are errors
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: $(STAMP)  ## JupyterLab on this machine only, with its token
 	$(VENV)/bin/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks \

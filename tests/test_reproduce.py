@@ -274,6 +274,15 @@ def test_rules_are_handed_on_named_in_every_command_and_not_mixed(project, tmp_p
         quiet("smoke", rules=["GAAPlus"], figures=tmp_path / "two")
 
 
+def test_kernels_compute_on_one_thread_each(project, monkeypatch):
+    monkeypatch.setenv("GAA_BATCH", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # put back afterwards
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    project.notebook("good", GOOD + "\nimport torch\nassert torch.get_num_threads() == 1, torch.get_num_threads()")
+    project.plan(PLAN)
+    assert quiet("smoke")[0].status == "done"
+
+
 def test_what_a_notebook_run_by_hand_wrote_does_not_stop_a_reproduction(good):
     own = good.folder / "figures" / "smoke"
     own.mkdir(parents=True)

@@ -110,6 +110,7 @@ def reproduce(
     if dry_run:
         return _preview(chosen, due, minutes, say)
     os.environ[BATCH] = "1"  # kernels inherit it: no bars in executed notebooks
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # and this: threads of kernels side by side wait for one another
     if not (target / MANIFEST).is_file():  # from now on the folder is ours, even if this is interrupted
         write_json(target / MANIFEST, {"profile": profile} | ({"rules": rules} if rules else {}) | {"notebooks": {}})
     with _alone(folders.results), Bar({name: minutes[name] for name in due}, lanes, say) as bar:
