@@ -133,17 +133,16 @@ def test_the_server_rolls_back_to_the_older_kept_state_and_counts_it():
     assert server.interventions() == {"refused": False, "rolled_back": False}
 
 
-def test_refusals_and_rollbacks_are_in_the_trace(monkeypatch):
-    verdicts = iter(["accept", "accept", "refuse", "roll back", *["accept"] * 20])
-    keeps = iter([True, *[False] * 20])
-    monkeypatch.setattr(Watchdog, "judge", lambda *arguments: next(verdicts))
-    monkeypatch.setattr(Watchdog, "wants_to_keep", lambda *arguments: next(keeps))
+def test_what_is_refused_and_a_run_that_begins_anew_are_in_the_trace(monkeypatch):
+    admitted, lost = iter([True, True, False, *[True] * 20]), iter([False] * 4 + [True] + [False] * 20)
+    monkeypatch.setattr(Watchdog, "admits", lambda *arguments: next(admitted))
+    monkeypatch.setattr(Watchdog, "lost", lambda watchdog: next(lost))
     trace = run(MNIST, GAAPlus(off=("warm up",)), **SHORT)
     assert trace.steps["refused"].sum() == 1 and trace.steps["rolled_back"].sum() == 1
-    assert trace.steps["refused"][2] and trace.steps["rolled_back"][3]
-    assert (trace.credits[2:4] == 0).all()
+    assert trace.steps["refused"][2] and trace.steps["rolled_back"][4]
+    assert (trace.credits[[2, 4]] == 0).all()
     assert trace.steps["qv_loss"][3] == trace.steps["qv_loss"][2]  # refused: theta stayed
-    assert trace.steps["qv_loss"][4] == trace.steps["qv_loss"][0]  # rolled back to what was kept first
+    assert trace.steps["qv_loss"][5] == trace.steps["qv_loss"][0]  # lost: back to where the run began
 
 
 def test_long_silence_ends_in_forgetting_and_not_in_a_deadlock(monkeypatch):

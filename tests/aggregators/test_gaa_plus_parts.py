@@ -13,7 +13,7 @@ from gaa_core import seeding
 from gaa_core.agent import EvidencePolicy, sigmoid
 from gaa_core.aggregators import GAAPlus
 from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
-from gaa_core.aggregators.gaa_plus.evidence import CAP, Calibration, Mirror
+from gaa_core.aggregators.gaa_plus.evidence import CAP, YOUNG, Calibration, Mirror
 from gaa_core.aggregators.gaa_plus.measuring import PRIOR
 from gaa_core.aggregators.gaa_plus.momentum import Momentum
 from gaa_core.aggregators.gaa_plus.peers import Agreement, Lengths
@@ -21,7 +21,7 @@ from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
 from gaa_core.aggregators.gaa_plus.state import State
 from gaa_core.aggregators.gaa_plus.statistics import counted, identical, multiplicity, weighted_median
 from gaa_core.aggregators.gaa_plus.warm_up import Axis
-from gaa_core.aggregators.gaa_plus.watchdog import ALARM, Kept, Watchdog
+from gaa_core.aggregators.gaa_plus.watchdog import Watchdog
 from gaa_core.aggregators.gaa_plus.workers import START, Ledger, Reputation
 
 ALL = np.ones(10, dtype=bool)
@@ -109,8 +109,8 @@ def test_filters_learn_at_which_rate_roles_change():
     assert (static.prior()[:3] > 3).all() and (static.prior()[3:] < -3).all() and static.settled() > 0.9
     assert np.abs(changing.prior()).max() < 1.5 and changing.settled() < 0.3
     assert changing.base == pytest.approx(0.3, abs=0.12)
-    for _ in range(100):  # late in training nothing tells benign from Byzantine: what is known stays
-        static.learn(np.zeros(10), np.ones(10))
+    for _ in range(400):  # late in training nothing tells benign from Byzantine, but for errors that all share
+        static.learn(np.full(10, -0.1), np.ones(10))
     assert (static.prior()[:3] > 1.5).all() and (static.prior()[3:] < -2.5).all()
     static.forget()
     assert static.prior().tolist() == pytest.approx([math.log(START / (1 - START))] * 10)
@@ -141,25 +141,23 @@ def test_what_is_known_of_copies_is_told_to_the_role_filters():
 def test_the_momentum_turns_when_the_votes_speak_against_it():
     momentum, own = Momentum(3), np.array([0.5, 0.5, -0.5])
     momentum.adopt(torch.tensor([1.0, 0.0, 0.0]), 5, standing=1.0)
-    assert not momentum.vote(own, [own], np.ones(3)) and momentum.standing > 2
-    assert any(momentum.vote(own, [-own], np.ones(3)) for _ in range(9))
+    assert not momentum.vote(own, own, np.ones(3)) and momentum.standing > 2
+    assert any(momentum.vote(own, -own, np.ones(3)) for _ in range(9))
     assert momentum.average.tolist() == [-1, 0, 0] and 0 < momentum.credibility() < 1
 
 
-@pytest.mark.parametrize(("left", "known", "turns"), [(0.4, True, False), (0.9, True, True), (0.4, False, True)])
-def test_votes_do_not_turn_the_momentum_under_roles_that_have_proven_right(left, known, turns):
-    """Late in training the samples are fitted, and their gradient is noise: f_B has halved under these very roles."""
+@pytest.mark.parametrize("updates", [YOUNG, YOUNG + 1])
+def test_late_votes_do_not_turn_the_momentum(updates):
+    """Late in training samples are fitted or unlike the others: their gradient turned what 400 steps had proven."""
     state = State(GAAPlus(), 10, 3, seeding.generator(0, "agent"))
-    state.momentum.adopt(torch.tensor([1.0, 0.0, 0.0]), 5, standing=1.0)
-    state.mirror.worn, state.watchdog.first, state.server = True, 1.0, SimpleNamespace(qv_loss=lambda: left)
-    for _ in range(40 * known):
-        state.beliefs.reputation.learn(np.where(np.arange(10) < 5, 3.0, -3.0), np.ones(10))
+    state.one_class = False
+    state.momentum.adopt(torch.tensor([1.0, 0.0, 0.0]), updates, standing=1.0)
     own = np.where(np.arange(10) < 5, 0.5, -0.5)
     turned = False
     for _ in range(9):
         state._try_momentum({"memory": own, "qv": -own}, np.ones(10))
         turned |= bool(state.momentum.average[0] < 0)
-    assert turned == turns
+    assert turned == (updates == YOUNG)
 
 
 def test_an_axis_is_signed_by_votes_and_by_the_many():
@@ -185,16 +183,12 @@ def test_no_loss_falls_by_more_than_it_was():
     assert np.sign(predicted.log_odds()).tolist() == [1, -1]
 
 
-def test_the_watchdog_refuses_jumps_rolls_back_and_gives_in_to_a_lasting_rise():
+def test_the_watchdog_refuses_jumps_and_gives_in_to_a_lasting_rise():
     watchdog = Watchdog()
-    watchdog.note(1.0)
-    assert watchdog.judge(1.0, 1.1) == "accept"
-    assert [watchdog.judge(1.0, 9.0) for _ in range(4)] == ["refuse", "refuse", "refuse", "roll back"]
-    assert watchdog.tolerance > ALARM
-    verdicts = [watchdog.judge(1.5, 1.6) for _ in range(60)]
-    assert "accept" in verdicts
-    assert watchdog.judge(1.0, math.nan) == "refuse"
-    assert not watchdog.wants_to_keep(1.2)  # never worse than the start
+    assert watchdog.admits(1.0, 1.1)
+    assert [watchdog.admits(1.0, 9.0) for _ in range(4)] == [False, False, False, True]
+    assert not watchdog.admits(1.0, 9.0)  # one that passed does not make jumps usual
+    assert not any(watchdog.admits(1.0, math.nan) for _ in range(9))
 
 
 def test_a_run_is_lost_when_f_b_stays_above_its_first_value():
@@ -204,15 +198,6 @@ def test_a_run_is_lost_when_f_b_stays_above_its_first_value():
         watchdog.note(1.0 if not found else 1.6)
         found.append(watchdog.lost())
     assert found.index(True) == 18  # after 15 steps, and by a moving average
-
-
-def test_what_is_kept_is_a_copy_and_the_restored_sign_is_in_doubt():
-    kept, momentum = Kept(), Momentum(2)
-    momentum.standing = 4.0
-    kept.keep(SimpleNamespace(keep=lambda: None), momentum, {"a": 1})
-    momentum.average += 1
-    restored, beliefs = kept.restore(standing=3.0)
-    assert restored.average.tolist() == [0, 0] and restored.standing == 0.5 and beliefs == {"a": 1}
 
 
 def test_the_weights_follow_the_gradient_of_shares():

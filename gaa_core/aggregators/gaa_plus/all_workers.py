@@ -40,45 +40,45 @@ class AllWorkers:
     def begin(self) -> None:
         """Forget all comparisons."""
         self.steps = 0
-        self.agree = self.prediction = 0.0  # moving averages: cosine of the two updates, lr |update| |grad f_B|
+        self.agree, self.prediction = 1.0, 0.0  # moving averages: cosine of the two updates, lr |update| |grad f_B|
         self.gains: np.ndarray | None = None  # [2, b], of each sample by the trusted and by all: moving averages
 
-    def on_trial(self) -> bool:
-        """Whether all are followed, but f_B has not shown yet that it falls by it."""
-        return self.believed and self.since < TRIAL
+    def follow(self, server: Server, trusted: Tensor, all_workers: Tensor, slope: float) -> None:
+        """Take in a step's two updates [d] and |grad f_B|, and decide which is to be followed.
 
-    def follow(self, server: Server, trusted: Tensor, all_workers: Tensor, slope: float) -> bool:
-        """Take in a step's two updates [d] and |grad f_B|; whether following all failed at this step."""
+        f_B is asked while the two are apart, or all are followed: it takes three passes over the samples.
+        """
+        length, other = kernels.norms(torch.stack([all_workers, trusted])).tolist()
+        cosine = float((all_workers / max(length, TINY)) @ (trusted / max(other, TINY)))
+        self.agree += (cosine - self.agree) / HORIZON
+        if self.agree > APART and not self.believed:
+            self.steps = min(self.steps, 0)
+            return
         tried = _tried(server, trusted, all_workers)
         if tried is None:
-            return False
+            return
         loss, gains = tried
         self.first = loss if self.first is None else self.first
         self.steps += 1
         share = max(1 / HORIZON, 1 / max(1, self.steps))
-        length, other = kernels.norms(torch.stack([all_workers, trusted])).tolist()
-        cosine = float(all_workers @ trusted) / max(length * other, TINY)
-        self.agree += share * (cosine - self.agree)
         self.prediction += share * (server.lr * length * slope - self.prediction)
         self.gains = gains if self.gains is None else self.gains + share * (gains - self.gains)
         self.since += 1
         bound = self.before * (FALLEN if self.since == TRIAL else 1.0)
         if self.believed and self.since >= TRIAL and loss > bound:
             self.believed, self.steps = False, -REST
-            return True
-        if self.steps >= YOUNGEST:
+        elif self.steps >= YOUNGEST:
             was, self.believed = self.believed, self._better()
             if self.believed and not was:
                 self.since, self.before = 0, min(loss, self.first)
-        return False
 
     def _better(self) -> bool:
         by_trusted, by_all = self.gains.mean(axis=1)
-        sure = spreads(self.gains[1] - self.gains[0], 0.0)
+        sure = spreads(self.gains[1] - self.gains[0])
         if self.believed:
             return sure > DOUBT
         gains = by_all > max(LEAST * self.first, PREDICTED * self.prediction) and by_trusted < PART * by_all
-        return gains and sure > SURE and self.agree < APART
+        return gains and sure > SURE
 
 
 def _tried(server: Server, *updates: Tensor) -> tuple[float, np.ndarray] | None:

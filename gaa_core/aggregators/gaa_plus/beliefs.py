@@ -20,19 +20,18 @@ class Beliefs:
     def __init__(self, n: int):
         self.n = n
         self.reputation = Reputation(n)
+        self.lengths = Lengths()
         self._begin()
 
     def _begin(self) -> None:
         self.laws = {
-            "calm qv": Calibration(),
             "memory": Calibration(apart=ONE_KIND, robust=True),
             "qv": Calibration(floor=0.25, apart=ONE_KIND),
         }
         self.agreement = Agreement()
-        self.lengths = Lengths()
 
     def forget(self) -> None:
-        """The wrong workers were trusted: nothing that was learned from them stands."""
+        """The wrong workers were trusted: nothing that was learned from them stands, but for the usual length."""
         self._begin()
         self.reputation.forget()
 
@@ -62,7 +61,7 @@ class Beliefs:
         The law of a kind is not taught by that kind, or it would confirm itself; but for a `young` run's QV cosines.
         """
         none, alike = np.zeros_like(trust), seen.alike
-        unseen = trust if young else policy.trust({**odds, "qv": none, "calm qv": none})
+        unseen = trust if young else policy.trust({**odds, "qv": none})
         for kind, law in self.laws.items():
             if kind in seen.values:
                 fair = trust if kind == "memory" else unseen

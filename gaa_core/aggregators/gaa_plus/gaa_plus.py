@@ -23,10 +23,10 @@ PARTS = (
 class GAAPlus(LearningAggregator):
     """F = sum_i alpha_i V_i with credits alpha from the posterior of each worker's role.
 
-    Evidence. Of a submission V_i it measures the length; the cosine with g = grad f_B, plain and preconditioned by the
-    second moment of submissions; the cosine with the momentum m of directions that benign workers took; and, where the
-    QV samples are of one class, the agreement with trusted peers. Each kind k has a benign and a Byzantine normal law,
-    learned as training goes on, and gives
+    Evidence. Of a submission V_i it measures the length; the cosine with g = grad f_B; the cosine with the momentum m
+    of directions that benign workers took, divided by the second moment of submissions; and, where the QV samples are
+    of one class, the agreement with trusted peers. Each kind k has a benign and a Byzantine normal law, learned as
+    training goes on, and gives
 
         l_ik = log p_k(x_ik | benign) - log p_k(x_ik | Byzantine), at most CAP.
 
@@ -42,13 +42,14 @@ class GAAPlus(LearningAggregator):
     sum_j p_j but for a positive factor, abstention aside.
 
     The sign of m. In the first steps no worker gets credit: one axis is learned from submissions of both signs, of
-    which f_B has to tell the sign alone (`warm_up.py`). Later g votes on it, until settled roles have proven right.
+    which f_B has to tell the sign alone (`warm_up.py`). Then g votes on it while the run is young: late in training the
+    samples are fitted, and g points anywhere.
 
-    When it was wrong (`reversals.py`). An update is tried on f_B, and refused where f_B would jump; after refusals in a
-    row it rolls back (`watchdog.py`). With f_B long above its first value, the momentum is reversed and the rest
-    forgotten; after long silence all laws are. QV samples of one class that speak for Byzantine workers are found by a
-    predicted decrease that no loss can have (`predicted_decrease.py`), workers whose data are unlike by whose update
-    lowers f_B (`all_workers.py`). The trace counts refusals and rollbacks.
+    When it was wrong (`reversals.py`). An update is tried on f_B, and refused where f_B would jump (`watchdog.py`).
+    With f_B long above its first value the run begins anew, the momentum reversed and the rest forgotten; after long
+    silence all laws are. QV samples of one class that speak for Byzantine workers are found by a predicted decrease
+    that no loss can have (`predicted_decrease.py`), workers whose data are unlike by whose update lowers f_B
+    (`all_workers.py`). The trace counts refusals and new beginnings.
 
     It is told neither f nor the ratio, the attack or the roles. Where f_B cannot tell right from wrong it cannot
     either: attackers who know the QV samples, and lower f_B while the true loss rises, are trusted. Runs of a few dozen
@@ -56,7 +57,7 @@ class GAAPlus(LearningAggregator):
     the submissions: twelve vectors of d numbers and n times 2^17.
 
     Source: ours. Developed on run seeds 100 to 299 and generator seeds under 10,000, with one set of constants for all
-    cases. It is frozen: its report uses sampled attacks from 50,000 on and run seeds from 1013 on.
+    cases. It is frozen: its report uses sampled attacks from 60,000 on and run seeds from 1023 on.
     """
 
     source = "ours"

@@ -7,13 +7,12 @@ from torch import Tensor
 
 from gaa_core import kernels
 from gaa_core.aggregators.gaa_plus import statistics
-from gaa_core.aggregators.gaa_plus.statistics import QV_KINDS, TINY, Statistics, survey, weighted_median
+from gaa_core.aggregators.gaa_plus.evidence import YOUNG
+from gaa_core.aggregators.gaa_plus.statistics import Statistics, survey, weighted_median
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
-PRIOR = {"length": 1.0, "qv": 1.0, "calm qv": 0.5, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
+PRIOR = {"length": 1.0, "qv": 1.0, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
 
-#: The share of its first value by which f_B has to fall before it has shown that settled roles are right.
-FALLEN = 0.5
 #: Multiples of the median length that a slope counts for at most.
 LONGEST = 3.0
 
@@ -22,7 +21,7 @@ class Measuring:
     """The part of the state that turns submissions into evidence."""
 
     def measure(self, gradients: Tensor, finite: np.ndarray, columns: slice | Tensor) -> Statistics:
-        """All statistics; the QV gradients vote on the momentum's sign."""
+        """All statistics; the QV gradient votes on the momentum's sign."""
         lengths, values = self._cosines(gradients)
         self.momentum.note(gradients, lengths)
         part = gradients[:, columns]
@@ -36,35 +35,26 @@ class Measuring:
     def _cosines(self, gradients: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Lengths [k], and cosines [k] with the QV gradient and the momentum, as far as there are any."""
         vectors = {"qv": self.qv}
-        if self.momentum.seen:
-            vectors["calm qv"] = self.momentum.calm(self.qv)
         if self.rule.uses("memory") and self.momentum.accepted:
             vectors["memory"] = self.momentum.calm(self.momentum.average)
         lengths, found = survey(gradients, list(vectors.values()))
         values = dict(zip(vectors, found.T, strict=True))
         if not self.rule.uses("qv") or self.misled:
-            values = {kind: value for kind, value in values.items() if kind not in QV_KINDS}
+            del values["qv"]
         return lengths, values
 
     def length_odds(self, lengths: np.ndarray) -> np.ndarray:
         return self.beliefs.lengths.log_odds(lengths, self.yardstick) if self.rule.uses("length") else 0.0 * lengths
 
     def _try_momentum(self, values: dict[str, np.ndarray], counts: np.ndarray) -> None:
-        """Let the QV gradients vote on the momentum, where there are both."""
-        judges = [values[kind] for kind in QV_KINDS if kind in values]
-        if not judges or "memory" not in values:
-            return
-        if self.momentum.vote(values["memory"], judges, counts, 1 - self.mirror.worn * self.proven()):
+        """Let the QV gradient vote on the momentum, where there are both.
+
+        Late in training samples are fitted, or are unlike the others: then it points where the true loss does not fall.
+        """
+        voting = "qv" in values and "memory" in values and (self.one_class or self.momentum.accepted <= YOUNG)
+        if voting and self.momentum.vote(values["memory"], values["qv"], counts):
             values["memory"] = -values["memory"]
             self.beliefs.forget_momentum()
-
-    def proven(self) -> float:
-        """How far roles have proven right, in [0, 1]: they are settled, and f_B has fallen far.
-
-        Late in training, when the samples are fitted, votes of their gradient on the momentum would overturn them.
-        """
-        fallen = (1 - self.server.qv_loss() / max(self.watchdog.first, TINY)) / FALLEN
-        return self.beliefs.reputation.settled() * min(1.0, max(0.0, fallen))
 
     def lean(self, seen: Statistics) -> np.ndarray:
         """Which kind each submission [k] is of by its side of the momentum."""

@@ -31,18 +31,17 @@ class Momentum:
     def __init__(self, d: int):
         self.average = torch.zeros(d)
         self.square = torch.zeros(d)
+        self.damped = torch.ones(d)  # what directions are divided by: the second moment with a part of its mean
         self.accepted = self.seen = 0
         self.standing = 0.0  # log-odds that the average points the right way, by the votes of the QV gradient
 
     def calm(self, vector: Tensor) -> Tensor:
         """A direction [d] divided by the damped second moment of submissions."""
-        tiny = torch.finfo(self.square.dtype).tiny
-        return vector / (self.square + DAMPING * self.square.mean()).clamp_min(tiny)
+        return vector / self.damped
 
     def whitened(self, gradients: Tensor, columns: slice | Tensor = slice(None)) -> Tensor:
         """Submissions [n, c] at some columns, each column divided by its usual size, as peers are compared."""
-        usual = self.square[columns] + DAMPING * self.square.mean()
-        return gradients * usual.clamp_min(torch.finfo(usual.dtype).tiny).rsqrt().to(gradients.dtype)
+        return gradients * self.damped[columns].rsqrt().to(gradients.dtype)
 
     def accept(self, contrast: Tensor) -> None:
         """Follow a direction [d], not its length, by which one wild step would outweigh many."""
@@ -64,21 +63,22 @@ class Momentum:
         share = max(1 / HORIZON, 1 / (self.seen + 1)) if parts == 1 else min(1.0, parts / HORIZON)
         for place, block in enumerate(kernels.column_blocks(gradients)):
             if place % parts == self.seen % parts:
-                moment = (gradients[:, block] * scales).square_().sum(dim=0) / count
+                units = gradients[:, block] * scales
+                moment = torch.linalg.vecdot(units, units, dim=0) / count
                 self.square[block].lerp_(moment.to(self.square), share)
+        self.damped = (self.square + DAMPING * self.square.mean()).clamp_min(torch.finfo(self.square.dtype).tiny)
         self.seen += 1
 
-    def vote(self, own: np.ndarray, judges: list[np.ndarray], counts: np.ndarray, worth: float = 1.0) -> bool:
-        """Compare its own cosines [k] with the QV gradients': one vote a step. True when it has been reversed.
+    def vote(self, own: np.ndarray, judge: np.ndarray, counts: np.ndarray) -> bool:
+        """Compare its own cosines [k] with the QV gradient's: one vote a step. True when it has been reversed.
 
         A QV gradient errs for all submissions of a step at once, and rightly or wrongly the momentum confirms itself:
-        what speaks for it is the votes alone. Copies have one voice, by `counts` [k], and a vote counts for `worth`.
+        what speaks for it is the votes alone. Copies have one voice, by `counts` [k].
         """
-        scales = [math.sqrt((counts @ own**2) * (counts @ judge**2)) for judge in judges]
-        agreements = [float(counts @ (own * by) / scale) for by, scale in zip(judges, scales, strict=True) if scale > 0]
-        if agreements:
-            agreement = sum(agreements) / len(agreements)
-            weight = VOTE * worth * min(1.0, float(counts.sum()))
+        scale = math.sqrt((counts @ own**2) * (counts @ judge**2))
+        if scale > 0:
+            agreement = float(counts @ (own * judge) / scale)
+            weight = VOTE * min(1.0, float(counts.sum()))
             self.standing = min(self.standing + weight * agreement * abs(agreement), STANDING)
         if self.standing > REVERSED:
             return False

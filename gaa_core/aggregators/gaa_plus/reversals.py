@@ -14,45 +14,29 @@ COMPARED = 0.3
 class Reversals:
     """The part of the state that takes back what was learned from the wrong workers."""
 
-    def doubt(self, trust: np.ndarray, alike: np.ndarray) -> np.ndarray:
-        """What is left [k] of trust: less in copies as far as a single submission is trusted, or they are known.
+    def copies_beside(self, trust: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, float]:
+        """What copies leave [k] of trust, and how far the trust [k] in a single one shows that they are Byzantine.
 
         Benign submissions are never copies, since each comes from samples of its own.
         """
         same = identical(alike)
-        return 1 - same * max((trust * (1 - same)).max(), self.copies)
-
-    @staticmethod
-    def shown(trust: np.ndarray, alike: np.ndarray) -> float:
-        """How far this step shows that copies are Byzantine, by the trust [k] in a single one beside them."""
-        same = identical(alike)
-        return float(same.max() * (trust * (1 - same)).max())
+        single = float((trust * (1 - same)).max())
+        return 1 - same * max(single, self.copies), float(same.max()) * single
 
     def follows_all_workers(self, update: Tensor, of_all: Tensor, credits: np.ndarray) -> bool:
         """Whether workers only have unlike data, so that all workers' mean [d] is to be followed."""
-        compared = credits.sum() > COMPARED or self.all_workers.believed
-        if compared and self.all_workers.follow(self.server, update, of_all, slope=self.yardstick):
-            self.kept.roll_back(self.server, self.momentum, self.beliefs)
+        if credits.sum() > COMPARED or self.all_workers.believed:
+            self.all_workers.follow(self.server, update, of_all, slope=self.yardstick)
         return self.all_workers.believed
 
-    def admits(self, update: Tensor, credits: np.ndarray, usual: float) -> bool:
-        """Whether the watchdog lets an update pass; where not, the server is told, and the trace counts it.
-
-        `usual` was the usual length before this step: what is refused does not become usual.
-        """
-        if not self.watched() or not credits.any():
-            return True
+    def admits(self, update: Tensor) -> bool:
+        """Whether the watchdog lets an update [d] pass; where not, the server is told, and the trace counts it."""
         server = self.server
         trial = server.qv_loss(server.parameters - server.lr * update.to(server.parameters))
-        verdict = self.watchdog.judge(server.qv_loss(), trial)
-        if verdict == "refuse":
+        admitted = self.watchdog.admits(server.qv_loss(), trial)
+        if not admitted:
             server.refuse()
-        elif verdict == "roll back":
-            server.rollback()
-            self.momentum, self.beliefs = self.kept.restore(self.momentum.standing)
-        if verdict != "accept":
-            self.beliefs.lengths.usual = min(usual, self.beliefs.lengths.usual)
-        return verdict == "accept"
+        return admitted
 
     def finds_ascent(self, seen: Statistics, odds: dict[str, np.ndarray]) -> bool:
         """Whether it turns out at this step that QV samples of one class have spoken for Byzantine workers.
@@ -75,10 +59,10 @@ class Reversals:
         return True
 
     def reverse(self) -> None:
-        """Back to an earlier state; the momentum points the other way, and nothing else stands."""
+        """Back to the first parameters; the momentum points the other way, and nothing else stands."""
         self.momentum.turn()
         self.mirror.renew()
         self.beliefs.forget()
         self.all_workers.begin()
         self.watchdog.begin_anew()
-        self.kept.roll_back(self.server, self.momentum, self.beliefs)
+        self.server.rollback()

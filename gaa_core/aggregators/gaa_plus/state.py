@@ -17,15 +17,15 @@ from gaa_core.aggregators.gaa_plus.measuring import PRIOR, Measuring
 from gaa_core.aggregators.gaa_plus.momentum import Momentum
 from gaa_core.aggregators.gaa_plus.predicted_decrease import PredictedDecrease
 from gaa_core.aggregators.gaa_plus.reversals import Reversals
-from gaa_core.aggregators.gaa_plus.statistics import Statistics, survey, weighted_median
+from gaa_core.aggregators.gaa_plus.statistics import Statistics, weighted_median
 from gaa_core.aggregators.gaa_plus.warm_up import WarmUp
-from gaa_core.aggregators.gaa_plus.watchdog import Kept, Watchdog
+from gaa_core.aggregators.gaa_plus.watchdog import Watchdog
 from gaa_core.aggregators.gaa_plus.workers import Ledger
 
 #: Steps without much credit before the odds of all workers are raised; and the credits that are much, and any.
 PATIENCE, MUCH, ANY = 4, 0.5, 0.05
 #: Steps without much credit after which all that was learned of workers is forgotten.
-GIVEN_UP = 40
+GIVEN_UP = 12
 #: How fast it is learned that copies are Byzantine, from a step of warm-up and from any other.
 EXPOSED_IN_WARM_UP, EXPOSED = 0.5, 0.3
 #: The most that speaks for the sign of the momentum after warm-up, and updates in which a run is young.
@@ -45,7 +45,7 @@ class State(Measuring, Reversals):
         self.mirror = Mirror()  # of cosines with the momentum
         self.beliefs = Beliefs(n)
         self.policy = EvidencePolicy(PRIOR, rule.policy_lr)
-        self.watchdog, self.kept = Watchdog(), Kept()
+        self.watchdog = Watchdog()
         self.copies = 0.0  # how far it is known that copies are Byzantine
         self.all_workers = AllWorkers()
         self.ledger, self.predicted = Ledger(n), PredictedDecrease(n)
@@ -53,13 +53,14 @@ class State(Measuring, Reversals):
         self.silent = 0  # steps on end without much credit
         self.explained: dict[str, np.ndarray] = {}  # [n] each: what the last credits were given for
         self.warm_up = WarmUp(d, rule.warm_up) if rule.warm_up else None
-        self.last: tuple[Tensor, slice | Tensor, np.ndarray] | None = None  # of the last step
+        self.last: tuple[Tensor, slice | Tensor, np.ndarray, np.ndarray] | None = None  # of the last step
 
     def observe(self, server: Server) -> None:
         """See f_B and its gradient at the start of a step, and reward the step before."""
         self.server = server
         if self.one_class is None:
             self.one_class = statistics.classes(server) == 1
+            server.keep()  # a run that is lost begins anew
         gradient = server.qv_gradient()
         self.qv = statistics.unit(gradient)
         self.watchdog.note(server.qv_loss())
@@ -68,12 +69,12 @@ class State(Measuring, Reversals):
             self._reward(*self.last)
             self.last = None
 
-    def _reward(self, submissions: Tensor, columns: slice | Tensor, finite: np.ndarray) -> None:
+    def _reward(self, submissions: Tensor, columns: slice | Tensor, finite: np.ndarray, lengths: np.ndarray) -> None:
         """One policy step: how much faster f_B would have fallen for more credit to each, by its gradient now."""
         if self.misled:
             return  # a fall of f_B is what Byzantine workers offer
         slopes = np.zeros(self.n)
-        slopes[finite] = survey(submissions, [self.qv[columns]])[1][:, 0]
+        slopes[finite] = kernels.products(submissions, self.qv[columns].to(submissions)).numpy() / lengths
         seen = self.beliefs.laws["qv"]
         self.policy.learn(slopes, min(1.0, max(0.0, seen.mean) / max(seen.variance, 1e-12) ** 0.5))
 
@@ -92,9 +93,6 @@ class State(Measuring, Reversals):
         if self.warm_up is not None:
             self._look_around(seen)
             return nothing
-        keep = self.watched() and self.watchdog.wants_to_keep(self.server.qv_loss())
-        if keep and not self.all_workers.on_trial():
-            self.kept.keep(self.server, self.momentum, self.beliefs)
         leaning, odds = self.lean(seen), self.weigh(seen)
         if self.rule.uses("predicted decrease") and self.finds_ascent(seen, odds):
             return nothing
@@ -105,15 +103,16 @@ class State(Measuring, Reversals):
     ) -> tuple[Tensor, np.ndarray] | None:
         """Update and credits by log-odds of each kind, if the watchdog admits them; then all of it teaches."""
         trust = np.where(seen.lengths > 0, self.policy.trust(odds), 0.0)
-        sole = self.doubt(trust, seen.alike)
-        trust, shown = trust * sole, self.shown(trust, seen.alike)
+        sole, shown = self.copies_beside(trust, seen.alike)
+        trust = trust * sole
         credits, usual = self._share_out(trust, seen.alike), self.beliefs.lengths.usual
         sides = np.tanh(leaning / 2) * seen.counts
         sides = np.where(sides > 0, sides * trust, sides * (1 - trust))  # where the momentum and trust agree
         update, contrast, of_all = self._combine(seen, credits, sides)
         if self.rule.uses("all workers") and not self.one_class and self.follows_all_workers(update, of_all, credits):
             update, credits = of_all, equal_credits(seen)
-        if not self.admits(update, credits, usual):
+        if self.watched() and credits.any() and not self.admits(update):
+            self.beliefs.lengths.usual = min(usual, self.beliefs.lengths.usual)  # what is refused is not usual
             return None
         self.copies += EXPOSED * max(0.0, shown - self.copies)
         for kind, values in (odds | {"P(benign)": trust, "credit": credits}).items():
@@ -130,13 +129,16 @@ class State(Measuring, Reversals):
         if self.silent > PATIENCE:
             self.beliefs.relax(max(self.yardstick, float(seen.lengths.min())))
         whole = isinstance(columns, slice)  # a view of what an engine may use again; chosen columns are a copy
-        self.last = (seen.part.clone() if whole else seen.part, columns, seen.finite)
+        lengths = np.maximum(seen.lengths, statistics.LEAST)
+        self.last = (seen.part.clone() if whole else seen.part, columns, seen.finite, lengths)
         return update, credits
 
     def _look_around(self, seen: Statistics) -> None:
         """A step of warm-up: no worker is trusted, and what is clear teaches laws and role filters."""
         warm_up = self.warm_up
-        odds, clear = warm_up.look(seen, self.momentum.calm, lambda benign: benign * self.doubt(benign, seen.alike))
+        odds, clear = warm_up.look(
+            seen, self.momentum.calm, lambda benign: benign * self.copies_beside(benign, seen.alike)[0]
+        )
         self.copies += EXPOSED_IN_WARM_UP * max(0.0, seen.beside - self.copies)
         if clear:
             self.beliefs.learn_in_warm_up(seen, odds)

@@ -24,8 +24,6 @@ SEVERAL, SURELY = 1.2, 2.0
 TINY, LEAST = 1e-24, 1e-300
 #: Samples under which nothing can be said of their scatter.
 FEWEST = 4
-#: The cosines that QV gradients give: plain, and preconditioned as the momentum's.
-QV_KINDS = ("qv", "calm qv")
 
 
 @dataclass
@@ -36,7 +34,7 @@ class Statistics:
     finite: np.ndarray  # bool [n], whose they are
     part: Tensor  # [k, c], some columns of them
     lengths: np.ndarray  # [k]
-    values: dict[str, np.ndarray]  # cosines [k] with the QV gradients and with the momentum
+    values: dict[str, np.ndarray]  # cosines [k] with the QV gradient and with the momentum
     cosine: np.ndarray  # [k, k], between submissions
     alike: np.ndarray  # [k], how many are copies of each, itself included
     counts: np.ndarray  # [k], as what part of a submission each counts where two kinds of workers are compared
@@ -132,6 +130,6 @@ def classes(server: Server) -> int:
     return 0 if qv is None else len(qv.targets.unique())
 
 
-def spreads(values: np.ndarray, expected: float) -> float:
-    """By how many standard errors the mean of the samples' values [b] exceeds what is expected."""
-    return (float(values.mean()) - expected) / max(float(values.std(ddof=1)) / len(values) ** 0.5, TINY)
+def spreads(values: np.ndarray) -> float:
+    """By how many standard errors the mean of the samples' values [b] exceeds 0."""
+    return float(values.mean()) / max(float(values.std(ddof=1)) / len(values) ** 0.5, TINY)

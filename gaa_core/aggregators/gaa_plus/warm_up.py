@@ -76,8 +76,9 @@ class WarmUp:
         counts, values = seen.counts, seen.values
         self.steps += 1
         self.seen += float(counts.sum())
-        hints = sum(0.5 * told / size(told, counts) for told in (values.get("calm qv", values["qv"]), values["qv"]))
-        self.size += (size(values["qv"], counts) - self.size) / self.steps
+        usual = size(values["qv"], counts)
+        hints = values["qv"] / usual
+        self.size += (usual - self.size) / self.steps
         leanings = self._judge(seen, calm)
         self._follow(seen, hints, leanings, doubt)
         if self.best is None:

@@ -12,9 +12,11 @@ from gaa_core.aggregators.gaa_plus.evidence import CAP
 #: P(benign) of a worker nothing is known of: without evidence all are trusted.
 START = 0.8
 #: Steps between changes of roles that the filters reckon with.
-RATES = (1, 10, 100, 1000)
+RATES = (1, 10, 100, 10_000)
 #: The most that one step adds to a worker's log-odds, and says against a rate: evidence shares its errors.
 STEP_CAP, RATE_CAP = 2.0, 6.0
+#: Log-odds that say nothing: small errors that all steps share would add up.
+FAINT = 0.1
 #: What a step full of evidence leaves of earlier evidence on rates.
 FADING = 0.98
 
@@ -45,6 +47,7 @@ class Reputation:
 
     def learn(self, odds: np.ndarray, weights: np.ndarray) -> None:
         """Take in this step's log-odds [n]; each counts for `weights` [n] where rates and new roles are judged."""
+        odds = np.sign(odds) * np.maximum(np.abs(odds) - FAINT, 0.0)
         likelihood = np.exp(odds.clip(-STEP_CAP, STEP_CAP))
         before = self._ahead()
         predicted = before * np.exp(odds.clip(-CAP, CAP)) + 1 - before  # [rates, n]
