@@ -12,6 +12,7 @@ import torch
 from gaa_core import seeding
 from gaa_core.agent import EvidencePolicy, sigmoid
 from gaa_core.aggregators import GAAPlus
+from gaa_core.aggregators.gaa_plus.all_workers import AllWorkers
 from gaa_core.aggregators.gaa_plus.beliefs import Beliefs
 from gaa_core.aggregators.gaa_plus.evidence import CAP, YOUNG, Calibration, Mirror
 from gaa_core.aggregators.gaa_plus.measuring import PRIOR
@@ -136,6 +137,32 @@ def test_what_is_known_of_copies_is_told_to_the_role_filters():
         beliefs.learn(SimpleNamespace(finite=everyone, **told), odds, sole, sole, policy, young=False)
     prior = beliefs.reputation.prior()
     assert prior[2] > 2 and (prior[:2] < -2).all()
+
+
+def test_what_is_forgotten_does_not_take_the_usual_length_with_it():
+    """After a silence gross submissions would have looked ordinary."""
+    beliefs = Beliefs(3)
+    beliefs.lengths.follow(2.0, yardstick=2.0)
+    beliefs.forget()
+    assert beliefs.lengths.usual == 2.0 and beliefs.laws["qv"].steps == 0
+
+
+def test_f_b_is_asked_of_all_workers_only_where_their_update_is_apart():
+    asked = []
+
+    def losses(theta, *samples):
+        asked.append(theta)
+        return theta.repeat(5)
+
+    samples = SimpleNamespace(inputs=None, targets=torch.zeros(5))
+    server = SimpleNamespace(qv=samples, model=SimpleNamespace(losses=losses), parameters=torch.zeros(1), lr=1.0)
+    all_workers, update = AllWorkers(), torch.ones(1)
+    for _ in range(20):
+        all_workers.follow(server, update, 1e30 * update, slope=1.0)
+    assert not asked
+    for _ in range(20):
+        all_workers.follow(server, update, -update, slope=1.0)
+    assert asked and not all_workers.believed  # apart, but f_B does not fall by theirs
 
 
 def test_the_momentum_turns_when_the_votes_speak_against_it():
