@@ -242,8 +242,11 @@ def train(rule, optimizer, byzantine: int, steps: int = 250, n: int = 10) -> flo
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_seven_of_ten_attackers_cost_little_in_a_loop_of_one_s_own(optimizer):
-    clean, attacked = train(Mean(), optimizer, byzantine=0), train(GAAPlus(), optimizer, byzantine=7)
-    assert attacked >= clean - 0.02  # 4,000 packaged digits; three benign workers in place of ten
+    def benign(rows):
+        return rows[7:].mean(dim=0)
+
+    told, attacked = train(benign, optimizer, byzantine=7), train(GAAPlus(), optimizer, byzantine=7)
+    assert attacked >= told - 0.01  # 4,000 packaged digits
 
 
 def in_notebook(repository, start: str) -> str:

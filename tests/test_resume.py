@@ -75,13 +75,8 @@ def test_attacks_remember_too(attack, tmp_path):
     assert same(run(MNIST, a.GAA(), **options), stopped(tmp_path / "run.pt", a.GAA(), 7, **options))
 
 
-def test_a_rollback_after_the_stop_finds_the_states_kept_before_it(tmp_path, monkeypatch):
-    def verdict(watchdog, loss, trial):
-        watchdog.judged += 1
-        return "roll back" if watchdog.judged == 8 else "accept"
-
-    monkeypatch.setattr(Watchdog, "judge", verdict)
-    monkeypatch.setattr(Watchdog, "wants_to_keep", lambda watchdog, loss: watchdog.judged in (2, 4))
+def test_a_rollback_after_the_stop_finds_the_state_kept_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(Watchdog, "lost", lambda watchdog: watchdog.since == 8)
     rule = a.GAAPlus(off=("warm up",))
     whole = run(MNIST, rule, **SMALL)
     assert whole.steps["rolled_back"].sum() == 1 and whole.steps["rolled_back"][7]

@@ -173,18 +173,23 @@ def test_the_momentum_turns_when_the_votes_speak_against_it():
     assert momentum.average.tolist() == [-1, 0, 0] and 0 < momentum.credibility() < 1
 
 
-@pytest.mark.parametrize("updates", [YOUNG, YOUNG + 1])
-def test_late_votes_do_not_turn_the_momentum(updates):
+@pytest.mark.parametrize(
+    ("updates", "left", "known", "turns"),
+    [(YOUNG, 0.9, True, True), (YOUNG + 1, 0.9, False, False), (YOUNG, 0.4, True, False), (YOUNG, 0.4, False, True)],
+)
+def test_late_votes_do_not_turn_the_momentum(updates, left, known, turns):
     """Late in training samples are fitted or unlike the others: their gradient turned what 400 steps had proven."""
     state = State(GAAPlus(), 10, 3, seeding.generator(0, "agent"))
-    state.one_class = False
+    state.one_class, state.watchdog.first, state.server = False, 1.0, SimpleNamespace(qv_loss=lambda: left)
     state.momentum.adopt(torch.tensor([1.0, 0.0, 0.0]), updates, standing=1.0)
+    for _ in range(40 * known):
+        state.beliefs.reputation.learn(np.where(np.arange(10) < 5, 3.0, -3.0), np.ones(10))
     own = np.where(np.arange(10) < 5, 0.5, -0.5)
     turned = False
     for _ in range(9):
         state._try_momentum({"memory": own, "qv": -own}, np.ones(10))
         turned |= bool(state.momentum.average[0] < 0)
-    assert turned == (updates == YOUNG)
+    assert turned == turns
 
 
 def test_an_axis_is_signed_by_votes_and_by_the_many():

@@ -42,8 +42,8 @@ class GAAPlus(LearningAggregator):
     sum_j p_j but for a positive factor, abstention aside.
 
     The sign of m. In the first steps no worker gets credit: one axis is learned from submissions of both signs, of
-    which f_B has to tell the sign alone (`warm_up.py`). Then g votes on it while the run is young: late in training the
-    samples are fitted, and g points anywhere.
+    which f_B has to tell the sign alone (`warm_up.py`). Then g votes on it while the run is young and settled roles
+    have not proven right: late in training the samples are fitted, and g points anywhere.
 
     When it was wrong (`reversals.py`). An update is tried on f_B, and refused where f_B would jump (`watchdog.py`).
     With f_B long above its first value the run begins anew, the momentum reversed and the rest forgotten; after long

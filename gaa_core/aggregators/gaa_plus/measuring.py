@@ -8,11 +8,13 @@ from torch import Tensor
 from gaa_core import kernels
 from gaa_core.aggregators.gaa_plus import statistics
 from gaa_core.aggregators.gaa_plus.evidence import YOUNG
-from gaa_core.aggregators.gaa_plus.statistics import Statistics, survey, weighted_median
+from gaa_core.aggregators.gaa_plus.statistics import TINY, Statistics, survey, weighted_median
 
 #: The weights that the policy starts from, and returns to where the reward says nothing.
 PRIOR = {"length": 1.0, "qv": 1.0, "memory": 1.0, "peers": 1.0, "reputation": 1.0}
 
+#: The share of its first value by which f_B has to fall before it has shown that settled roles are right.
+FALLEN = 0.5
 #: Multiples of the median length that a slope counts for at most.
 LONGEST = 3.0
 
@@ -52,9 +54,14 @@ class Measuring:
         Late in training samples are fitted, or are unlike the others: then it points where the true loss does not fall.
         """
         voting = "qv" in values and "memory" in values and (self.one_class or self.momentum.accepted <= YOUNG)
-        if voting and self.momentum.vote(values["memory"], values["qv"], counts):
+        if voting and self.momentum.vote(values["memory"], values["qv"], counts, 1 - self.proven()):
             values["memory"] = -values["memory"]
             self.beliefs.forget_momentum()
+
+    def proven(self) -> float:
+        """How far roles have proven right, in [0, 1]: they are settled, and f_B has fallen far."""
+        fallen = (1 - self.server.qv_loss() / max(self.watchdog.first, TINY)) / FALLEN
+        return self.beliefs.reputation.settled() * min(1.0, max(0.0, fallen))
 
     def lean(self, seen: Statistics) -> np.ndarray:
         """Which kind each submission [k] is of by its side of the momentum."""

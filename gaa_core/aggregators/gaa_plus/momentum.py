@@ -69,16 +69,16 @@ class Momentum:
         self.damped = (self.square + DAMPING * self.square.mean()).clamp_min(torch.finfo(self.square.dtype).tiny)
         self.seen += 1
 
-    def vote(self, own: np.ndarray, judge: np.ndarray, counts: np.ndarray) -> bool:
+    def vote(self, own: np.ndarray, judge: np.ndarray, counts: np.ndarray, worth: float = 1.0) -> bool:
         """Compare its own cosines [k] with the QV gradient's: one vote a step. True when it has been reversed.
 
         A QV gradient errs for all submissions of a step at once, and rightly or wrongly the momentum confirms itself:
-        what speaks for it is the votes alone. Copies have one voice, by `counts` [k].
+        what speaks for it is the votes alone. Copies have one voice, by `counts` [k], and a vote counts for `worth`.
         """
         scale = math.sqrt((counts @ own**2) * (counts @ judge**2))
         if scale > 0:
             agreement = float(counts @ (own * judge) / scale)
-            weight = VOTE * min(1.0, float(counts.sum()))
+            weight = VOTE * worth * min(1.0, float(counts.sum()))
             self.standing = min(self.standing + weight * agreement * abs(agreement), STANDING)
         if self.standing > REVERSED:
             return False
