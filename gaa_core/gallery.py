@@ -78,7 +78,7 @@ def entry(root: str | Path) -> Path | None:
     if not built:
         return None
     first, *rest = built
-    others = [{"name": name, "tally": _tally(root / name)} for name in rest]
+    others = [{"name": name, "tally": _alone(root / name) + _tally(root / name)} for name in rest]
     values = {"title": "GAAvernor: figures and claims", "up": False, "others": others}
     page = write_page(root / "index.html", "gallery.html", **values, **_contents(root / first, f"{first}/"))
     for name in built:
@@ -187,6 +187,12 @@ def _profile(folder: Path) -> str:
     manifest = _manifest(folder)
     rules = "".join(f" '{each}'" if " " in each else f" {each}" for each in manifest.get("rules", []))
     return manifest.get("profile", "") + (rules and f" --rules{rules}")
+
+
+def _alone(folder: Path) -> str:
+    """Whose evaluation a folder is, where it is that of some rules alone."""
+    rules = " and ".join(_manifest(folder).get("rules", []))
+    return f"{rules} alone; README's table has these rows. " if rules else ""
 
 
 def _contents(folder: Path, prefix: str) -> dict:

@@ -223,9 +223,11 @@ def test_entry_shows_the_first_profile_and_leads_to_the_others(figures, tmp_path
     assert gallery.entry(root) is None
     for name in ("smoke", "quick", "paper"):
         shutil.copytree(figures, root / name)
-        files.write_json(root / name / "MANIFEST.json", {"profile": name})
+        rules = {"rules": ["GAAPlus"]} if name == "quick" else {}
+        files.write_json(root / name / "MANIFEST.json", {"profile": name} | rules)
     text = gallery.entry(root).read_text()
     page = Page(text)
+    assert "</a>: GAAPlus alone; README&#39;s table has these rows. 2 figures" in text
     assert [picture["src"] for picture in page.pictures] == ["paper/bare.png", "paper/curve.png"]
     assert all(picture["alt"] for picture in page.pictures)
     assert all((root / target).is_file() for target in page.targets if not target.startswith("#"))
