@@ -89,6 +89,13 @@ def test_twins_count_once_and_not_beside_a_single_one():
     assert together[3:].sum() > 0.5
 
 
+def test_when_all_say_the_same_it_is_done():
+    rows = submissions(n=10, honest=10)[:1].repeat(10, 1)
+    update, credits = answer(GAAPlus(), rows, honest=10)
+    torch.testing.assert_close(update, rows[0])
+    torch.testing.assert_close(credits, torch.full((10,), 0.1))
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_not_finite_gets_nothing(value):
     rows = submissions(honest=10)
@@ -97,6 +104,13 @@ def test_what_is_not_finite_gets_nothing(value):
     assert credits[4] == 0 and update.isfinite().all() and credits.sum() > 0.9
     _, credits = answer(GAAPlus(), torch.full((4, 5), value), honest=0 + 4)
     assert torch.equal(credits, torch.zeros(4))
+
+
+def test_a_submission_of_many_times_the_length_gets_nothing():
+    rows = submissions(honest=10)
+    rows[5:] *= 1e6
+    _, credits = answer(GAAPlus(off=("qv", "memory", "peers", "copies")), rows, honest=5, steps=5)
+    assert credits[5:].sum() < 0.05
 
 
 @pytest.mark.parametrize("part", PARTS)
